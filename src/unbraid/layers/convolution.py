@@ -1,0 +1,58 @@
+"""Depthwise convolution and resizing along frames. Features lie last: (batch, frame, dim)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from unbraid.axes import Float, Int, Tensor
+
+
+class DepthwiseConv(nn.Module):
+    """One short filter per feature along frames, "same" padding: `ceil(frame / stride)` frames come out."""
+
+    def __init__(self, dim: int, kernel_size: int, stride: int = 1, bias: bool = True) -> None:
+        super().__init__()
+        if kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd so that frames keep their place, not {kernel_size}")
+        self.kernel_size, self.stride = kernel_size, stride
+        self.weight = nn.Parameter(torch.empty(dim, kernel_size))
+        self.bias = nn.Parameter(torch.empty(dim)) if bias else None
+        bound = 1 / math.sqrt(kernel_size)
+        nn.init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            nn.init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, features: Float[Tensor, "batch frame dim"]) -> Float[Tensor, "batch out_frame dim"]:
+        if self.kernel_size == 1 and self.stride == 1:
+            scaled = features * self.weight[:, 0]
+            return scaled if self.bias is None else scaled + self.bias
+        # A 2-D convolution one bin wide reads this memory as channels-last, which is the only depthwise form that is
+        # fast on a CPU: conv1d needs ten times as long.
+        image = features.transpose(1, 2).unsqueeze(2)
+        kernel = self.weight[:, None, None, :]
+        padding = (0, self.kernel_size // 2)
+        out = F.conv2d(image, kernel, self.bias, (1, self.stride), padding, groups=features.shape[-1])
+        return out.squeeze(2).transpose(1, 2)
+
+
+def nearest_frames(num_in: int, num_out: int, device: torch.device | None = None) -> Int[Tensor, " out_frame"]:
+    """For each of `num_out` frames, the input frame that nearest-neighbour resizing takes."""
+    return torch.arange(num_out, device=device) * num_in // num_out
+
+
+def resize_nearest(features: Float[Tensor, "batch frame dim"], num_frames: int) -> Float[Tensor, "batch out_frame dim"]:
+    """Stretches or thins features to `num_frames` by repeating or dropping frames."""
+    if features.shape[1] == num_frames:
+        return features
+    return features.index_select(1, nearest_frames(features.shape[1], num_frames, features.device))
+
+
+def pool_average(features: Float[Tensor, "batch frame dim"], num_frames: int) -> Float[Tensor, "batch out_frame dim"]:
+    """Averages features over `num_frames` spans that cover all frames (adaptive average pooling)."""
+    if features.shape[1] == num_frames:
+        return features
+    return F.adaptive_avg_pool1d(features.transpose(1, 2), num_frames).transpose(1, 2)

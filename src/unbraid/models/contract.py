@@ -1,0 +1,59 @@
+"""What every separation model promises, so that everybody can read the promise and nobody needs to know the class."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import nn
+
+from unbraid.axes import Float, Tensor
+from unbraid.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """What goes into a model and what comes out of it."""
+
+    sample_rate: int
+    """Rate of the mixture and of the estimates, in Hz."""
+
+    num_channels: int
+    """Audio channels that the model takes together: 1 for mono models, 2 for stereo ones."""
+
+    sources: tuple[str, ...]
+    """Names of the estimates, in the order of the source axis; they become file names."""
+
+    exchangeable: bool
+    """True when the order of the sources carries no meaning (speakers), False when each has its place (stems)."""
+
+    chunk_seconds: float
+    """Length of the pieces in which long recordings are best given to the model."""
+
+    def __post_init__(self) -> None:
+        if self.sample_rate < 1000:
+            raise ConfigError(f"sample_rate is in Hz and at least 1000, not {self.sample_rate}")
+        if self.num_channels < 1:
+            raise ConfigError(f"num_channels is at least 1, not {self.num_channels}")
+        if not self.sources or len(set(self.sources)) != len(self.sources):
+            raise ConfigError(f"sources needs at least one name and no name twice: {self.sources}")
+        if self.chunk_seconds <= 0:
+            raise ConfigError(f"chunk_seconds is positive, not {self.chunk_seconds}")
+
+    @property
+    def num_sources(self) -> int:
+        return len(self.sources)
+
+
+class SeparationModel(nn.Module, ABC):
+    """A mixture in, one estimate per source out, with the same length, scale and device.
+
+    Any length from one sample up is taken; the rows of a batch do not influence each other; silence stays finite;
+    evaluation is deterministic.
+    """
+
+    spec: ModelSpec
+
+    @abstractmethod
+    def forward(self, mixture: Float[Tensor, "batch channel sample"]) -> Float[Tensor, "batch source channel sample"]:
+        """Estimates every source of `spec.sources`, in that order."""
