@@ -23,7 +23,7 @@ class GlobalLayerNorm(nn.Module):
 
     def forward(self, features: Float[Tensor, "batch frame dim"]) -> Float[Tensor, "batch frame dim"]:
         scale, shift = self.affine(features)
-        return torch.addcmul(shift, features, scale)
+        return torch.addcmul(shift.to(features.dtype), features, scale.to(features.dtype))
 
     def affine(
         self, features: Float[Tensor, "batch frame dim"]
@@ -32,9 +32,37 @@ class GlobalLayerNorm(nn.Module):
 
         Two reductions and no copy of the features: on a CPU this takes a quarter of the time of `group_norm`.
         """
-        statistics = features.float() if features.dtype in (torch.bfloat16, torch.float16) else features
-        mean = statistics.mean(dim=(1, 2), keepdim=True)
-        mean_square = statistics.square().mean(dim=(1, 2), keepdim=True)
+        mean, mean_square = moments(features, dim=(1, 2))
+        return self.affine_from(mean, mean_square)
+
+    def affine_from(
+        self, mean: Float[Tensor, "batch 1 1"], mean_square: Float[Tensor, "batch 1 1"]
+    ) -> tuple[Float[Tensor, "batch 1 dim"], Float[Tensor, "batch 1 dim"]]:
+        """As `affine`, from moments that are already known."""
         variance = (mean_square - mean.square()).clamp_min(0)
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return scale.to(features.dtype), (self.bias - mean * scale).to(features.dtype)
+        return scale, self.bias - mean * scale
+
+
+def moments(features: Float[Tensor, "batch frame dim"], dim: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Mean and mean square over `dim`, kept as axes of size one, in float32 at least."""
+    if features.dtype in (torch.bfloat16, torch.float16):
+        features = features.float()
+    return Moments.apply(features, dim)  # type: ignore[return-value]
+
+
+class Moments(torch.autograd.Function):
+    """Mean and mean square whose backward is one pass: autograd's own, through the norm, takes six."""
+
+    @staticmethod
+    def forward(ctx, features: Tensor, dim: tuple[int, ...]) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        mean = features.mean(dim=dim, keepdim=True)
+        norm = torch.linalg.vector_norm(features, dim=dim, keepdim=True)
+        ctx.save_for_backward(features)
+        ctx.share = mean.numel() / max(features.numel(), 1)
+        return mean, norm.square() * ctx.share
+
+    @staticmethod
+    def backward(ctx, grad_mean: Tensor, grad_mean_square: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        (features,) = ctx.saved_tensors
+        return torch.addcmul(grad_mean * ctx.share, features, grad_mean_square * (2 * ctx.share)), None

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
 from unbraid.layers.convolution import DepthwiseConv, pool_average, resize_nearest
-from unbraid.layers.norms import GlobalLayerNorm
+from unbraid.layers.norms import GlobalLayerNorm, moments
 from unbraid.layers.state_space import StateSpaceConfig, StateSpaceLayer
 from unbraid.models.contract import ModelSpec, SeparationModel
 
@@ -210,7 +210,11 @@ class MultiScaleBlock(nn.Module):
 
 
 class Fusion(nn.Module):
-    """A local sequence gated and shifted by a global one that is resized to it:  local * sigmoid(gate) + shift."""
+    """A local sequence gated and shifted by a global one that is resized to it:  local * sigmoid(gate) + shift.
+
+    The norm of the local part is an affine map of each feature, so it is merged with gate and shift while these are
+    still at the global sequence's coarser resolution; the long sequence is then touched once.
+    """
 
     def __init__(self, dim: int, kernel_size: int) -> None:
         super().__init__()
@@ -221,9 +225,11 @@ class Fusion(nn.Module):
     def forward(
         self, local: Float[Tensor, "batch frame dim"], summary: Float[Tensor, "batch summary_frame dim"]
     ) -> Float[Tensor, "batch frame dim"]:
-        gate = resize_nearest(torch.sigmoid(self.gate(summary)), local.shape[1])
-        shift = resize_nearest(self.shift(summary), local.shape[1])
-        return torch.addcmul(shift, self.local(local), gate)
+        convolved, scale, offset = self.local.unfused(local)
+        gate = torch.sigmoid(self.gate(summary))
+        shift = torch.addcmul(self.shift(summary), gate, offset)
+        num_frames = local.shape[1]
+        return torch.addcmul(resize_nearest(shift, num_frames), convolved, resize_nearest(gate * scale, num_frames))
 
 
 class ConvNorm(nn.Module):
@@ -235,7 +241,24 @@ class ConvNorm(nn.Module):
         self.norm = GlobalLayerNorm(dim)
 
     def forward(self, features: Float[Tensor, "batch frame dim"]) -> Float[Tensor, "batch out_frame dim"]:
-        return self.norm(self.conv(features))
+        convolved, scale, offset = self.unfused(features)
+        return torch.addcmul(offset, convolved, scale)
+
+    def unfused(
+        self, features: Float[Tensor, "batch frame dim"]
+    ) -> tuple[Float[Tensor, "batch out_frame dim"], Float[Tensor, "batch 1 dim"], Float[Tensor, "batch 1 dim"]]:
+        """A sequence, and the scale and offset that turn it into this module's output."""
+        if self.conv.kernel_size == 1 and self.conv.bias is None and self.conv.stride == 1:
+            # The filter is one weight w per feature: the moments of w x follow from those of x without forming it.
+            weight = self.conv.weight[:, 0]
+            mean, mean_square = moments(features, dim=(1,))
+            mean = (mean * weight).mean(-1, keepdim=True)
+            scale, offset = self.norm.affine_from(mean, (mean_square * weight.square()).mean(-1, keepdim=True))
+            convolved, scale = features, scale * weight
+        else:
+            convolved = self.conv(features)
+            scale, offset = self.norm.affine(convolved)
+        return convolved, scale.to(convolved.dtype), offset.to(convolved.dtype)
 
 
 class StateSpaceResidual(nn.Module):

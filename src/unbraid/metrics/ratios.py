@@ -1,0 +1,45 @@
+"""Energy ratios in dB, higher is better. Arguments are always (estimate, reference); signals are (..., sample).
+
+Silence gives finite or infinite values and never an exception: a silent reference scores -inf unless the estimate is
+silent too, which scores nan because nothing can be said.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from unbraid.axes import Float, Tensor
+
+
+def snr(estimate: Float[Tensor, "*axes sample"], reference: Float[Tensor, "*axes sample"]) -> Float[Tensor, "*axes"]:
+    """Signal-to-noise ratio |s|^2 / |e - s|^2."""
+    estimate, reference = estimate.double(), reference.double()
+    return ratio_db(reference.square().sum(-1), (estimate - reference).square().sum(-1))
+
+
+def si_sdr(
+    estimate: Float[Tensor, "*axes sample"], reference: Float[Tensor, "*axes sample"], zero_mean: bool = True
+) -> Float[Tensor, "*axes"]:
+    """Scale-invariant signal-to-distortion ratio (Le Roux et al. 2019), with the mean taken off by default."""
+    estimate, reference = estimate.double(), reference.double()
+    if zero_mean:
+        estimate = estimate - estimate.mean(-1, keepdim=True)
+        reference = reference - reference.mean(-1, keepdim=True)
+    dot = (estimate * reference).sum(-1, keepdim=True)
+    power = reference.square().sum(-1, keepdim=True)
+    target = torch.where(power > 0, dot / power, 0) * reference
+    return ratio_db(target.square().sum(-1), (estimate - target).square().sum(-1))
+
+
+def si_sdr_improvement(
+    estimate: Float[Tensor, "*axes sample"],
+    reference: Float[Tensor, "*axes sample"],
+    mixture: Float[Tensor, "*axes sample"],
+) -> Float[Tensor, "*axes"]:
+    """How much closer to the reference the estimate is than the mixture was."""
+    return si_sdr(estimate, reference) - si_sdr(mixture, reference)
+
+
+def ratio_db(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """10 log10(numerator / denominator); inf for a zero denominator, -inf for a zero numerator, nan for both."""
+    return 10 * (torch.log10(numerator) - torch.log10(denominator))

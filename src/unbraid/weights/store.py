@@ -1,0 +1,152 @@
+"""Models on disk: one safetensors file carries architecture, config, spec, facts, hash and weights.
+
+Nothing is ever unpickled. The hash is over the tensors' names, types, shapes and bytes, and is checked on loading.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import Path
+
+import torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from unbraid.errors import UnknownNameError, WeightsError
+from unbraid.models.catalog import ARCHITECTURES, PRESETS, ModelConfig, architecture_name, build_model
+from unbraid.models.contract import SeparationModel
+
+FORMAT = 1
+PRETRAINED = Path(__file__).parent / "pretrained"
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """What a weights file says of itself, read without its weights."""
+
+    path: Path
+    name: str
+    architecture: str
+    config: ModelConfig
+    sha256: str
+    facts: dict[str, object]
+
+
+def save_model(
+    model: SeparationModel,
+    path: str | Path,
+    *,
+    name: str | None = None,
+    facts: dict[str, object] | None = None,
+    half: bool = False,
+) -> Path:
+    """Writes a model atomically; `half` stores float16, which loading turns back into float32."""
+    path = Path(path)
+    config: ModelConfig = model.config  # type: ignore[assignment]
+    tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
+    if half:
+        tensors = {key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in tensors.items()}
+    header = {
+        "format": FORMAT,
+        "name": name or path.stem,
+        "architecture": architecture_name(config),
+        "config": asdict(config),
+        "spec": asdict(model.spec),
+        "facts": facts or {},
+        "sha256": hash_tensors(tensors),
+    }
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        save_file(tensors, partial, metadata={"unbraid": json.dumps(header)})
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def load_model(source: str | Path, device: str | torch.device = "cpu") -> SeparationModel:
+    """A trained model in evaluation mode: a bundled name such as "speech", or the path of a weights file.
+
+    Raises UnknownNameError for a name that is not there and WeightsError for a file that is damaged or foreign.
+    """
+    stored = inspect_model(source)
+    with safe_open(stored.path, framework="pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    if hash_tensors(tensors) != stored.sha256:
+        raise WeightsError(f"{stored.path} is damaged: its weights do not match its own hash; fetch or copy it again")
+    model = build_model(stored.config)
+    expected = model.state_dict()
+    if missing := sorted(set(expected) ^ set(tensors)):
+        raise WeightsError(f"{stored.path} does not fit its architecture '{stored.architecture}': {missing[0]} differs")
+    try:
+        model.load_state_dict({key: tensor.to(expected[key].dtype) for key, tensor in tensors.items()})
+    except RuntimeError as error:
+        raise WeightsError(f"{stored.path} does not fit its architecture '{stored.architecture}': {error}") from error
+    return model.to(device).eval()
+
+
+def inspect_model(source: str | Path) -> StoredModel:
+    """Reads the header of a bundled model or a weights file; no weights are loaded."""
+    path = find_weights(source)
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})["unbraid"])
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is not a safetensors file: {error}") from error
+    except (KeyError, json.JSONDecodeError) as error:
+        raise WeightsError(f"{path} was not written by unbraid: import it with  unbraid models import") from error
+    if header.get("format") != FORMAT:
+        raise WeightsError(f"{path} has format {header.get('format')!r}; this version reads format {FORMAT}: upgrade")
+    architecture = header.get("architecture")
+    if architecture not in ARCHITECTURES:
+        raise WeightsError(f"{path} holds the architecture {architecture!r}, which this version does not know: upgrade")
+    config = read_config(ARCHITECTURES[architecture][0], header["config"], path)
+    return StoredModel(path, header["name"], architecture, config, header["sha256"], header.get("facts", {}))
+
+
+def read_config(config_class: type[ModelConfig], values: dict[str, object], path: Path) -> ModelConfig:
+    """A config from its stored form; unknown keys and values of the wrong type are refused."""
+    try:
+        return TypeAdapter(with_config(ConfigDict(extra="forbid"))(config_class)).validate_python(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise WeightsError(f"{path} has a config that this version does not read: {where}: {problem['msg']}") from error
+
+
+def find_weights(source: str | Path) -> Path:
+    """The file behind a bundled name or a path."""
+    path = Path(source)
+    if path.is_file():
+        return path
+    if isinstance(source, str) and (bundled := PRETRAINED / f"{source}.safetensors").is_file():
+        return bundled
+    if isinstance(source, Path) or path.suffix == ".safetensors" or len(path.parts) > 1:
+        raise WeightsError(f"there is no weights file {path}; give its path or one of: {', '.join(bundled_models())}")
+    hint = " (a preset has no trained weights; train it first)" if source in PRESETS else ""
+    raise UnknownNameError(f"there is no model '{source}'{hint}; bundled are: {', '.join(bundled_models())}")
+
+
+def bundled_models() -> list[str]:
+    return sorted(path.stem for path in PRETRAINED.glob("*.safetensors"))
+
+
+def list_models() -> dict[str, list[str]]:
+    """Names that `load_model` takes ("bundled") and names that `build_model` takes ("presets")."""
+    return {"bundled": bundled_models(), "presets": sorted(PRESETS)}
+
+
+def hash_tensors(tensors: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+assert all(is_dataclass(config) for config in PRESETS.values())
