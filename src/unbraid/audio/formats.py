@@ -132,7 +132,7 @@ class AudioInfo:
     """Title, artist and so on, by the names in TAG_NAMES."""
 
 
-def check_rate(sample_rate: float, name: str, error: type[Exception]) -> None:
+def check_rate(sample_rate: int, name: str, error: type[Exception]) -> None:
     """Raise `error` if the sample rate, in Hz, is outside the range that unbraid resamples."""
     if not LOWEST_RATE_HZ <= sample_rate <= HIGHEST_RATE_HZ:
         raise error(

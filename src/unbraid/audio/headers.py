@@ -10,7 +10,8 @@ import io
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO
+
+from unbraid.audio.protocols import Seekable
 
 _TOLERANCE_BYTES = 64
 """Some writers count their own header into the size of the data; that loses nothing."""
@@ -22,7 +23,7 @@ class Truncation:
 
     promised_bytes: int
     held_bytes: int
-    bytes_per_second: float = 0.0
+    bytes_per_second: int | float = 0
     in_page: bool = False
     """The container promises no length, but it stops in the middle of a page."""
 
@@ -35,12 +36,12 @@ class Truncation:
         return f"its header promises {self.promised_bytes:,} bytes and it holds {self.held_bytes:,}"
 
 
-def find_truncation(file: BinaryIO) -> Truncation | None:
+def find_truncation(file: Seekable) -> Truncation | None:
     """What is missing at the end of a seekable file, or None; the position of the file is lost."""
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     head = file.read(12)
-    walk: Callable[[BinaryIO, int], Truncation | None] | None = None
+    walk: Callable[[Seekable, int], Truncation | None] | None = None
     if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE":
         walk = _wav
     elif head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
@@ -73,7 +74,7 @@ def _unknown_32(size: int) -> bool:
     return size == 0 or size >= 0xFFFFFF00 or 0x7FFFE000 <= size <= 0x80000000
 
 
-def _wav(file: BinaryIO, size: int) -> Truncation | None:
+def _wav(file: Seekable, size: int) -> Truncation | None:
     file.seek(0)
     magic = file.read(4)
     order = ">" if magic == b"RIFX" else "<"
@@ -95,7 +96,7 @@ def _wav(file: BinaryIO, size: int) -> Truncation | None:
     return None
 
 
-def _aiff(file: BinaryIO, size: int) -> Truncation | None:
+def _aiff(file: Seekable, size: int) -> Truncation | None:
     position, seconds, sound = 12, 0.0, None
     while position + 8 <= size:
         file.seek(position)
@@ -112,7 +113,7 @@ def _aiff(file: BinaryIO, size: int) -> Truncation | None:
     return Truncation(*sound, bytes_per_second=sound[0] / seconds if seconds else 0.0)
 
 
-def _wave64(file: BinaryIO, size: int) -> Truncation | None:
+def _wave64(file: Seekable, size: int) -> Truncation | None:
     position, bytes_per_second = 40, 0
     while position + 24 <= size:
         file.seek(position)
@@ -125,7 +126,7 @@ def _wave64(file: BinaryIO, size: int) -> Truncation | None:
     return None
 
 
-def _caf(file: BinaryIO, size: int) -> Truncation | None:
+def _caf(file: Seekable, size: int) -> Truncation | None:
     position, bytes_per_second = 8, 0.0
     while position + 12 <= size:
         file.seek(position)
@@ -139,7 +140,7 @@ def _caf(file: BinaryIO, size: int) -> Truncation | None:
     return None
 
 
-def _mp4(file: BinaryIO, size: int) -> Truncation | None:
+def _mp4(file: Seekable, size: int) -> Truncation | None:
     position = 0
     while position + 8 <= size:
         file.seek(position)
@@ -152,7 +153,7 @@ def _mp4(file: BinaryIO, size: int) -> Truncation | None:
     return Truncation(position, size) if position > size else None
 
 
-def _ogg(file: BinaryIO, size: int) -> Truncation | None:
+def _ogg(file: Seekable, size: int) -> Truncation | None:
     # Ogg promises no length, but a page does: a page that stops half way is the end of a broken download.
     start = max(0, size - 2 * 65_307)  # the largest page
     file.seek(start)
@@ -165,7 +166,7 @@ def _ogg(file: BinaryIO, size: int) -> Truncation | None:
     return Truncation(start + page + 27 + num_segments + sum(table), size, in_page=True)
 
 
-def _matroska(file: BinaryIO, size: int) -> Truncation | None:
+def _matroska(file: Seekable, size: int) -> Truncation | None:
     file.seek(4)
     header, _ = _ebml_size(file)
     file.seek(file.tell() + header)
@@ -175,7 +176,7 @@ def _matroska(file: BinaryIO, size: int) -> Truncation | None:
     return None if unknown else Truncation(length, size - file.tell())
 
 
-def _ebml_size(file: BinaryIO) -> tuple[int, bool]:
+def _ebml_size(file: Seekable) -> tuple[int, bool]:
     """A size whose first byte tells by its leading zeros how many bytes it has, and whether it means 'unknown'."""
     first = struct.unpack("B", file.read(1))[0]
     extra = 8 - first.bit_length()
@@ -190,7 +191,7 @@ def is_mpeg_audio(head: bytes) -> bool:
     return head[:3] == b"ID3" or (head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xE6 == 0xE2)
 
 
-def _mp3(file: BinaryIO, size: int) -> Truncation | None:
+def _mp3(file: Seekable, size: int) -> Truncation | None:
     file.seek(0)
     head = file.read(10)
     start = 0

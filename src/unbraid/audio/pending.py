@@ -120,10 +120,10 @@ def _old(file: PendingFile) -> Path:
 
 def _keep_old(file: PendingFile) -> None:
     """Give the file that is about to be replaced a second name, so that it can come back."""
+    if not file.path.exists():
+        return
     try:
         os.link(file.path, _old(file))
-    except FileNotFoundError:
-        return
     except OSError:  # a file system without hard links
         os.replace(file.path, _old(file))
 

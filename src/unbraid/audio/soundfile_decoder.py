@@ -54,12 +54,13 @@ class SoundfileDecoder:
             self._file = soundfile.SoundFile(source.open())
         except (soundfile.SoundFileError, RuntimeError) as error:
             raise NotForThisDecoder(str(error)) from error
-        # A WAV that was never closed promises no data; libav reads what is there all the same.
-        if self._file.format == "MP3" or self._file.frames == 0:
+        # A WAV that was never closed promises no data, and at the end of a FLAC that promises no length soundfile fails;
+        # libav reads what is there.
+        if self._file.format == "MP3" or not 0 < self._file.frames < _UNKNOWN_LENGTH:
             self._file.close()
             raise NotForThisDecoder("its length is not known here")
-        num_samples = self._file.frames if self._file.frames < _UNKNOWN_LENGTH else None
-        if self._file.format == "FLAC" and num_samples is not None:
+        num_samples = self._file.frames
+        if self._file.format == "FLAC":
             num_samples = self._flac_length(source, num_samples)
         self.info = AudioInfo(
             name=source.name,

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import BinaryIO
 
 import numpy as np
 import soundfile
 
 from unbraid.audio.formats import TAG_NAMES, Encoding
 from unbraid.audio.pcm import quantise
+from unbraid.audio.protocols import Rewritable
 
 _PIECE_SAMPLES = 16_384
-"""The Vorbis encoder keeps what it is given on the stack, and crashes on very long blocks."""
+"""Always so many at a time: the Vorbis encoder crashes on very long blocks and begins differently with short ones."""
 
 _VORBIS_QUALITY = 0.8
 """ours: about 256 kbit/s for stereo."""
@@ -24,7 +24,7 @@ class SoundfileSink:
 
     def __init__(
         self,
-        file: BinaryIO,
+        file: Rewritable,
         sample_rate: int,
         num_channels: int,
         encoding: Encoding,
@@ -32,6 +32,7 @@ class SoundfileSink:
         tags: Mapping[str, str] | None = None,
     ) -> None:
         self._encoding = encoding
+        self._waiting = np.zeros((num_channels, 0), np.float32)
         self._guarded = _GuardedFile(file)
         if encoding.container == "flac":
             subtype, bitrate_mode, level = f"PCM_{encoding.bits}", None, None
@@ -57,6 +58,23 @@ class SoundfileSink:
 
     def write(self, block: np.ndarray) -> None:
         """Append (channel, sample); what is beyond full scale is clamped."""
+        waiting = np.concatenate([self._waiting, block], axis=1)
+        whole = waiting.shape[1] - waiting.shape[1] % _PIECE_SAMPLES
+        self._encode(waiting[:, :whole])
+        self._waiting = waiting[:, whole:].copy()
+
+    def finish(self) -> None:
+        """Flush the encoder."""
+        self._encode(self._waiting)
+        with self._guarded:
+            self._file.close()
+
+    def abandon(self) -> None:
+        """Close the encoder of a file that will be thrown away."""
+        with suppress(Exception):
+            self._file.close()
+
+    def _encode(self, block: np.ndarray) -> None:
         for start in range(0, block.shape[1], _PIECE_SAMPLES):
             piece = block[:, start : start + _PIECE_SAMPLES].T
             if self._encoding.is_lossy:
@@ -67,16 +85,6 @@ class SoundfileSink:
             with self._guarded:
                 self._file.write(data)
 
-    def finish(self) -> None:
-        """Flush the encoder."""
-        with self._guarded:
-            self._file.close()
-
-    def abandon(self) -> None:
-        """Close the encoder of a file that will be thrown away."""
-        with suppress(Exception):
-            self._file.close()
-
 
 class _GuardedFile:
     """Keeps what goes wrong inside libsndfile's callbacks, which lose it, and raises it when control is back in Python.
@@ -84,14 +92,15 @@ class _GuardedFile:
     Ctrl-C counts too: an interrupt that falls into a callback would be swallowed.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: Rewritable) -> None:
         self._target = file
         self._error: BaseException | None = None
 
     def write(self, data: bytes) -> int:
         try:
             if self._error is None:
-                return self._target.write(data)
+                written = self._target.write(data)
+                return len(data) if written is None else written
         except BaseException as error:
             self._error = error
         return 0

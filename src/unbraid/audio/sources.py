@@ -13,11 +13,11 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
+from unbraid.audio.protocols import Readable, Seekable
 from unbraid.errors import AudioReadError, ConfigError
 
-AudioSource = str | os.PathLike[str] | bytes | BinaryIO
+AudioSource = str | os.PathLike[str] | bytes | Readable
 
 
 def printable(path: str | os.PathLike[str]) -> str:
@@ -37,7 +37,7 @@ class Source:
         self._start = 0
         if isinstance(source, (bytes, bytearray, memoryview)):
             self.name = "the given bytes"
-            self._file: BinaryIO | None = io.BytesIO(source)
+            self._file: Seekable | None = io.BytesIO(source)
         elif isinstance(source, (str, os.PathLike)):
             if os.fspath(source) == "-":
                 self.name = "standard input"
@@ -53,11 +53,11 @@ class Source:
         if self.size == 0:
             raise AudioReadError(f"{self.name} is empty (0 bytes): check that it was recorded or downloaded completely")
 
-    def open(self) -> str | BinaryIO:
+    def open(self) -> str | io.BufferedReader:
         """A path where there is one, which decoders read fastest, else an independent view."""
         return self._path if self._path is not None else self.view()
 
-    def view(self) -> BinaryIO:
+    def view(self) -> io.BufferedReader:
         """An independent binary file object on the whole, positioned at its start."""
         if self._path is not None:
             with _reading(self.name):
@@ -71,7 +71,7 @@ class Source:
             self._file.seek(self._start + position)
             return self._file.read(count)
 
-    def _open_path(self, source: str | os.PathLike[str]) -> BinaryIO | None:
+    def _open_path(self, source: str | os.PathLike[str]) -> Seekable | None:
         with _reading(self.name):
             # An absolute path cannot be taken for a protocol such as "concat:" by libav.
             path = os.path.abspath(os.fspath(source))
@@ -92,15 +92,15 @@ class Source:
         self._path = path
         return None
 
-    def _take_file(self, file: BinaryIO) -> BinaryIO:
-        if not callable(getattr(file, "read", None)):
+    def _take_file(self, file: Readable) -> Seekable:
+        if not isinstance(file, Readable):
             raise ConfigError(
                 f"cannot read audio from {type(file).__name__}: give a path, bytes or a binary file object"
             )
         if not isinstance(file.read(0), bytes):
             raise ConfigError(f"{self.name} is open as text: open it in binary mode, open(path, 'rb')")
         seekable = getattr(file, "seekable", None)
-        if not (seekable() if callable(seekable) else hasattr(file, "seek")):
+        if not isinstance(file, Seekable) or (callable(seekable) and not seekable()):
             return _spool(file, self)
         self._start = file.tell()
         return file
@@ -158,7 +158,7 @@ def _reading(name: str) -> Iterator[None]:
         raise AudioReadError(f"{name} is not a file name ({error}): check it") from error
 
 
-def _standard_input() -> BinaryIO:
+def _standard_input() -> Readable:
     stream = getattr(sys.stdin, "buffer", None)
     if stream is None:
         raise AudioReadError("standard input is closed: pipe a recording into it")
@@ -167,7 +167,7 @@ def _standard_input() -> BinaryIO:
     return stream
 
 
-def _spool(stream: BinaryIO, owner: Source) -> BinaryIO:
+def _spool(stream: Readable, owner: Source) -> Seekable:
     spool = tempfile.TemporaryFile()  # noqa: SIM115
     weakref.finalize(owner, spool.close)
     try:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from typing import BinaryIO
 
 import numpy as np
 
 from unbraid.audio.formats import Encoding
 from unbraid.audio.pcm import quantise
+from unbraid.audio.protocols import Rewritable, Writable
 
 LARGEST_32 = 0xFFFFFFFF
 
@@ -47,7 +47,7 @@ class WavSink:
 
     def __init__(
         self,
-        file: BinaryIO,
+        file: Writable,
         sample_rate: int,
         num_channels: int,
         encoding: Encoding,
@@ -61,14 +61,14 @@ class WavSink:
         self._frame_bytes = num_channels * encoding.bits // 8
         self._data_bytes = 0
         self._streamed = streamed
-        self._reserved = not streamed and may_outgrow(expected_samples, num_channels, encoding)
+        self._reserved = not self._streamed and may_outgrow(expected_samples, num_channels, encoding)
         head = b"RIFF" + struct.pack("<I", LARGEST_32) + b"WAVE"
         if self._reserved:
             head += b"JUNK" + struct.pack("<I", 28) + bytes(28)
         head += _format_chunk(sample_rate, num_channels, encoding)
         self._fact_at = len(head) + 8 if encoding.is_float else None
         if encoding.is_float:
-            head += b"fact" + struct.pack("<II", 4, LARGEST_32 if streamed else 0)
+            head += b"fact" + struct.pack("<II", 4, LARGEST_32)
         head += _info_chunk(tags or {})
         # A reader that meets this size without a seekable file takes all that comes.
         head += b"data" + struct.pack("<I", LARGEST_32)
@@ -111,6 +111,7 @@ class WavSink:
             self._patch(self._fact_at, struct.pack("<I", min(num_frames, LARGEST_32)))
 
     def _patch(self, position: int, data: bytes) -> None:
+        assert isinstance(self._file, Rewritable)
         self._file.seek(position)
         self._file.write(data)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import BinaryIO
 
 import numpy as np
 
 from unbraid.audio.formats import Encoding, check_rate
 from unbraid.audio.pending import PendingFile, commit_all, writing_to
+from unbraid.audio.protocols import Writable
 from unbraid.audio.soundfile_sink import SoundfileSink
 from unbraid.audio.wav import WavSink
 from unbraid.errors import AudioWriteError, ConfigError
@@ -99,7 +99,7 @@ def write_audio(
 
 
 def write_stream(
-    file: BinaryIO, blocks: Iterable[np.ndarray], sample_rate: int, num_channels: int, encoding: Encoding
+    file: Writable, blocks: Iterable[np.ndarray], sample_rate: int, num_channels: int, encoding: Encoding
 ) -> float:
     """Write (channel, sample) blocks as WAV to a file object that need not be seekable; gives the peak.
 
