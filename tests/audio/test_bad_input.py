@@ -167,6 +167,13 @@ def test_a_damaged_libav_stream_never_escapes_as_another_error(tmp_path, tone, e
                 assert "the given bytes" in str(error)  # noqa: PT017
 
 
+def test_a_sample_format_that_nothing_decodes_to_an_array(tmp_path):
+    header = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0" + struct.pack("<HHIIHH", 1, 1, 8_000, 64_000, 8, 64)
+    path = tmp_path / "a.wav"
+    path.write_bytes(header + b"data" + struct.pack("<I", 8_000) + bytes(8_000))
+    assert "a.wav' stores its samples as s64" in complaint(path)
+
+
 def test_not_a_number(tmp_path):
     path = tmp_path / "talk.wav"
     samples = np.full((30_000, 2), 0.25, np.float32)

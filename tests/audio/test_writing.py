@@ -343,6 +343,7 @@ def test_more_than_4_gib_are_written_and_read(tmp_path):
     with open_audio(path) as reader:
         assert reader.info.num_samples == 132 * (1 << 22)
         assert sum(block.shape[1] for block in reader.blocks(1 << 22)) == 132 * (1 << 22)
+    path.unlink()  # pytest keeps its folders for a while
 
 
 def test_encodings_say_what_does_not_go():

@@ -82,7 +82,12 @@ class LibavDecoder:
                     f"{self._name} changes to {channels} channels at {rate} Hz after {self._seconds():.1f} s: convert "
                     "it to WAV first"
                 )
-            samples = frame.to_ndarray()
+            try:
+                samples = frame.to_ndarray()
+            except ValueError as error:  # 64-bit integers
+                raise AudioReadError(
+                    f"{self._name} stores its samples as {frame.format.name}, which is not read: convert it to WAV first"
+                ) from error
             if not frame.format.is_planar:
                 samples = samples.reshape(-1, channels).T
             self._count += samples.shape[1]

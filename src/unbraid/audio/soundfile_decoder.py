@@ -54,7 +54,7 @@ class SoundfileDecoder:
             self._file = soundfile.SoundFile(source.open())
         except (soundfile.SoundFileError, RuntimeError) as error:
             raise NotForThisDecoder(str(error)) from error
-        # A WAV that was never closed promises no data, and at the end of a FLAC that promises no length soundfile fails;
+        # A WAV that was never closed promises no data, and soundfile fails at the end of a FLAC without a length;
         # libav reads what is there.
         if self._file.format == "MP3" or not 0 < self._file.frames < _UNKNOWN_LENGTH:
             self._file.close()
