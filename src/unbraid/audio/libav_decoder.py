@@ -86,7 +86,7 @@ class LibavDecoder:
                 samples = frame.to_ndarray()
             except ValueError as error:  # 64-bit integers
                 raise AudioReadError(
-                    f"{self._name} stores its samples as {frame.format.name}, which is not read: convert it to WAV first"
+                    f"{self._name} stores its samples as {frame.format.name}, which is not read: convert it first"
                 ) from error
             if not frame.format.is_planar:
                 samples = samples.reshape(-1, channels).T
