@@ -1,0 +1,141 @@
+"""What a recording is on disk: its facts, and the encodings it can be written in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
+from typing import Literal, get_args
+
+from unbraid.errors import AudioWriteError, ConfigError
+
+Container = Literal["wav", "flac", "mp3", "ogg"]
+SampleFormat = Literal["int16", "int24", "int32", "float32", "float64"]
+
+LOWEST_RATE_HZ = 1_000
+HIGHEST_RATE_HZ = 384_000
+
+TAG_NAMES = ("title", "artist", "album", "date", "genre", "tracknumber", "comment", "copyright", "license")
+
+_SAMPLES: dict[Container, tuple[SampleFormat, ...]] = {
+    "wav": ("float32", "int16", "int24", "int32", "float64"),
+    "flac": ("int24", "int16"),
+    "mp3": ("float32",),
+    "ogg": ("float32",),
+}
+"""What each container holds; the first is its default. Lossy encoders are fed float32 and have no depth."""
+
+_BY_EXTENSION: dict[str, Container] = {
+    ".wav": "wav",
+    ".wave": "wav",
+    ".flac": "flac",
+    ".mp3": "mp3",
+    ".ogg": "ogg",
+    ".oga": "ogg",
+}
+
+_MP3_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+_MP3_BITRATES_KBPS = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 320)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """How samples are stored: a container and, in it, a sample format or a bit rate."""
+
+    container: Container = "wav"
+    """The kind of file."""
+    sample: SampleFormat | None = None
+    """How one sample is stored; None takes the container's default (float32 in WAV, int24 in FLAC)."""
+    bitrate_kbps: int = 320
+    """MP3 only, constant; lowered to the highest that MP3 has at the sample rate (160 from 16 kHz, 64 below)."""
+
+    def __post_init__(self) -> None:
+        if self.container not in get_args(Container):
+            raise ConfigError(f"no container '{self.container}': choose one of {', '.join(get_args(Container))}")
+        allowed = _SAMPLES[self.container]
+        if self.sample is None:
+            object.__setattr__(self, "sample", allowed[0])
+        elif self.sample not in allowed:
+            raise ConfigError(f"{self.container} does not hold {self.sample}: choose one of {', '.join(allowed)}")
+        if self.bitrate_kbps not in _MP3_BITRATES_KBPS:
+            choices = ", ".join(map(str, _MP3_BITRATES_KBPS))
+            raise ConfigError(f"MP3 has no bit rate of {self.bitrate_kbps} kbit/s: choose one of {choices}")
+
+    @classmethod
+    def for_input(cls, info: AudioInfo) -> Encoding:
+        """Keep the depth of the input in a WAV file; what came from a lossy codec is kept in 24 bits."""
+        return info.encoding
+
+    @classmethod
+    def for_path(cls, path: str | PurePath) -> Encoding:
+        """The default encoding of the container that the extension names."""
+        container = _BY_EXTENSION.get(PurePath(path).suffix.lower())
+        if container is None:
+            raise ConfigError(f"cannot tell a format from the name '{path}': end it in .wav, .flac, .mp3 or .ogg")
+        return cls(container=container)
+
+    def within(self, container: Container) -> Encoding:
+        """The same depth in another container, or the nearest depth that it holds."""
+        allowed = _SAMPLES[container]
+        return replace(self, container=container, sample=self.sample if self.sample in allowed else None)
+
+    @property
+    def extension(self) -> str:
+        return self.container
+
+    @property
+    def is_lossy(self) -> bool:
+        return self.container in ("mp3", "ogg")
+
+    @property
+    def is_float(self) -> bool:
+        """Whether values beyond full scale are kept as they are."""
+        return not self.is_lossy and self.sample in ("float32", "float64")
+
+    @property
+    def bits(self) -> int:
+        """Bits of one stored sample."""
+        return int((self.sample or "float32").lstrip("intfloa"))
+
+    def check(self, sample_rate: int, num_channels: int) -> None:
+        """Raise AudioWriteError, naming the alternative, if the container cannot hold such a recording."""
+        name = self.container.upper()
+        most_channels = {"wav": 1024, "flac": 8, "mp3": 2, "ogg": 255}[self.container]
+        if num_channels > most_channels:
+            raise AudioWriteError(
+                f"{name} holds at most {most_channels} channels and the recording has {num_channels}: pass --wav"
+            )
+        if self.container == "mp3" and sample_rate not in _MP3_RATES_HZ:
+            rates = ", ".join(map(str, _MP3_RATES_HZ))
+            raise AudioWriteError(f"MP3 has no sample rate of {sample_rate} Hz (only {rates}): pass --wav or --flac")
+        # The Vorbis encoder crashes the whole process above this rate.
+        if self.container == "ogg" and sample_rate > 200_000:
+            raise AudioWriteError(f"OGG ends at 200000 Hz and the recording has {sample_rate} Hz: pass --wav or --flac")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioInfo:
+    """The facts about a recording that are known before it is decoded."""
+
+    name: str
+    """How messages call it: the path, or 'standard input'."""
+    sample_rate: int
+    """Hz."""
+    num_channels: int
+    num_samples: int | None
+    """Per channel; None where only decoding the whole would tell."""
+    expected_samples: int | None
+    """`num_samples` where that is known, else an estimate from the header (good for a progress bar), else None."""
+    encoding: Encoding
+    """The encoding that keeps its depth."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Title, artist and so on, by the names in TAG_NAMES."""
+
+
+def check_rate(sample_rate: int, name: str, error: type[Exception]) -> None:
+    """Raise `error` if the sample rate, in Hz, is outside the range that unbraid resamples."""
+    if not LOWEST_RATE_HZ <= sample_rate <= HIGHEST_RATE_HZ:
+        raise error(
+            f"{name} has a sample rate of {sample_rate} Hz: unbraid takes {LOWEST_RATE_HZ:,} to {HIGHEST_RATE_HZ:,} "
+            "Hz, resample it first"
+        )

@@ -1,0 +1,27 @@
+"""Integer full scale, both ways: 2 ** (bits - 1) is 1.0, as soundfile reads it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def quantise(block: np.ndarray, bits: int) -> np.ndarray:
+    """Round samples to integers of `bits` bits, in int32; what is beyond full scale is clamped and never wraps."""
+    full_scale = 2.0 ** (bits - 1)
+    # float32 cannot hold 2 ** 31 - 1, so that the clamp would come out one too high.
+    scaled = np.rint(block.astype(np.float64) * full_scale)
+    return np.clip(scaled, -full_scale, full_scale - 1).astype(np.int32)
+
+
+def to_float32(samples: np.ndarray) -> np.ndarray:
+    """Integer samples, signed or uint8, as float32 in [-1, 1); floats as they are."""
+    if samples.dtype.kind == "f":
+        return samples.astype(np.float32)
+    if samples.dtype == np.uint8:
+        return (samples.astype(np.float32) - 128) / 128
+    return (samples / 2.0 ** (8 * samples.dtype.itemsize - 1)).astype(np.float32)
+
+
+def largest_integer(bits: int) -> float:
+    """The highest value, as a fraction of full scale, that an integer of `bits` bits holds."""
+    return 1.0 - 2.0 ** (1 - bits)

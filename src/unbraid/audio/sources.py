@@ -1,0 +1,186 @@
+"""Where encoded audio comes from: a path, standard input, bytes or a file object, as something that can be seeked."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import stat
+import sys
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from unbraid.audio.protocols import Readable, Seekable
+from unbraid.errors import AudioReadError, ConfigError
+
+AudioSource = str | os.PathLike[str] | bytes | Readable
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    """A path as text that any terminal takes, even where its name is not valid UTF-8."""
+    return os.fspath(path).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+class Source:
+    """Hands out independent seekable views of one piece of encoded audio.
+
+    What cannot be seeked (a pipe, standard input) is first copied to a temporary file that disappears with this object.
+    """
+
+    def __init__(self, source: AudioSource) -> None:
+        self._path: str | None = None
+        self._lock = threading.Lock()
+        self._start = 0
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            self.name = "the given bytes"
+            self._file: Seekable | None = io.BytesIO(source)
+        elif isinstance(source, (str, os.PathLike)):
+            if os.fspath(source) == "-":
+                self.name = "standard input"
+                self._file = _spool(_standard_input(), self)
+            else:
+                self.name = f"'{printable(source)}'"
+                self._file = self._open_path(source)
+        else:
+            self.name = _name_of(source)
+            self._file = self._take_file(source)
+        self.size = self._measure()
+        """Bytes."""
+        if self.size == 0:
+            raise AudioReadError(f"{self.name} is empty (0 bytes): check that it was recorded or downloaded completely")
+
+    def open(self) -> str | io.BufferedReader:
+        """A path where there is one, which decoders read fastest, else an independent view."""
+        return self._path if self._path is not None else self.view()
+
+    def view(self) -> io.BufferedReader:
+        """An independent binary file object on the whole, positioned at its start."""
+        if self._path is not None:
+            with _reading(self.name):
+                return open(self._path, "rb")
+        return io.BufferedReader(_View(self))
+
+    def read_at(self, position: int, count: int) -> bytes:
+        """Bytes at a position, safe to call from several views in turn."""
+        assert self._file is not None
+        with self._lock:
+            self._file.seek(self._start + position)
+            return self._file.read(count)
+
+    def _open_path(self, source: str | os.PathLike[str]) -> Seekable | None:
+        with _reading(self.name):
+            # An absolute path cannot be taken for a protocol such as "concat:" by libav.
+            path = os.path.abspath(os.fspath(source))
+            mode = os.stat(path).st_mode
+            if stat.S_ISDIR(mode):
+                raise IsADirectoryError
+            file = open(path, "rb")  # noqa: SIM115
+        if not stat.S_ISREG(mode):
+            with file:
+                return _spool(file, self)
+        try:
+            path.encode("utf-8")
+        except UnicodeEncodeError:
+            # The decoders want UTF-8; a file object does not show them the name.
+            weakref.finalize(self, file.close)
+            return file
+        file.close()
+        self._path = path
+        return None
+
+    def _take_file(self, file: Readable) -> Seekable:
+        if not isinstance(file, Readable):
+            raise ConfigError(
+                f"cannot read audio from {type(file).__name__}: give a path, bytes or a binary file object"
+            )
+        if not isinstance(file.read(0), bytes):
+            raise ConfigError(f"{self.name} is open as text: open it in binary mode, open(path, 'rb')")
+        seekable = getattr(file, "seekable", None)
+        if not isinstance(file, Seekable) or (callable(seekable) and not seekable()):
+            return _spool(file, self)
+        self._start = file.tell()
+        return file
+
+    def _measure(self) -> int:
+        if self._path is not None:
+            return os.stat(self._path).st_size
+        assert self._file is not None
+        return self._file.seek(0, io.SEEK_END) - self._start
+
+
+class _View(io.RawIOBase):
+    """A read-only file object with a position of its own on a Source that has no path."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__()
+        self._source = source
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._source.size}[whence]
+        self._position = max(0, origin + offset)
+        return self._position
+
+    def readinto(self, buffer) -> int:
+        data = self._source.read_at(self._position, len(buffer))
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Turn what the system says about a path into one sentence."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise AudioReadError(f"{name} does not exist: check the name and the folder") from error
+    except IsADirectoryError as error:
+        raise AudioReadError(f"{name} is a folder: name a recording in it") from error
+    except PermissionError as error:
+        raise AudioReadError(f"{name} may not be read by this user: change its permissions") from error
+    except OSError as error:
+        raise AudioReadError(f"{name} cannot be opened ({error.strerror}): check the name and the disk") from error
+    except ValueError as error:
+        raise AudioReadError(f"{name} is not a file name ({error}): check it") from error
+
+
+def _standard_input() -> Readable:
+    stream = getattr(sys.stdin, "buffer", None)
+    if stream is None:
+        raise AudioReadError("standard input is closed: pipe a recording into it")
+    if stream.isatty():
+        raise AudioReadError("standard input is a terminal: pipe a recording into it, as in  cat talk.wav | unbraid …")
+    return stream
+
+
+def _spool(stream: Readable, owner: Source) -> Seekable:
+    spool = tempfile.TemporaryFile()  # noqa: SIM115
+    weakref.finalize(owner, spool.close)
+    try:
+        shutil.copyfileobj(stream, spool, 1 << 20)
+        spool.flush()
+    except OSError as error:
+        raise AudioReadError(
+            f"{owner.name} cannot be copied to {tempfile.gettempdir()} ({error.strerror}): "
+            "free some space there or set TMPDIR"
+        ) from error
+    return spool
+
+
+def _name_of(file: object) -> str:
+    name = getattr(file, "name", None)
+    return f"'{printable(name)}'" if isinstance(name, (str, Path)) else "the given file object"
