@@ -1,0 +1,187 @@
+"""Cuts a long signal into overlapping chunks and puts processed chunks together again without a seam.
+
+Two neighbours share `overlap` samples. The outer third of it on either side is context: it goes into the model and its
+estimate is thrown away, because models are wrong near their edges. Over the middle third one chunk fades into the next:
+
+    chunk k      ----------------------\\\\\\\\\\\\xxxxxxxxxxxx
+    chunk k+1                xxxxxxxxxxxx////////////----------------------
+                             | context  |    fade    |  context |
+
+The two ends of the signal get a short mirrored context, so that its first and last samples are not edges either.
+Both halves stream: memory does not depend on the length of the signal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from unbraid.axes import Float, Tensor
+from unbraid.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkPlan:
+    """Lengths, in samples, of everything that cutting and joining need."""
+
+    chunk: int
+    """Samples per chunk; the last one may be shorter, but not shorter than the overlap plus one."""
+
+    overlap: int
+    """Samples that neighbours share."""
+
+    edge: int
+    """Mirrored samples before the first and after the last sample of the signal."""
+
+    @property
+    def hop(self) -> int:
+        return self.chunk - self.overlap
+
+    @property
+    def context(self) -> int:
+        """Samples at each inner side of a chunk whose estimate is discarded."""
+        return self.overlap // 3
+
+    @property
+    def fade(self) -> int:
+        return self.overlap - 2 * self.context
+
+    def num_chunks(self, num_samples: int) -> int:
+        """How many chunks a signal makes."""
+        length = num_samples + 2 * self.edge
+        return 0 if num_samples == 0 else 1 if length <= self.chunk else 1 + -(-(length - self.chunk) // self.hop)
+
+
+def plan_chunks(chunk_samples: int, overlap: float, edge_samples: int) -> ChunkPlan:
+    """Plans chunks that share `overlap` (a fraction of a chunk, 0 to 0.5) with their neighbours."""
+    if not 0 <= overlap <= 0.5:
+        raise ConfigError(f"overlap is a fraction of a chunk from 0 to 0.5, not {overlap}")
+    if chunk_samples < 8:
+        raise ConfigError(f"chunks of {chunk_samples} samples are too short: choose a longer segment")
+    shared = int(chunk_samples * overlap)
+    return ChunkPlan(chunk=chunk_samples, overlap=shared, edge=min(shared // 3, edge_samples))
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of the signal as the model gets it."""
+
+    index: int
+    start: int
+    """Where its first sample lies in the signal; negative in the mirrored context before it."""
+    samples: Float[Tensor, "channel sample"]
+    is_last: bool
+
+
+class ChunkCutter:
+    """Takes a signal in blocks of any size and gives it out in chunks."""
+
+    def __init__(self, plan: ChunkPlan) -> None:
+        self.plan = plan
+        self._held: Tensor | None = None
+        self._blocks: list[Tensor] = []
+        self._pending, self._index, self._started = 0, 0, False
+
+    def push(self, block: Float[Tensor, "channel sample"]) -> list[Chunk]:
+        """The chunks that are complete with this block and are certainly not the last one."""
+        if block.shape[-1]:
+            self._blocks.append(block)
+            self._pending += block.shape[-1]
+        held = 0 if self._held is None else self._held.shape[-1]
+        # More than a chunk, so that the last chunk never comes out here and always has new samples; the edge is what
+        # `finish` still needs to mirror from.
+        if held + self._pending <= self.plan.chunk + 2 * self.plan.edge:
+            return []
+        self._gather()
+        assert self._held is not None
+        chunks = []
+        while self._held.shape[-1] > self.plan.chunk + self.plan.edge:
+            chunks.append(self._chunk(self._held[..., : self.plan.chunk].clone(), is_last=False))
+            self._held = self._held[..., self.plan.hop :]
+        self._held = self._held.clone()
+        return chunks
+
+    def finish(self) -> list[Chunk]:
+        """The remaining chunks; the very last one says so."""
+        self._gather()
+        if self._held is None or not self._started:
+            return []
+        # Of a cut signal there is enough held to mirror from; a signal shorter than its edge is mirrored as far as it
+        # goes and silent beyond.
+        held = mirror(self._held, 0, self.plan.edge)
+        chunks = []
+        while held.shape[-1] > self.plan.chunk:
+            chunks.append(self._chunk(held[..., : self.plan.chunk], is_last=False))
+            held = held[..., self.plan.hop :]
+        chunks.append(self._chunk(held, is_last=True))
+        self._held = None
+        return chunks
+
+    def _gather(self) -> None:
+        if not self._blocks:
+            return
+        new = torch.cat(self._blocks, dim=-1)
+        self._blocks, self._pending = [], 0
+        if self._started:
+            assert self._held is not None
+            self._held = torch.cat([self._held, new], dim=-1)
+        else:
+            self._held, self._started = mirror(new, self.plan.edge, 0), True
+
+    def _chunk(self, samples: Tensor, is_last: bool) -> Chunk:
+        start = self._index * self.plan.hop - self.plan.edge
+        self._index += 1
+        return Chunk(self._index - 1, start, samples, is_last)
+
+
+class OverlapAdder:
+    """Takes processed chunks in order and gives out the finished signal in blocks."""
+
+    def __init__(self, plan: ChunkPlan) -> None:
+        self.plan = plan
+        self._tail: Tensor | None = None
+
+    def push(self, samples: Float[Tensor, "*axes sample"], is_last: bool) -> Float[Tensor, "*axes finished"]:
+        """What is finished with this chunk: nothing after it changes these samples any more."""
+        plan = self.plan
+        length = samples.shape[-1]
+        if self._tail is None:
+            begin, faded = plan.edge, samples
+        else:
+            begin, faded = plan.context, samples.clone()
+            rise = fade_in(plan.fade, samples)
+            middle = faded[..., plan.context : plan.context + plan.fade]
+            middle.mul_(rise).add_(self._tail)
+        if is_last:
+            return faded[..., begin : length - plan.edge]
+        end = length - plan.context - plan.fade
+        self._tail = faded[..., end : end + plan.fade] * (1 - fade_in(plan.fade, samples))
+        return faded[..., begin:end]
+
+
+def overlap_add(chunks: list[Chunk], plan: ChunkPlan) -> Float[Tensor, "channel sample"]:
+    """Joins all chunks of a signal at once."""
+    adder = OverlapAdder(plan)
+    return torch.cat([adder.push(chunk.samples, chunk.is_last) for chunk in chunks], dim=-1)
+
+
+def cut(signal: Float[Tensor, "channel sample"], plan: ChunkPlan) -> list[Chunk]:
+    """Cuts a whole signal at once."""
+    cutter = ChunkCutter(plan)
+    return cutter.push(signal) + cutter.finish()
+
+
+def mirror(signal: Float[Tensor, "*axes sample"], before: int, after: int) -> Float[Tensor, "*axes padded"]:
+    """Continues a signal by its mirror image at both ends, and by silence where it is too short for that."""
+    reach = signal.shape[-1] - 1
+    head = signal[..., 1 : 1 + min(before, reach)].flip(-1)
+    tail = signal[..., max(reach - after, 0) : reach].flip(-1) if after else signal[..., :0]
+    return F.pad(torch.cat([head, signal, tail], dim=-1), (before - head.shape[-1], after - tail.shape[-1]))
+
+
+def fade_in(num_samples: int, like: Tensor) -> Float[Tensor, " sample"]:
+    """A raised-cosine rise; it and its complement 1 - rise add up to one."""
+    phase = (torch.arange(num_samples, device=like.device, dtype=torch.float64) + 0.5) / max(num_samples, 1)
+    return (0.5 - 0.5 * torch.cos(torch.pi * phase)).to(like.dtype)

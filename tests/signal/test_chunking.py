@@ -1,0 +1,66 @@
+"""Cutting and joining leaves a signal as it is, and nothing that is wrong at a chunk's edge gets into the result."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unbraid.errors import ConfigError
+from unbraid.signal.chunking import ChunkCutter, ChunkPlan, cut, mirror, overlap_add, plan_chunks
+
+
+@given(
+    num_samples=st.integers(1, 700),
+    chunk=st.integers(8, 200),
+    overlap=st.floats(0, 0.5),
+    edge=st.integers(0, 30),
+    block=st.integers(1, 300),
+)
+@settings(max_examples=300, deadline=None)
+def test_joining_what_was_cut_gives_the_signal_back_whatever_the_blocks(num_samples, chunk, overlap, edge, block):
+    plan = plan_chunks(chunk, overlap, edge)
+    signal = torch.randn(2, num_samples, dtype=torch.float64)
+    cutter = ChunkCutter(plan)
+    chunks = [piece for part in signal.split(block, dim=-1) for piece in cutter.push(part)] + cutter.finish()
+    assert torch.allclose(overlap_add(chunks, plan), signal, atol=1e-12)
+    assert [piece.index for piece in chunks] == list(range(plan.num_chunks(num_samples)))
+    assert [piece.is_last for piece in chunks] == [False] * (len(chunks) - 1) + [True]
+    for piece in chunks:
+        assert piece.samples.shape[-1] <= plan.chunk
+        begin, end = max(piece.start, 0), min(piece.start + piece.samples.shape[-1], num_samples)
+        inside = piece.samples[:, begin - piece.start : end - piece.start]
+        assert torch.equal(inside, signal[:, begin:end])
+
+
+def test_what_is_wrong_in_the_outer_50_ms_of_each_chunk_does_not_reach_the_result():
+    rate, wrong = 16_000, 800
+    plan = plan_chunks(2 * rate, 0.25, rate // 10)
+    signal = torch.randn(1, 9 * rate + 123)
+    chunks = cut(signal, plan)
+    assert len(chunks) > 4
+    for piece in chunks:
+        piece.samples[:, :wrong] = 7
+        piece.samples[:, -wrong:] = -7
+    error = overlap_add(chunks, plan) - signal
+    windows = (signal[0].unfold(0, 320, 80), error[0].unfold(0, 320, 80))
+    power, noise = (part.double().square().sum(-1) for part in windows)
+    assert (10 * torch.log10(power / noise.clamp_min(1e-30))).min() > 100
+
+
+def test_an_empty_signal_has_no_chunks():
+    assert cut(torch.zeros(1, 0), plan_chunks(100, 0.25, 5)) == []
+
+
+def test_a_signal_of_one_sample_is_padded_with_silence():
+    assert mirror(torch.ones(1, 1), 2, 2).tolist() == [[0, 0, 1, 0, 0]]
+
+
+@pytest.mark.parametrize("overlap", [-0.1, 0.6])
+def test_an_overlap_out_of_range_is_refused(overlap):
+    with pytest.raises(ConfigError, match=r"0 to 0\.5"):
+        plan_chunks(100, overlap, 5)
+
+
+def test_the_plan_counts_its_parts():
+    plan = ChunkPlan(chunk=100, overlap=30, edge=4)
+    assert (plan.hop, plan.context, plan.fade) == (70, 10, 10)
