@@ -1,0 +1,236 @@
+"""What a voice sounds like, as sums over frames: the evidence that links a speaker across pauses.
+
+A slot's voice is measured on frames where that slot is clearly active and clearly louder than all others, so that what
+leaks in from another speaker is left out. Kept are the count, sum and outer products of cepstra (the shape of the vocal
+tract) and a histogram of pitch; such sums of two pieces add up to the sums of both. A speaker is then a Gaussian over
+cepstra and a distribution over pitch, fitted to the recording itself: nothing here is learned beforehand.
+
+The full covariance matters: on read speech it halves the mistakes that means alone make between voices of one sex.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from unbraid.axes import Float, Int, Tensor
+from unbraid.signal.stft import stft
+from unbraid.signal.windows import hann
+
+NUM_CEPSTRA = 20
+NUM_PITCHES = 40
+_NUM_MEL_BANDS = 26
+_PITCH_RANGE_HZ = (60.0, 400.0)
+
+# Neighbouring frames say much the same; this share of them counts as independent (ours).
+_INDEPENDENT_SHARE = 0.1
+
+# How many frames the average voice counts for when a speaker is fitted, and how many another channel lends (ours).
+_FRAMES_FOR_MEAN = 20.0
+_FRAMES_FOR_SPREAD = 100.0
+_FRAMES_FOR_PITCH = 20.0
+_FRAMES_LENT = 200.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoiceStatistics:
+    """Sums over the frames of each voice; the leading axes are free (source; or chunk, channel, source)."""
+
+    count: Float[Tensor, "*piece"]
+    """Frames in which the voice is heard alone or nearly so."""
+    total: Float[Tensor, "*piece dim"]
+    """Sum of the cepstra."""
+    scatter: Float[Tensor, "*piece packed"]
+    """Sum of the outer products of the cepstra, upper triangle."""
+    pitch: Float[Tensor, "*piece pitch"]
+    """Voiced frames at each pitch."""
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "VoiceStatistics":
+        """Every field changed alike; `change` must leave the last axis of all but `count` alone."""
+        return VoiceStatistics(
+            count=change(self.count),
+            total=change(self.total),
+            scatter=change(self.scatter),
+            pitch=change(self.pitch),
+        )
+
+    def over(self, axes: tuple[int, ...]) -> "VoiceStatistics":
+        """The statistics of all frames together along those leading axes."""
+        return self.map(lambda values: values.sum(axes))
+
+    def ordered(self, order: Int[Tensor, "*piece"]) -> "VoiceStatistics":
+        """The voices of each piece in the order of its speakers: entry s of the last leading axis is voice order[s]."""
+
+        def pick(values: Tensor) -> Tensor:
+            if values.ndim == order.ndim:
+                return values.gather(-1, order)
+            return values.gather(order.ndim - 1, order[..., None].expand(*order.shape, values.shape[-1]))
+
+        return self.map(pick)
+
+
+class VoiceMeter:
+    """Measures `VoiceStatistics` and loudness of separated voices at one sample rate."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self.sample_rate = sample_rate
+        self.n_fft = 2 ** round(math.log2(0.064 * sample_rate))
+        self.hop = round(0.016 * sample_rate)
+        self.window = hann(self.n_fft)
+        hz = torch.arange(self.n_fft // 2 + 1, dtype=torch.float64) * sample_rate / self.n_fft
+        self.voice_band = ((hz > 100) & (hz < 4000)).float()
+        self.pitch_band = (hz < 1500).float()
+        self.mel = _mel_bands(hz, 80.0, min(7600.0, 0.475 * sample_rate))
+        order = torch.arange(1, NUM_CEPSTRA + 1)[:, None]
+        phase = (torch.arange(_NUM_MEL_BANDS) + 0.5) / _NUM_MEL_BANDS
+        self.cosines = math.sqrt(2 / _NUM_MEL_BANDS) * torch.cos(math.pi * order * phase)
+        self.upper = torch.triu_indices(NUM_CEPSTRA, NUM_CEPSTRA)
+        taper = torch.fft.irfft(torch.fft.rfft(self.window).abs().square())
+        self.taper_correlation = taper / taper[0]
+
+    def power(self, estimate: Float[Tensor, "source sample"]) -> Float[Tensor, "source freq frame"]:
+        """Power spectra, one frame every 16 ms."""
+        return stft(estimate, self.n_fft, self.hop, self.window, "constant").square().sum(dim=-3)
+
+    def loudness(self, power: Float[Tensor, "source freq frame"]) -> Float[Tensor, "source frame"]:
+        """Mean power per sample in the band of speech, relative to full scale."""
+        return torch.einsum("f,sft->st", self.voice_band, power) * (
+            2 / (self.n_fft * float(self.window.square().sum()))
+        )
+
+    def measure(self, power: Float[Tensor, "source freq frame"]) -> VoiceStatistics:
+        """The statistics of each source over the frames that it dominates."""
+        weight = self._dominance(self.loudness(power))
+        mel = torch.einsum("bf,sft->stb", self.mel, power)
+        # Valleys 40 dB below the mean hold noise and leakage rather than voice.
+        cepstra = (mel + 1e-4 * mel.mean() + 1e-20).log() @ self.cosines.T
+        weighted = weight[..., None] * cepstra
+        outer = torch.einsum("std,ste->sde", weighted, cepstra)
+        return VoiceStatistics(
+            count=weight.sum(-1),
+            total=weighted.sum(-2),
+            scatter=outer[..., self.upper[0], self.upper[1]],
+            pitch=self._pitch_histogram(power, weight),
+        )
+
+    def _dominance(self, loudness: Tensor) -> Tensor:
+        """1 where a source is 5 dB above all others together and less than 25 dB below the piece's loud frames."""
+        others = loudness.sum(0, keepdim=True) - loudness
+        loud = loudness.amax(0).quantile(0.95)
+        return ((loudness > 3.16 * others) & (loudness > 0.00316 * loud) & (loudness > 1e-12)).float()
+
+    def _pitch_histogram(self, power: Tensor, weight: Tensor) -> Tensor:
+        """Pitch by autocorrelation: the shortest lag whose peak comes near the highest peak."""
+        spectrum = (power * self.pitch_band[:, None]).transpose(-1, -2)
+        correlation = torch.fft.irfft(spectrum + 1e-20)
+        correlation = correlation / correlation[..., :1] / self.taper_correlation
+        low, high = (self.sample_rate / hz for hz in reversed(_PITCH_RANGE_HZ))
+        lags = correlation[..., math.ceil(low) - 1 : math.floor(high) + 2]
+        middle = lags[..., 1:-1]
+        is_peak = (middle >= lags[..., :-2]) & (middle >= lags[..., 2:]) & (middle > 0.85 * middle.amax(-1, True))
+        first = is_peak.float().argmax(-1)
+        strength = middle.gather(-1, first[..., None])[..., 0]
+        voiced = weight * (is_peak.any(-1) & (strength > 0.6))
+        octaves = torch.log2(self.sample_rate / (first + math.ceil(low)) / _PITCH_RANGE_HZ[0])
+        place = octaves / math.log2(_PITCH_RANGE_HZ[1] / _PITCH_RANGE_HZ[0]) * NUM_PITCHES
+        histogram = torch.zeros(power.shape[0], NUM_PITCHES)
+        return histogram.scatter_add(-1, place.long().clamp(0, NUM_PITCHES - 1), voiced)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeakerModels:
+    """One Gaussian over cepstra and one distribution over pitch per speaker and channel."""
+
+    mean: Float[Tensor, "channel speaker dim"]
+    precision: Float[Tensor, "channel speaker dim dim"]
+    log_det: Float[Tensor, "channel speaker"]
+    log_pitch: Float[Tensor, "channel speaker pitch"]
+
+
+def fit_speakers(voices: VoiceStatistics) -> SpeakerModels:
+    """The speakers behind the voices heard, summed by channel and speaker; little data leans on the average voice.
+
+    A microphone colours a voice, so each channel has its own models; a voice little heard there is helped out by what
+    the other channels say of it. A speaker who was never heard gets the average voice with a wide spread: whatever is
+    unlike the others goes to them.
+    """
+    everyone = voices.over((0, 1))
+    if voices.count.shape[0] > 1:
+        elsewhere = voices.over((0,))
+        lent = _FRAMES_LENT / elsewhere.count.clamp(min=_FRAMES_LENT)
+        voices = VoiceStatistics(
+            count=voices.count + lent * elsewhere.count,
+            total=voices.total + lent[:, None] * elsewhere.total,
+            scatter=voices.scatter + lent[:, None] * elsewhere.scatter,
+            pitch=voices.pitch + lent[:, None] * elsewhere.pitch,
+        )
+    shared_mean, shared_spread = _moments(everyone)
+    count = voices.count[..., None]
+    mean = (voices.total + _FRAMES_FOR_MEAN * shared_mean) / (count + _FRAMES_FOR_MEAN)
+    scatter = unpack(voices.scatter)
+    cross = torch.einsum("...d,...e->...de", voices.total, mean)
+    around = scatter - cross - cross.mT + count[..., None] * torch.einsum("...d,...e->...de", mean, mean)
+    count = count[..., None]
+    spread = (around + _FRAMES_FOR_SPREAD * shared_spread) / (count + _FRAMES_FOR_SPREAD)
+    # What is not yet known of the mean widens the spread.
+    spread = spread + 0.3 * shared_spread * _FRAMES_FOR_MEAN / (count + _FRAMES_FOR_MEAN)
+    factor = torch.linalg.cholesky(spread)
+    identity = torch.eye(spread.shape[-1], dtype=spread.dtype).expand(spread.shape)
+    shared_pitch = _smooth(everyone.pitch) + 1.0
+    pitch = _smooth(voices.pitch) + _FRAMES_FOR_PITCH * shared_pitch / shared_pitch.sum()
+    return SpeakerModels(
+        mean=mean,
+        precision=torch.cholesky_solve(identity, factor),
+        log_det=2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1),
+        log_pitch=(pitch / pitch.sum(-1, keepdim=True)).log(),
+    )
+
+
+def log_likelihood(voices: VoiceStatistics, speakers: SpeakerModels) -> Float[Tensor, "*chunk channel source speaker"]:
+    """How well each voice fits each speaker of its channel, in nats; the voices' axes end in channel, source."""
+    scatter = unpack(voices.scatter)
+    pull = torch.einsum("cjde,cje->cjd", speakers.precision, speakers.mean)
+    fit = torch.einsum("...csde,cjde->...csj", scatter, speakers.precision)
+    fit = fit - 2 * torch.einsum("...csd,cjd->...csj", voices.total, pull)
+    constant = (pull * speakers.mean).sum(-1) + speakers.log_det
+    fit = fit + voices.count[..., None] * constant[:, None, :]
+    pitch = torch.einsum("...csp,cjp->...csj", voices.pitch, speakers.log_pitch)
+    return _INDEPENDENT_SHARE * (pitch - 0.5 * fit)
+
+
+def unpack(packed: Float[Tensor, "*piece packed"]) -> Float[Tensor, "*piece dim dim"]:
+    """Symmetric matrices from their upper triangles."""
+    upper = torch.triu_indices(NUM_CEPSTRA, NUM_CEPSTRA)
+    full = packed.new_zeros(*packed.shape[:-1], NUM_CEPSTRA, NUM_CEPSTRA)
+    full[..., upper[0], upper[1]] = packed
+    full[..., upper[1], upper[0]] = packed
+    return full
+
+
+def _moments(voices: VoiceStatistics) -> tuple[Tensor, Tensor]:
+    """Mean and covariance; of the unit ball where nothing was heard."""
+    count = voices.count + 1.0
+    mean = voices.total / count
+    identity = torch.eye(NUM_CEPSTRA, dtype=mean.dtype)
+    return mean, (unpack(voices.scatter) + identity) / count - torch.outer(mean, mean) + 1e-6 * identity
+
+
+def _smooth(pitch: Tensor) -> Tensor:
+    """Spreads each pitch over about a semitone to both sides, as far as voices move and the estimate is off."""
+    kernel = torch.tensor([0.05, 0.1, 0.2, 0.3, 0.2, 0.1, 0.05], dtype=pitch.dtype)
+    flat = pitch.reshape(-1, 1, pitch.shape[-1])
+    return torch.nn.functional.conv1d(flat, kernel[None, None], padding=3).reshape(pitch.shape)
+
+
+def _mel_bands(hz: Tensor, lowest: float, highest: float) -> Float[Tensor, "band freq"]:
+    """Triangular bands, equally wide on the mel scale."""
+
+    def to_mel(value: float) -> float:
+        return 1127 * math.log(1 + value / 700)
+
+    points = torch.linspace(to_mel(lowest), to_mel(highest), _NUM_MEL_BANDS + 2, dtype=torch.float64)
+    edges = 700 * torch.expm1(points / 1127)[:, None]
+    rising = (hz - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - hz) / (edges[2:] - edges[1:-1])
+    return torch.minimum(rising, falling).clamp(min=0).float()
