@@ -37,6 +37,10 @@ class DeviceError(UnbraidError):
     """The requested device is not there, or its memory does not suffice."""
 
 
+class DiskSpaceError(UnbraidError):
+    """Temporary files do not fit where they are put."""
+
+
 class MissingExtraError(UnbraidError):
     """An optional package is needed; the message names the command that installs it."""
 

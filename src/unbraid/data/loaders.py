@@ -17,9 +17,7 @@ class MixtureStream(IterableDataset[torch.Tensor]):
     Batch n holds the examples n * batch_size onwards whatever the number of workers.
     """
 
-    def __init__(
-        self, corpus: SpeechCorpus, mixing: SpeakerMixing, seed: int, batch_size: int, start: int = 0
-    ) -> None:
+    def __init__(self, corpus: SpeechCorpus, mixing: SpeakerMixing, seed: int, batch_size: int, start: int = 0) -> None:
         self.corpus, self.mixing, self.seed = corpus, mixing, seed
         self.batch_size, self.start = batch_size, start
 

@@ -7,7 +7,6 @@ with the very next example, without any state to keep.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -161,13 +160,15 @@ def read_list(path: Path) -> list[ListedMixture]:
     with path.open(newline="", encoding="utf-8") as file:
         return [
             ListedMixture(
-                **row
-                | {
-                    "first_gain": float(row["first_gain"]),
-                    "second_gain": float(row["second_gain"]),
-                    "num_samples": int(row["num_samples"]),
-                    "level_difference_db": float(row["level_difference_db"]),
-                }
+                name=row["name"],
+                first=row["first"],
+                second=row["second"],
+                first_gain=float(row["first_gain"]),
+                second_gain=float(row["second_gain"]),
+                num_samples=int(row["num_samples"]),
+                collections=row["collections"],
+                sexes=row["sexes"],
+                level_difference_db=float(row["level_difference_db"]),
             )
             for row in csv.DictReader(file)
         ]
@@ -181,8 +182,3 @@ def build_mixture(corpus: SpeechCorpus, mixture: ListedMixture) -> np.ndarray:
             for path, gain in ((mixture.first, mixture.first_gain), (mixture.second, mixture.second_gain))
         ]
     )
-
-
-def iter_mixtures(corpus: SpeechCorpus, mixtures: list[ListedMixture]) -> Iterator[tuple[ListedMixture, np.ndarray]]:
-    for mixture in mixtures:
-        yield mixture, build_mixture(corpus, mixture)

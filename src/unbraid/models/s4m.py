@@ -186,6 +186,7 @@ class MultiScaleBlock(nn.Module):
         merge_lengths = lengths[-2::-1]
         kernels = [self.state_space.layer.kernel(lengths[-1])]
         for module, length in zip(self.merge_state_spaces, merge_lengths, strict=False):
+            assert isinstance(module, StateSpaceResidual)
             kernels.append(module.layer.kernel(length))
         return kernels
 
@@ -270,9 +271,7 @@ class StateSpaceResidual(nn.Module):
         self.layer = StateSpaceLayer(dim, config)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(
-        self, features: Float[Tensor, "batch frame dim"], kernel: Tensor
-    ) -> Float[Tensor, "batch frame dim"]:
+    def forward(self, features: Float[Tensor, "batch frame dim"], kernel: Tensor) -> Float[Tensor, "batch frame dim"]:
         return features + self.dropout(self.layer(self.norm(features), kernel))
 
 

@@ -24,7 +24,7 @@ class OptimiserConfig:
     warmup_steps: int = 500
 
     decay_share: float = 0.2
-    """ours: the last share of all steps takes the rate linearly to zero. A run that stops before it can be prolonged."""
+    """ours: over this last share of all steps the rate goes down to zero; a run stopped before can be prolonged."""
 
     gradient_clip: float = 5.0
     """Largest L2 norm of the gradient."""

@@ -1,0 +1,56 @@
+"""What a running separation tells: the caller draws, stores or ignores it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """The recording is open and will be separated."""
+
+    name: str
+    sample_rate: int
+    """Hz; that of the recording, in which all stems come out."""
+    num_channels: int
+    expected_seconds: float | None
+    """Length, where the header tells."""
+    stems: tuple[str, ...]
+    """Names along the first axis of every `Block`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Some more of the recording has been through the model."""
+
+    stage: Literal["separate", "join"]
+    """"separate" runs the model; "join" follows where speakers are sorted over the whole recording first."""
+    done_seconds: float
+    expected_seconds: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Finished samples of all stems. Blocks follow each other without gaps."""
+
+    start_sample: int
+    samples: np.ndarray
+    """float32 (source, channel, sample) at the recording's rate."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """All blocks are out."""
+
+    num_samples: int
+    """Per channel; equal to the recording's."""
+    uncertain_joins: int | None
+    """How often the speakers may have changed places; None where no speakers were tracked."""
+    model_seconds: float
+    """Wall time spent in the model."""
+
+
+Event = Started | Progress | Block | Finished
