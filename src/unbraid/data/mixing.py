@@ -81,7 +81,7 @@ def _draw_speech(
 
 
 def _rms(samples: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.mean(np.square(samples), axis=-1) + 1e-12)
+    return np.asarray(np.sqrt(np.mean(np.square(samples), axis=-1) + 1e-12))
 
 
 @dataclass(frozen=True)

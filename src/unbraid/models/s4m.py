@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
+from einops import rearrange
 from torch import nn
 from torch.nn import functional as F
 
@@ -31,6 +32,7 @@ from unbraid.layers.convolution import DepthwiseConv, pool_average, resize_neare
 from unbraid.layers.norms import GlobalLayerNorm, moments
 from unbraid.layers.state_space import StateSpaceConfig, StateSpaceLayer
 from unbraid.models.contract import ModelSpec, SeparationModel
+from unbraid.signal.frames import add_frames
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,9 +128,15 @@ class S4M(SeparationModel):
         features = self.rounds(self.bottleneck(self.norm(encoded)))
         masks = F.relu(self.mask(self.mask_activation(features)))
         masked = masks.unflatten(-1, (len(self.spec.sources), -1)) * encoded.unsqueeze(2)
-        decoded = self.decoder(masked.flatten(2).transpose(1, 2))
-        margin = self.config.kernel_samples - self.config.stride_samples
-        return decoded[..., margin : margin + num_samples].unsqueeze(2)
+        return self._decode(masked.flatten(2))[..., :num_samples].unsqueeze(2)
+
+    def _decode(self, masked: Float[Tensor, "batch frame feature"]) -> Float[Tensor, "batch source sample"]:
+        """The decoder's transposed convolution as a product and an overlap-add; PyTorch's own is 25 times slower."""
+        kernel, stride = self.config.kernel_samples, self.config.stride_samples
+        pieces = masked @ self.decoder.weight.flatten(1)
+        pieces = rearrange(pieces, "batch frame (source sample) -> (batch source) frame sample", sample=kernel)
+        decoded = add_frames(pieces, stride)[:, kernel // 2 + kernel - stride :]
+        return rearrange(decoded, "(batch source) sample -> batch source sample", batch=masked.shape[0])
 
     def _pad(self, mixture: Float[Tensor, "batch 1 sample"]) -> Float[Tensor, "batch 1 padded"]:
         kernel, stride = self.config.kernel_samples, self.config.stride_samples

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import lightning.pytorch as lightning
@@ -17,20 +21,43 @@ LAST_CHECKPOINT = "last.ckpt"
 BEST_WEIGHTS = "best.safetensors"
 
 
+class Interrupted(Exception):
+    """Training was asked to stop, and everything is saved."""
+
+
 class AtomicCheckpoint(lightning.Callback):
-    """Writes `last.ckpt` every so many steps and at the end; a crash or a full disk leaves the one before."""
+    """Writes `last.ckpt` every so many steps and at the last one; a crash or a full disk leaves the one before.
+
+    On Ctrl-C or SIGTERM the step under way is finished and saved, then `Interrupted` is raised. Stands after the
+    averaging callback in the list, so that the averaged weights are those of this step.
+    """
 
     def __init__(self, folder: Path, every: int) -> None:
-        self.path, self.every = folder / LAST_CHECKPOINT, every
+        self.path, self.every, self.stop_requested = folder / LAST_CHECKPOINT, every, False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """While in here, the first signal asks for a stop and a second one stops at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _request_stop(self, number: int, frame: object) -> None:
+        if self.stop_requested:
+            raise KeyboardInterrupt
+        self.stop_requested = True
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: object) -> None:
-        if trainer.global_step % self.every == 0:
+        if self.stop_requested or trainer.global_step % self.every == 0 or trainer.global_step == trainer.max_steps:
             self.save(trainer)
-
-    def on_exception(self, trainer: lightning.Trainer, module: object, exception: BaseException) -> None:
-        # Between two batches the state is whole; inside a step Lightning raises only after the step is undone or done.
-        if isinstance(exception, KeyboardInterrupt) and trainer.global_step:
-            self.save(trainer)
+        if self.stop_requested:
+            raise Interrupted
 
     def save(self, trainer: lightning.Trainer) -> None:
         partial = self.path.with_name(f".{self.path.name}.partial")

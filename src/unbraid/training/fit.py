@@ -14,7 +14,14 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from rich.console import Console
 
 from unbraid.errors import ConfigError, DataError
-from unbraid.training.callbacks import BEST_WEIGHTS, LAST_CHECKPOINT, AtomicCheckpoint, BestWeights, LiveDisplay
+from unbraid.training.callbacks import (
+    BEST_WEIGHTS,
+    LAST_CHECKPOINT,
+    AtomicCheckpoint,
+    BestWeights,
+    Interrupted,
+    LiveDisplay,
+)
 from unbraid.training.config import TrainingConfig
 from unbraid.training.task import SpeakerSeparation
 
@@ -36,6 +43,7 @@ def fit(config: TrainingConfig, data: Path, out: Path, *, resume: bool = False, 
     _quieten()
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     task = SpeakerSeparation(config, data)
+    checkpoints = AtomicCheckpoint(out, config.save_every)
     trainer = lightning.Trainer(
         max_steps=config.steps,
         max_epochs=-1,
@@ -49,7 +57,7 @@ def fit(config: TrainingConfig, data: Path, out: Path, *, resume: bool = False, 
             BestWeights(out, config.name),
             LiveDisplay(console or Console(stderr=True)),
             EMAWeightAveraging(decay=config.optimiser.ema_decay, update_starting_at_step=config.optimiser.warmup_steps),
-            AtomicCheckpoint(out, config.save_every),
+            checkpoints,
         ],
         logger=[CSVLogger(out, name="", version="logs"), TensorBoardLogger(out, name="", version="logs")],
         log_every_n_steps=20,
@@ -59,10 +67,12 @@ def fit(config: TrainingConfig, data: Path, out: Path, *, resume: bool = False, 
         default_root_dir=out,
     )
     (out / "config.txt").write_text("\n".join(f"{key} = {value}" for key, value in asdict(config).items()) + "\n")
-    # Our checkpoints hold tensors and plain numbers only, so nothing needs to be unpickled.
-    trainer.fit(task, ckpt_path=checkpoint if resume else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    try:
+        with checkpoints.listening():
+            # Our checkpoints hold tensors and plain numbers only, so nothing needs to be unpickled.
+            trainer.fit(task, ckpt_path=checkpoint if resume else None, weights_only=True)
+    except Interrupted as interrupted:
+        raise KeyboardInterrupt(f"stopped at step {trainer.global_step}; --resume goes on from there") from interrupted
     return out / BEST_WEIGHTS
 
 

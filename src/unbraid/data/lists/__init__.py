@@ -1,0 +1,1 @@
+"""Fixed lists of mixtures for validation and test."""

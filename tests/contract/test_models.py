@@ -1,0 +1,100 @@
+"""What models/contract.py promises, for every preset of the catalog."""
+
+import pytest
+import torch
+
+from tests.conftest import TINY
+from unbraid.models.catalog import ARCHITECTURES, PRESETS, architecture_name, build_model
+from unbraid.weights.store import load_model, save_model
+
+pytestmark = pytest.mark.parametrize("preset", sorted(PRESETS))
+
+
+@pytest.fixture
+def model(preset):
+    assert preset in TINY, f"give the preset '{preset}' a tiny form in tests/conftest.py"
+    return build_model(preset, **TINY[preset])
+
+
+def draw(model, num_samples, batch=2):
+    return torch.randn(batch, model.spec.num_channels, num_samples) * 0.1
+
+
+@pytest.mark.parametrize("num_samples", [1, 2, 31, 64, 997, 4000])
+def test_any_length_comes_out_as_it_went_in(model, num_samples):
+    with torch.inference_mode():
+        estimates = model(draw(model, num_samples))
+    assert estimates.shape == (2, model.spec.num_sources, model.spec.num_channels, num_samples)
+    assert estimates.isfinite().all()
+
+
+def test_rows_of_a_batch_do_not_influence_each_other(model):
+    mixture = draw(model, 1501, batch=3)
+    with torch.inference_mode():
+        together = model(mixture)
+        alone = torch.cat([model(row[None]) for row in mixture])
+    assert torch.allclose(together, alone, atol=1e-6)
+
+
+def test_silence_stays_finite(model):
+    with torch.inference_mode():
+        estimates = model(torch.zeros(1, model.spec.num_channels, 800))
+    assert estimates.isfinite().all()
+
+
+def test_evaluation_is_deterministic(model):
+    mixture = draw(model, 800)
+    with torch.inference_mode():
+        assert torch.equal(model(mixture), model(mixture))
+
+
+def test_forward_leaves_the_module_as_it_was(model):
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.train()(draw(model, 800))
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_every_parameter_gets_a_gradient(model):
+    model.train()
+    (model(draw(model, 2000)) * torch.randn(2, model.spec.num_sources, 1, 2000)).sum().backward()
+    missing = [name for name, value in model.named_parameters() if value.grad is None or not value.grad.any()]
+    # The coarsest shift only moves what the masks let through; with so few features a ReLU may close a path entirely.
+    assert not missing
+
+
+def test_config_and_weights_make_a_round_trip(model, tmp_path):
+    path = save_model(model, tmp_path / "model.safetensors")
+    again = load_model(path)
+    assert again.spec == model.spec
+    mixture = draw(model, 700)
+    with torch.inference_mode():
+        assert torch.equal(again(mixture), model(mixture))
+
+
+def test_bfloat16_runs_and_stays_close(model):
+    mixture = draw(model, 2000)
+    with torch.inference_mode():
+        exact = model(mixture)
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = model(mixture)
+    assert rough.isfinite().all()
+    assert (rough.float() - exact).square().mean() < 0.05 * exact.square().mean()
+
+
+def test_level_is_carried_through(model):
+    mixture = draw(model, 3000)
+    with torch.inference_mode():
+        soft, loud = model(mixture), model(10 * mixture)
+    assert torch.allclose(10 * soft, loud, rtol=0.05, atol=0.02 * loud.abs().max())
+
+
+def test_it_exports(model):
+    mixture = draw(model, 1600)
+    program = torch.export.export(model, (mixture,), strict=False)
+    with torch.inference_mode():
+        assert torch.allclose(program.module()(mixture), model(mixture), atol=1e-5)
+
+
+def test_the_preset_belongs_to_an_architecture(preset):
+    config = PRESETS[preset]
+    assert type(config) is ARCHITECTURES[architecture_name(config)][0]
