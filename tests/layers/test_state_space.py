@@ -118,7 +118,7 @@ def test_the_two_sided_sum_is_the_double_loop():
 def test_powers_by_doubling(length):
     transition, start = torch.randn(3, 4, 4, dtype=torch.float64) / 2, torch.randn(3, 4, dtype=torch.float64)
     expected = torch.stack(
-        [(torch.linalg.matrix_power(transition, l) @ start[..., None]).squeeze(-1) for l in range(length)], -1
+        [(torch.linalg.matrix_power(transition, lag) @ start[..., None]).squeeze(-1) for lag in range(length)], -1
     )
     assert torch.allclose(powers(transition, start, length), expected)
 

@@ -130,9 +130,8 @@ def test_an_unknown_setting_is_refused_with_the_known_ones():
 def test_it_overfits_one_batch():
     model = build_model("s4m-tiny", sample_rate=8000, kernel_ms=4.0, hidden_dim=128, num_rounds=4, depth=4).train()
     time = torch.arange(8000) / 8000
-    tones = torch.stack(
-        [torch.sin(2 * torch.pi * f * time + 3 * torch.sin(2 * torch.pi * 3 * time)) for f in (220, 930)]
-    )
+    wobble = 3 * torch.sin(2 * torch.pi * 3 * time)
+    tones = torch.stack([torch.sin(2 * torch.pi * hertz * time + wobble) for hertz in (220, 930)])
     references = (tones * torch.rand(2, 1) * 0.2).unsqueeze(1)[None]
     optimiser = torch.optim.Adam(model.parameters(), 2e-3)
     for _ in range(250):

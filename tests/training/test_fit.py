@@ -31,7 +31,7 @@ CONFIG = TrainingConfig(
         sample_rate=8000, kernel_ms=8.0, bottleneck_dim=16, hidden_dim=32, num_rounds=2, depth=3, chunk_seconds=2.0
     ),
     mixing=SpeakerMixing(segment_seconds=0.8),
-    optimiser=OptimiserConfig(warmup_steps=5, learning_rate=3e-3),
+    optimiser=OptimiserConfig(warmup_steps=5, learning_rate=3e-3, decay_share=0.0, ema_decay=0.98),
     steps=12,
     batch_size=2,
     validate_every=5,
@@ -48,22 +48,34 @@ def data(corpus_root, tmp_path, monkeypatch):
     return corpus_root
 
 
-def logged(out):
-    """Loss by step."""
-    with (out / "logs" / "metrics.csv").open() as file:
-        return {int(row["step"]): float(row["loss"]) for row in csv.DictReader(file) if row["loss"]}
+def logged(out, column):
+    """Values of a column over all starts, in order."""
+    values = []
+    for path in sorted((out / "logs").glob("*/metrics.csv")):
+        with path.open() as file:
+            values += [float(row[column]) for row in csv.DictReader(file) if row.get(column)]
+    return values
 
 
 def weights(path):
     return load_model(path).state_dict()
 
 
-def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(data, tmp_path):
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(data, tmp_path, monkeypatch):
     whole = fit(CONFIG, data, tmp_path / "whole")
-    # Stops between two validations and between two checkpoints.
-    fit(replace(CONFIG, steps=8), data, tmp_path / "parts")
-    first = torch.load(tmp_path / "parts" / "last.ckpt", weights_only=True)
-    assert first["global_step"] == 8
+    # Ctrl-C during step 7, which lies between two validations and between two checkpoints.
+    step = task.SpeakerSeparation.training_step
+
+    def interrupting(self, references, batch_index):
+        if self.global_step == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, references, batch_index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(task.SpeakerSeparation, "training_step", interrupting)
+        with pytest.raises(KeyboardInterrupt, match="step 7"):
+            fit(CONFIG, data, tmp_path / "parts")
+    assert torch.load(tmp_path / "parts" / "last.ckpt", weights_only=True)["global_step"] == 7
     parts = fit(CONFIG, data, tmp_path / "parts", resume=True)
     last = [torch.load(tmp_path / run / "last.ckpt", weights_only=True) for run in ("whole", "parts")]
     assert [checkpoint["global_step"] for checkpoint in last] == [12, 12]
@@ -79,9 +91,7 @@ def test_it_learns(data, tmp_path):
     config = replace(CONFIG, steps=400, validate_every=200, save_every=200)
     model = load_model(fit(config, data, tmp_path / "run"))
     assert model.spec.sample_rate == 8000
-    with (tmp_path / "run" / "logs" / "metrics.csv").open() as file:
-        scores = [float(row["valid_si_sdri_db"]) for row in csv.DictReader(file) if row.get("valid_si_sdri_db")]
-    assert scores[-1] > 3
+    assert logged(tmp_path / "run", "valid_si_sdri_db")[-1] > 3
 
 
 def test_a_killed_run_leaves_a_whole_checkpoint(data, tmp_path):

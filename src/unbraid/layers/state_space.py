@@ -165,7 +165,7 @@ class StateSpaceLayer(nn.Module):
         self.bidirectional = config.bidirectional
 
     def kernel(self, num_frames: int) -> Float[Tensor, "direction dim frame"]:
-        """Impulse responses for this length, to hand to `forward` where the layer runs several times with one length."""
+        """Impulse responses for this length, to hand to `forward` where the layer runs more than once."""
         with torch.autocast(self.skip.device.type, enabled=False):
             return self.system.kernel(num_frames)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -44,6 +45,8 @@ def fit(config: TrainingConfig, data: Path, out: Path, *, resume: bool = False, 
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     task = SpeakerSeparation(config, data)
     checkpoints = AtomicCheckpoint(out, config.save_every)
+    # Each start logs into a folder of its own, because a logger empties the folder that it finds.
+    started = time.strftime("%Y%m%d-%H%M%S")
     trainer = lightning.Trainer(
         max_steps=config.steps,
         max_epochs=-1,
@@ -59,7 +62,7 @@ def fit(config: TrainingConfig, data: Path, out: Path, *, resume: bool = False, 
             EMAWeightAveraging(decay=config.optimiser.ema_decay, update_starting_at_step=config.optimiser.warmup_steps),
             checkpoints,
         ],
-        logger=[CSVLogger(out, name="", version="logs"), TensorBoardLogger(out, name="", version="logs")],
+        logger=[CSVLogger(out, name="logs", version=started), TensorBoardLogger(out, name="logs", version=started)],
         log_every_n_steps=20,
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -28,8 +28,8 @@ class SpeakerSeparation(lightning.LightningModule):
     def __init__(self, config: TrainingConfig, data: Path) -> None:
         super().__init__()
         self.config, self.data = config, data
-        self.model = build_model(config.model)
-        self.example_count = 0
+        # Lightning leaves each module in the mode in which it finds it.
+        self.model = build_model(config.model).train()
 
     def training_step(self, references: torch.Tensor, batch_index: int) -> torch.Tensor:
         estimates = self.model(references.sum(dim=1)).float()
