@@ -1,0 +1,66 @@
+# Two commands do everything on a fresh machine with Python 3.11 or newer, git and make:
+#   make demo   makes the environment, separates the real examples and writes a report with pictures and scores
+#   make test   makes the environment and runs lint, types, layers and tests
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+# On a busy machine, threads that spin while they wait make everything many times slower.
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: help setup demo test test-slow lint bench docs clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+	@echo "also: make setup, make test-slow, make lint, make bench, make docs, make clean"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "unbraid needs Python 3.11 or newer; this is $$($(PYTHON) --version). Try: make PYTHON=python3.12"; exit 1; }
+	@echo "making the environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+# torch first and pinned: anything that depends on an open range of it could pull gigabytes of CUDA packages.
+$(VENV)/.torch: constraints.txt | $(BIN)/python
+	@echo "installing torch"
+	@$(PIP) torch
+	@touch $@
+
+$(VENV)/.demo: pyproject.toml $(VENV)/.torch
+	@echo "installing unbraid"
+	@$(PIP) --editable '.[report]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.torch
+	@echo "installing unbraid and its development tools"
+	@$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+setup: $(VENV)/.dev
+
+demo: $(VENV)/.demo
+	@$(BIN)/unbraid demo
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.dev
+	@$(PIP) pdoc
+	$(BIN)/pdoc --docformat markdown --output-directory site unbraid
+
+clean:
+	rm -rf $(VENV) site separated .pytest_cache .ruff_cache .hypothesis .import_linter_cache
