@@ -56,7 +56,7 @@ class Statistic:
     mean_db: float
     median_db: float
     low_db: float
-    """Lower end of the 95 % confidence interval of the mean."""
+    """Lower end of the 95 % confidence interval of the mean; nothing is known of one mixture, where it is the mean."""
     high_db: float
     """Upper end."""
 
@@ -83,7 +83,7 @@ class Summary:
 
     overall: Group
     breakdowns: dict[str, tuple[Group, ...]]
-    """By "collections", "sexes" and "level difference"."""
+    """By "collection", "sexes" and "level" (difference of the two speakers)."""
     audio_seconds: float
     model_seconds: float
 
@@ -156,9 +156,9 @@ def summarise(scores: Sequence[MixtureScore], *, seed: int = 0, draws: int = 200
         return _group(name, members, seed, draws)
 
     kinds = {
-        "collections": [score.mixture.collections for score in scores],
+        "collection": [score.mixture.collections for score in scores],
         "sexes": [score.mixture.sexes for score in scores],
-        "level difference": [_band(score.mixture.level_difference_db) for score in scores],
+        "level": [_band(score.mixture.level_difference_db) for score in scores],
     }
     bands = [name for _, name in _BANDS_DB]
     breakdowns = {}
