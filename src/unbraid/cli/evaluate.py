@@ -40,7 +40,6 @@ def evaluate(
         MofNCompleteColumn,
         Progress,
         TextColumn,
-        TimeElapsedColumn,
         TimeRemainingColumn,
     )
 
@@ -56,11 +55,10 @@ def evaluate(
     # Opened before the work, so that a folder that cannot be written to is not found out an hour later.
     pending = None if json_file is None or to_stdout else PendingFile(json_file)
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[mean]}"),
-        TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
@@ -100,7 +98,7 @@ def summary_table(summary: Summary, title: str) -> Table:
 
     table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, title_justify="left")
     table.add_column("SI-SDR in dB", no_wrap=True)
-    for heading in ("mixtures", "before", "after", "SI-SDRi", "95 %", "median", "SNR"):
+    for heading in ("n", "before", "after", "SI-SDRi", "95 %", "median", "SNR"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_row(*_row("all", summary.overall))
     for kind, groups in summary.breakdowns.items():

@@ -30,8 +30,8 @@ LIST_SAMPLE_RATE = 16_000
 LISTS = Path(__file__).parents[1] / "data" / "lists"
 _SPLITS: dict[str, Split] = {"speech-test": "test", "speech-valid": "valid"}
 _LIMIT_DB = 60.0
-"""ours: in means, scores beyond this count as this, so that a silent estimate pulls the mean down and leaves it finite."""
-_BANDS_DB = ((1.0, "below 1 dB"), (3.0, "1 to 3 dB"), (math.inf, "3 dB and more"))
+"""ours: in means, scores beyond this count as this; so a silent estimate pulls a mean down and leaves it finite."""
+_BANDS_DB = ((1.0, "below 1 dB"), (3.0, "1 to 3 dB"), (math.inf, "from 3 dB"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,8 +114,8 @@ def evaluate_list(
     spec = separator.spec
     if not spec.exchangeable or spec.num_sources != 2:
         raise ConfigError(
-            f"the lists hold mixtures of two speakers, and this model gives {', '.join(spec.sources)}: evaluate a model "
-            "of two speakers"
+            f"the lists hold mixtures of two speakers, and this model gives {', '.join(spec.sources)}: "
+            "evaluate a model of two speakers"
         )
     for mixture in mixtures:
         references = torch.from_numpy(build_mixture(corpus, mixture)).unsqueeze(1)
