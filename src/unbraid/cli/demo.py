@@ -150,10 +150,11 @@ def _model_facts(separator: Separator, name: str) -> dict[str, str]:
     from unbraid.weights.store import inspect_model
 
     stored = inspect_model(name)
+    threads = torch.get_num_threads()
     parameters = sum(parameter.numel() for parameter in separator.model.parameters())
     return {
         "model": f"{stored.name} (architecture {stored.architecture}, weights {stored.sha256[:12]})",
         "parameters": f"{parameters:,}",
-        "computed on": f"{separator.device}, {torch.get_num_threads()} threads",
+        "computed on": f"{separator.device}, {threads} {'thread' if threads == 1 else 'threads'}",
         "versions": f"unbraid {unbraid.__version__}, torch {torch.__version__}, Python {platform.python_version()}",
     }

@@ -95,7 +95,7 @@ both are equal, at 10 dB the rest has a tenth of the energy, at 20 dB a hundredt
 came, <em>after</em> the estimate, and the improvement is what the separation gained. The SNR also counts a wrong
 loudness. A few examples show what to expect; they do not measure a model: <code>unbraid evaluate</code> does.</p>
 <p>All pictures of this page have the same scales: amplitudes up to {scale.peak:.2g} of full scale, and
-{RANGE_DB:.0f} dB from the strongest colour, at {scale.top_db:.0f} dB against a full-scale sine, down to none.</p>
+{RANGE_DB:.0f} dB from the strongest colour, at {_decibels(scale.top_db)} dB against a full-scale sine, down to none.</p>
 </header>
 {sections}
 </main>
@@ -113,7 +113,7 @@ def _item(index: int, item: ReportItem, scale: Scale) -> str:
         estimate = item.estimates[name]
         error = Recording(estimate.samples - reference.samples, reference.sample_rate)
         columns.append(
-            f"""<div class="source">
+            f"""<div>
 <h3>{_escape(name)}</h3>
 {_figure("Reference", f"{name} alone, as it went into the mixture", reference, scale, gain)}
 {_figure("Estimate", f"{name} as the model found it in the mixture", estimate, scale, gain)}
@@ -124,10 +124,14 @@ def _item(index: int, item: ReportItem, scale: Scale) -> str:
     return f"""<section aria-labelledby="item{index}">
 <h2 id="item{index}">{_escape(item.title)}</h2>
 <p class="note">{"<br>".join(_escape(line) for line in item.note.strip().splitlines())}</p>
+<div class="columns">
+{_figure("Mixture", "all sources together, which is all that the model was given", item.mixture, scale, gain)}
+<div>
 {_table(item)}
 <p>{_escape(length)}, separated in {item.model_seconds:.2f} s.</p>
-{_figure("Mixture", "all sources together, which is all that the model was given", item.mixture, scale, gain)}
-<div class="sources">
+</div>
+</div>
+<div class="columns">
 {"".join(columns)}
 </div>
 </section>"""
@@ -143,7 +147,7 @@ def _figure(kind: str, what: str, sound: Recording, scale: Scale, gain: float | 
     if gain is not None:
         data = base64.b64encode(to_flac(Recording(sound.samples * np.float32(gain), sound.sample_rate))).decode()
         label = _escape(f"Play: {kind.lower()}, {what}")
-        player = f'\n<audio controls preload="none" aria-label="{label}" src="data:audio/flac;base64,{data}"></audio>'
+        player = f'\n<audio controls preload="metadata" aria-label="{label}" src="data:audio/flac;base64,{data}"></audio>'
     return f"""<figure>
 <figcaption><strong>{_escape(kind)}</strong> {_escape(what)}</figcaption>
 <img src="data:image/png;base64,{picture}" width="{WIDTH_PIXELS}" height="{HEIGHT_PIXELS}" alt="{_escape(alt)}">{player}
@@ -166,7 +170,7 @@ def _table(item: ReportItem) -> str:
     )
     return f"""<table>
 <caption>Scores of {_escape(item.title)}, in dB; higher is better</caption>
-<thead><tr><th scope="col">source</th><th scope="col">SI-SDR before</th><th scope="col">SI-SDR after</th>
+<thead><tr><th scope="col">source</th><th scope="col">SI‑SDR before</th><th scope="col">SI‑SDR after</th>
 <th scope="col">improvement</th><th scope="col">SNR</th></tr></thead>
 <tbody>
 {body}
