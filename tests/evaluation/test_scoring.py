@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import csv
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -129,10 +127,10 @@ def test_the_confidence_interval_covers_the_truth():
     """A 95 % interval over normal scores should miss the true mean about once in twenty times."""
     rng = np.random.default_rng(0)
     missed = 0
-    for _ in range(60):
-        statistic = summarise([listed(float(x)) for x in rng.normal(8, 3, 40)], draws=400).overall.si_sdr
+    for _ in range(30):
+        statistic = summarise([listed(float(x)) for x in rng.normal(8, 3, 30)], draws=300).overall.si_sdr
         missed += not statistic.low_db <= 8 <= statistic.high_db
-    assert missed <= 9
+    assert missed <= 5
 
 
 def test_silence_in_a_summary():
@@ -140,22 +138,6 @@ def test_silence_in_a_summary():
     assert (summary.overall.count, summary.overall.undefined) == (2, 1)
     assert summary.overall.si_sdr.mean_db == -25.0, "a silent estimate counts as -60 dB and is not left out"
     assert summarise([]).overall.count == 0
-
-
-@pytest.fixture(scope="module")
-def corpus_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three 'speakers' of filtered noise, 2.2 s each."""
-    folder = tmp_path_factory.mktemp("corpus") / "speech"
-    rng = np.random.default_rng(0)
-    with_header = [("path", "speaker", "sex", "split", "seconds", "licence")]
-    for number in range(3):
-        path = folder / f"libri/test/{number}/{number}.flac"
-        path.parent.mkdir(parents=True)
-        soundfile.write(path, 0.1 * np.sin(np.cumsum(rng.uniform(0, 0.2 + number / 3, 35_200))), 16_000)
-        with_header.append((f"libri/test/{number}/{number}.flac", f"s{number}", "FM"[number % 2], "test", "2.2", "CC0"))
-    with (folder / "manifest.csv").open("w", newline="") as file:
-        csv.writer(file).writerows(with_header)
-    return folder.parent
 
 
 class Halves(SeparationModel):
@@ -178,28 +160,28 @@ class Halves(SeparationModel):
 
 
 @pytest.mark.parametrize(("sample_rate", "num_channels"), [(16_000, 1), (24_000, 1), (16_000, 2)])
-def test_evaluate_list(corpus_folder: Path, sample_rate: int, num_channels: int):
-    corpus = load_corpus(corpus_folder, "test", 16_000)
+def test_evaluate_list(corpus_root: Path, sample_rate: int, num_channels: int):
+    corpus = load_corpus(corpus_root, "test", 16_000)
     mixtures = list_mixtures(corpus, 3, seed=0)
     model = Halves(sample_rate, num_channels)
     for separator in (model, Separator(model, device="cpu")):
         scores = list(evaluate_list(separator, corpus, mixtures))
         assert [one.mixture for one in scores] == mixtures
         assert all(abs(one.score.si_sdr_improvement_db) < 0.05 for one in scores)
-        assert all(one.model_seconds > 0 and one.seconds == 2.2 for one in scores)
+        assert all(one.model_seconds > 0 and one.seconds in (2.2, 2.5) for one in scores)
 
 
-def test_open_list(corpus_folder: Path, tmp_path: Path):
-    corpus = load_corpus(corpus_folder, "test", 16_000)
+def test_open_list(corpus_root: Path, tmp_path: Path):
+    corpus = load_corpus(corpus_root, "test", 16_000)
     mixtures = list_mixtures(corpus, 2, seed=0)
     write_list(mixtures, tmp_path / "mine.csv")
-    assert open_list(str(tmp_path / "mine.csv"), corpus_folder)[1] == mixtures
-    assert len(open_list("speech-test", corpus_folder)[1]) == 300
+    assert open_list(str(tmp_path / "mine.csv"), corpus_root)[1] == mixtures
+    assert len(open_list("speech-test", corpus_root)[1]) == 300
     with pytest.raises(DataError, match="speech-test, speech-valid"):
-        open_list("nosuch", corpus_folder)
+        open_list("nosuch", corpus_root)
     (tmp_path / "odd.csv").write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="not a list"):
-        open_list(str(tmp_path / "odd.csv"), corpus_folder)
+        open_list(str(tmp_path / "odd.csv"), corpus_root)
     (tmp_path / "empty.csv").write_text((LISTS / "speech-test.csv").read_text().splitlines()[0])
     with pytest.raises(DataError, match="empty"):
-        open_list(str(tmp_path / "empty.csv"), corpus_folder)
+        open_list(str(tmp_path / "empty.csv"), corpus_root)

@@ -170,8 +170,8 @@ def summarise(scores: Sequence[MixtureScore], *, seed: int = 0, draws: int = 200
     return Summary(
         overall=group("all", scores),
         breakdowns=breakdowns,
-        audio_seconds=sum(score.seconds for score in scores),
-        model_seconds=sum(score.model_seconds for score in scores),
+        audio_seconds=sum((score.seconds for score in scores), 0.0),
+        model_seconds=sum((score.model_seconds for score in scores), 0.0),
     )
 
 
