@@ -95,7 +95,8 @@ both are equal, at 10 dB the rest has a tenth of the energy, at 20 dB a hundredt
 came, <em>after</em> the estimate, and the improvement is what the separation gained. The SNR also counts a wrong
 loudness. A few examples show what to expect; they do not measure a model: <code>unbraid evaluate</code> does.</p>
 <p>All pictures of this page have the same scales: amplitudes up to {scale.peak:.2g} of full scale, and
-{RANGE_DB:.0f} dB from the strongest colour, at {_decibels(scale.top_db)} dB against a full-scale sine, down to none.</p>
+{RANGE_DB:.0f} dB from the strongest colour, {_decibels(scale.top_db)} dB against a full-scale sine, down to
+none.</p>
 </header>
 {sections}
 </main>
@@ -147,7 +148,9 @@ def _figure(kind: str, what: str, sound: Recording, scale: Scale, gain: float | 
     if gain is not None:
         data = base64.b64encode(to_flac(Recording(sound.samples * np.float32(gain), sound.sample_rate))).decode()
         label = _escape(f"Play: {kind.lower()}, {what}")
-        player = f'\n<audio controls preload="metadata" aria-label="{label}" src="data:audio/flac;base64,{data}"></audio>'
+        player = (
+            f'\n<audio controls preload="metadata" aria-label="{label}" src="data:audio/flac;base64,{data}"></audio>'
+        )
     return f"""<figure>
 <figcaption><strong>{_escape(kind)}</strong> {_escape(what)}</figcaption>
 <img src="data:image/png;base64,{picture}" width="{WIDTH_PIXELS}" height="{HEIGHT_PIXELS}" alt="{_escape(alt)}">{player}
