@@ -90,6 +90,13 @@ class PendingFile:
             self.partial.unlink()
 
 
+def write_pending(pending: PendingFile, content: bytes) -> None:
+    """Write all of a file that was opened earlier, and give it its name."""
+    with writing_to(pending.name):
+        pending.file.write(content)
+    commit_all([pending])
+
+
 def commit_all(files: Sequence[PendingFile]) -> None:
     """Give all files their final names or, if one cannot get it, none; files of those names are then as they were."""
     for file in files:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -18,6 +18,7 @@ Input = AudioSource | Recording | np.ndarray | Tensor
 """A path, "-" for standard input, bytes, a binary file object, a Recording, or an array or tensor with a rate."""
 
 
+@runtime_checkable
 class Reader(Protocol):
     """One pass over a recording, and the way to another pass."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ _SURE = 0.9
 Estimate = Float[Tensor, "source channel sample"]
 
 
+@runtime_checkable
 class Sorter(Protocol):
     """Takes chunks in time order and gives them out with their sources in place."""
 

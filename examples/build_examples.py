@@ -1,0 +1,100 @@
+"""Rebuilds the example mixtures from a speech corpus with speakers kept out of training.
+
+    python examples/build_examples.py --corpus path/to/corpus [--out examples]
+
+The utterances are drawn by a seed that was set before anybody had listened or separated, and were not exchanged since.
+Every file is 16-bit FLAC, and in every folder mixture = speaker1 + speaker2 to the last bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from unbraid.data.corpus import SpeechCorpus, Utterance, load_corpus
+from unbraid.data.mixing import MIXTURE_LEVEL_DB
+
+SAMPLE_RATE = 16_000
+SEED = 1
+SHORTEST_SECONDS, LONGEST_SECONDS = 6.0, 10.0
+LEVEL_DIFFERENCE_DB = 5.0
+"""Relative levels are uniform within plus and minus this, as in the training and test mixtures."""
+
+LICENCES = {
+    "libri": "LibriSpeech (V. Panayotov et al. 2015), CC BY 4.0",
+    "ocean": "speechocean762 (Zhang et al. 2021), Apache-2.0",
+}
+
+Wanted = Callable[[Utterance, Utterance], bool]
+
+
+def female_and_male(first: Utterance, second: Utterance) -> bool:
+    return (first.collection, second.collection, first.sex, second.sex) == ("libri", "libri", "F", "M")
+
+
+def same_sex_across(first: Utterance, second: Utterance) -> bool:
+    return (first.collection, second.collection) == ("libri", "ocean") and first.sex == second.sex
+
+
+EXAMPLES: dict[str, Wanted] = {"two-speakers-1": female_and_male, "two-speakers-2": same_sex_across}
+
+
+def draw_pair(corpus: SpeechCorpus, wanted: Wanted, rng: np.random.Generator) -> tuple[Utterance, Utterance]:
+    """Two different speakers, each drawn first and then one of their utterances, until they are what is wanted."""
+    while True:
+        first, second = (corpus.by_speaker[corpus.speakers[i]] for i in rng.choice(len(corpus.speakers), 2, False))
+        pair = first[rng.integers(len(first))], second[rng.integers(len(second))]
+        shorter = min(utterance.seconds for utterance in pair)
+        if wanted(*pair) and SHORTEST_SECONDS <= shorter <= LONGEST_SECONDS:
+            return pair
+
+
+def mix(corpus: SpeechCorpus, pair: tuple[Utterance, Utterance], difference_db: float) -> np.ndarray:
+    """References as int16 (source, sample), cut to the shorter utterance and scaled so that their sum has the level."""
+    num_samples = min(len(corpus.read(utterance.path)) for utterance in pair)
+    signals = np.stack([corpus.read(utterance.path)[:num_samples] / 32768 for utterance in pair])
+    gains = 10 ** (np.array([difference_db, -difference_db]) / 2 / 20) / np.sqrt(np.mean(signals**2, axis=1))
+    signals *= gains[:, None]
+    signals *= 10 ** (MIXTURE_LEVEL_DB / 20) / np.sqrt(np.mean(signals.sum(axis=0) ** 2))
+    references = np.rint(signals * 32768).astype(np.int64)
+    # The sum of rounded references, and not the rounded sum, is what keeps the mixture exact.
+    if max(np.abs(references).max(), np.abs(references.sum(axis=0)).max()) > 32767:
+        raise SystemExit("the mixture exceeds full scale: draw with another seed")
+    return references.astype(np.int16)
+
+
+def describe(pair: tuple[Utterance, Utterance], difference_db: float, seconds: float) -> str:
+    lines = [
+        f"speaker{number}: {utterance.path} ({utterance.sex}; {LICENCES[utterance.collection]})"
+        for number, utterance in enumerate(pair, start=1)
+    ]
+    return "\n".join([*lines, f"speaker1 is {difference_db:+.1f} dB against speaker2; {seconds:.1f} s", ""])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Rebuild the example mixtures.")
+    parser.add_argument("--corpus", type=Path, required=True, help="folder that holds speech/manifest.csv")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    arguments = parser.parse_args()
+    corpus = load_corpus(arguments.corpus, "test", SAMPLE_RATE)
+    for index, (name, wanted) in enumerate(EXAMPLES.items()):
+        rng = np.random.default_rng([SEED, index])
+        pair = draw_pair(corpus, wanted, rng)
+        difference_db = float(rng.uniform(-LEVEL_DIFFERENCE_DB, LEVEL_DIFFERENCE_DB))
+        references = mix(corpus, pair, difference_db)
+        folder = arguments.out / name
+        folder.mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / "mixture.flac", references.sum(axis=0, dtype=np.int16), SAMPLE_RATE, subtype="PCM_16")
+        for number, reference in enumerate(references, start=1):
+            soundfile.write(folder / f"speaker{number}.flac", reference, SAMPLE_RATE, subtype="PCM_16")
+        about = describe(pair, difference_db, references.shape[1] / SAMPLE_RATE)
+        (folder / "about.txt").write_text(about, encoding="utf-8")
+        print(f"{name}\n{about}", end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import typer
+from typer.testing import CliRunner
+
+import unbraid
+from unbraid.cli.demo import demo, find_examples, list_examples
+from unbraid.cli.evaluate import evaluate
+from unbraid.errors import ConfigError, DataError, UnknownNameError
+from unbraid.models.catalog import build_model
+from unbraid.weights import store
+
+REPOSITORY = Path(__file__).parents[2]
+SIZES = {"kernel_ms": 8.0, "num_rounds": 2, "depth": 3, "hidden_dim": 32, "bottleneck_dim": 16}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    return unbraid.save_model(build_model("s4m-tiny", **SIZES), path, name="tiny")
+
+
+def run(command, *arguments: object):
+    app = typer.Typer()
+    app.command()(command)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_the_examples_are_exact():
+    """Committed examples, not those of an installed package: every mixture is the sum of its speakers to the bit."""
+    folders = list_examples(REPOSITORY / "examples")
+    assert len(folders) >= 2
+    for folder in folders:
+        signals = {path.stem: soundfile.read(path, dtype="int16") for path in folder.glob("*.flac")}
+        assert {rate for _, rate in signals.values()} == {16_000}
+        total = signals["speaker1"][0].astype(int) + signals["speaker2"][0]
+        np.testing.assert_array_equal(signals["mixture"][0], total)
+        assert 6 <= len(total) / 16_000 <= 10
+        assert "CC BY 4.0" in (folder / "about.txt").read_text()
+
+
+@pytest.mark.parametrize("script", ["separate_file.py", "stream_progress.py"])
+def test_the_example_scripts(script: str, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch):
+    mixture = shutil.copy(REPOSITORY / "examples" / "two-speakers-1" / "mixture.flac", tmp_path)
+    monkeypatch.setattr(sys, "argv", [script, str(mixture), str(weights)])
+    runpy.run_path(str(REPOSITORY / "examples" / script))
+    lengths = [soundfile.info(tmp_path / f"mixture-speaker{number}.wav").frames for number in (1, 2)]
+    assert lengths == [soundfile.info(mixture).frames] * 2
+
+
+def test_demo(tmp_path: Path, weights: Path):
+    result = run(demo, "--out", tmp_path, "--name", weights, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    for folder in list_examples(find_examples()):
+        assert folder.name in result.stdout
+        mixture, rate = soundfile.read(folder / "mixture.flac")
+        for number in (1, 2):
+            stem, stem_rate = soundfile.read(tmp_path / "tiny" / folder.name / f"speaker{number}.wav")
+            assert (len(stem), stem_rate) == (len(mixture), rate)
+    assert all(word in result.stdout for word in ("before", "after", "improvement", "report.html"))
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert len(page) < 6 * 2**20
+    assert "tiny (architecture s4m" in page
+
+
+def test_demo_without_the_bundled_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(store, "PRETRAINED", tmp_path / "nothing")
+    result = run(demo, "--out", tmp_path / "out")
+    assert isinstance(result.exception, UnknownNameError)
+    assert "--name" in str(result.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_demo_without_examples(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(unbraid, "__file__", str(tmp_path / "a" / "b" / "__init__.py"))
+    result = run(demo, "--out", tmp_path / "out", "--name", weights)
+    assert isinstance(result.exception, DataError)
+    assert "not installed" in str(result.exception)
+
+
+def test_demo_with_a_model_of_three(tmp_path: Path):
+    model = build_model("s4m-tiny", **SIZES, sources=("a", "b", "c"))
+    result = run(demo, "--out", tmp_path, "--name", unbraid.save_model(model, tmp_path / "three.safetensors"))
+    assert isinstance(result.exception, ConfigError)
+    assert "a, b, c" in str(result.exception)
+
+
+def test_demo_finds_packaged_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    package = tmp_path / "site" / "unbraid"
+    (package / "examples" / "one").mkdir(parents=True)
+    (package / "examples" / "one" / "mixture.flac").touch()
+    monkeypatch.setattr(unbraid, "__file__", str(package / "__init__.py"))
+    assert find_examples() == package / "examples"
+
+
+@pytest.fixture
+def small_list(corpus_root: Path, tmp_path: Path) -> Path:
+    from unbraid.data.corpus import load_corpus
+    from unbraid.data.mixing import list_mixtures, write_list
+
+    path = tmp_path / "list.csv"
+    write_list(list_mixtures(load_corpus(corpus_root, "test", 16_000), 3, seed=0), path)
+    return path
+
+
+def test_evaluate_prints_a_table(corpus_root: Path, small_list: Path, weights: Path, tmp_path: Path):
+    result = run(evaluate, weights, "--data", corpus_root, "--list", small_list, "--json", tmp_path / "scores.json")
+    assert result.exit_code == 0, result.output
+    assert all(word in result.stdout for word in ("before", "after", "SI-SDRi", "by sexes", "3 mixtures"))
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert len(scores["mixtures"]) == 3
+    mean = np.mean([one["si_sdr_improvement_db"] for one in scores["mixtures"]])
+    assert scores["summary"]["overall"]["si_sdr_improvement"]["mean_db"] == pytest.approx(mean)
+
+
+def test_evaluate_prints_data_instead(corpus_root: Path, small_list: Path, weights: Path):
+    arguments = ("--data", corpus_root, "--list", small_list, "--limit", 1, "--json", "-", "--chunked")
+    result = run(evaluate, weights, *arguments)
+    assert result.exit_code == 0, result.output
+    assert [one["name"] for one in json.loads(result.stdout)["mixtures"]] == ["0000"]
+
+
+def test_evaluate_keeps_an_older_file_when_it_fails(corpus_root: Path, weights: Path, tmp_path: Path):
+    (tmp_path / "list.csv").write_text("nothing\n")
+    (tmp_path / "scores.json").write_text("old")
+    arguments = ("--data", corpus_root, "--list", tmp_path / "list.csv", "--json", tmp_path / "scores.json")
+    assert isinstance(run(evaluate, weights, *arguments).exception, DataError)
+    assert (tmp_path / "scores.json").read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 2
