@@ -87,6 +87,7 @@ class _Search:
         """Orders that follow from the voices of one run of surely linked chunks each, the fullest runs first."""
         # Turning two neighbours alike leaves the step between them as it is.
         joins = self._joint_marginals(linked, silent)[1].diagonal(dim1=-2, dim2=-1).sum(-1)
+        joins[0] = 1.0
         run = torch.cumsum(joins < _RUN_JOIN_PROBABILITY, dim=0)
         heard = self.evidence.voices.ordered(self.orders[linked])
         fullness = torch.zeros(int(run[-1]) + 1, dtype=joins.dtype)
