@@ -135,7 +135,7 @@ class SpeakerTracker:
     def track_online(
         self, chunk_index: int, channel_index: int, start_sample: int, estimate: Float[Tensor, "source sample"]
     ) -> tuple[tuple[int, ...], float]:
-        """Observes a piece and decides its order at once: (order, its probability given what came before)."""
+        """Observes a piece and decides its order at once, with the probability that all who are heard keep a slot."""
         self.observe(chunk_index, channel_index, start_sample, estimate)
         return self._decide(chunk_index, channel_index)
 
@@ -148,7 +148,8 @@ class SpeakerTracker:
         earliest = entries.any(-1) * (entries.shape[-1] - entries.float().argmax(-1)) + 1e-3 * voices.count
         place = torch.arange(self.num_sources, 0, -1)
         scores = 1e-6 * (earliest[self._orders] * place).sum(-1)
-        if self._heard:
+        first = not self._heard
+        if not first:
             scores = scores + limit_voices(slot_scores(self._fit_heard(channel_index, voices), self._orders))
         for other, (decided_chunk, row) in self._decided.items():
             if other == channel_index:
@@ -159,7 +160,11 @@ class SpeakerTracker:
         self._decided[channel_index] = chunk_index, row
         known, new = self._heard.get(channel_index), voices.ordered(self._orders[row])
         self._heard[channel_index] = new if known is None else _stack([known, new]).over((0,))
-        return tuple(self._orders[row].tolist()), float(scores.softmax(0)[row])
+        slot_after = self._orders.argsort(-1)
+        in_place = ((slot_after == slot_after[row]) | ~self._audible(piece, level)).all(-1)
+        # The first piece numbers the speakers, so its order is right by definition.
+        confidence = 1.0 if first else min(float((scores.softmax(0) * in_place).sum()), 1.0)
+        return tuple(self._orders[row].tolist()), confidence
 
     def _fit_heard(self, channel: int, voices: VoiceStatistics) -> Float[Tensor, "source speaker"]:
         """How well the voices fit the speakers as heard so far."""
