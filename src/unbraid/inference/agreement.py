@@ -6,10 +6,11 @@ turns, as in clustering, from several starts, and the most plausible outcome win
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
-from unbraid.axes import Float, Int, Tensor
+from unbraid.axes import Bool, Float, Int, Tensor
 from unbraid.inference.ordering import all_orders, best_chain, chain_marginals, composition, pair_scores, slot_scores
 from unbraid.inference.voice import SpeakerModels, VoiceStatistics, fit_speakers, log_likelihood
 
@@ -33,6 +34,8 @@ class Evidence:
     """Match in nats of the estimates of the chunk before with those of this chunk."""
     across: Float[Tensor, "chunk channel channel2 source source2"]
     """Match in nats of the estimates of two channels of one chunk, both ways round."""
+    audible: Bool[Tensor, "chunk channel source"]
+    """Whether somebody is heard in the estimate; where the others go does not matter."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +44,9 @@ class Agreement:
 
     rows: Int[Tensor, "chunk channel"]
     confidence: Float[Tensor, "chunk channel"]
-    """Probability of the order, given the speakers and the orders around it."""
-    joins: Float[Tensor, " chunk"]
-    """Probability that speakers keep their slots from the chunk before to this one; 1 for the first."""
+    """Probability that all who are heard are in their slots, given the speakers and the orders around."""
+    joins: Float[Tensor, " join"]
+    """Probability that nobody changes slots from one chunk in which somebody is heard to the next such chunk."""
 
 
 def find_agreement(evidence: Evidence) -> Agreement:
@@ -82,7 +85,9 @@ class _Search:
 
     def _seeded_starts(self, linked: Tensor, silent: Tensor) -> list[Tensor]:
         """Orders that follow from the voices of one run of surely linked chunks each, the fullest runs first."""
-        joins = self._joint_marginals(linked, silent)[1]
+        # Turning two neighbours alike leaves the step between them as it is.
+        joins = self._joint_marginals(linked, silent)[1].diagonal(dim1=-2, dim2=-1).sum(-1)
+        joins[0] = 1.0
         run = torch.cumsum(joins < _RUN_JOIN_PROBABILITY, dim=0)
         heard = self.evidence.voices.ordered(self.orders[linked])
         fullness = torch.zeros(int(run[-1]) + 1, dtype=joins.dtype)
@@ -145,23 +150,40 @@ class _Search:
         return float(total)
 
     def _joint_marginals(self, rows: Tensor, unary: Tensor) -> tuple[Tensor, Tensor]:
-        """Probability of each chunk's orders as they are, and of keeping them from the chunk before to this one."""
-        single, double = chain_marginals(*self._joint_scores(rows, unary))
-        # Turning two neighbours alike leaves the step between them as it is.
-        kept = double.diagonal(dim1=-2, dim2=-1).sum(-1)
-        kept[0] = 1.0
-        return single[:, 0], kept
+        """Probabilities of each turn of a chunk (0: as it is), and of each pair of turns of the one before and this."""
+        return chain_marginals(*self._joint_scores(rows, unary))
 
     def _judge(self, rows: Tensor) -> Agreement:
         unary = limit_voices(self._voice_scores(self._speakers(rows)))
-        together, joins = self._joint_marginals(rows, unary)
-        confidence = together[:, None].expand(-1, self.channels).clone()
+        turns, steps = self._joint_marginals(rows, unary)
+        by_slot = self.evidence.audible.gather(-1, self.orders[rows])
+        heard = by_slot.any(1)
+        slot_after = self.orders.argsort(-1)
+        in_place = ((slot_after == torch.arange(self.sources)) | ~heard[:, None]).all(-1)
+        confidence = (turns * in_place).sum(-1)[:, None].expand(-1, self.channels).clone()
         if self.channels > 1:
             for channel in range(self.channels):
                 scores = unary[:, channel] + self._across_scores(rows, channel)
-                alone = chain_marginals(scores, self.pair[channel])[0].gather(-1, rows[:, channel, None])[:, 0]
-                confidence[:, channel] = torch.minimum(confidence[:, channel], alone)
-        return Agreement(rows=rows, confidence=confidence, joins=joins)
+                single = chain_marginals(scores, self.pair[channel])[0]
+                own = slot_after[rows[:, channel], None]
+                fits = ((slot_after == own) | ~self.evidence.audible[:, channel, None]).all(-1)
+                confidence[:, channel] = torch.minimum(confidence[:, channel], (single * fits).sum(-1))
+        confidence = confidence.clamp(max=1.0).masked_fill(~self.evidence.audible.any(-1), 1.0)
+        return Agreement(rows=rows, confidence=confidence, joins=self._judge_joins(turns, steps, heard))
+
+    def _judge_joins(self, turns: Tensor, steps: Tensor, heard: Tensor) -> Tensor:
+        """Two chunks fit together if those heard in both share slots, and those heard in one of them share none."""
+        slot_after = self.orders.argsort(-1)
+        same_slot = slot_after[:, None, :, None] == slot_after[None, :, None, :]
+        as_found = same_slot == torch.eye(self.sources, dtype=torch.bool)
+        where = heard.any(-1).nonzero()[:, 0].tolist()
+        joins = []
+        for before, after in pairwise(where):
+            # Across a gap only the voices on both sides tie speakers to slots.
+            both = steps[after] if after == before + 1 else turns[before][:, None] * turns[after][None, :]
+            matters = heard[before][:, None] & heard[after][None, :]
+            joins.append((both * (as_found | ~matters).all(-1).all(-1)).sum())
+        return torch.stack(joins) if joins else turns.new_zeros(0)
 
 
 def limit_voices(unary: Float[Tensor, "*piece order"]) -> Float[Tensor, "*piece order"]:

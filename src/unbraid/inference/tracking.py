@@ -26,7 +26,9 @@ _OVERLAP_NATS = 30.0
 _ACROSS_NATS = 20.0
 # Relative to the mean power of a channel: what lies this far below tells noise from noise, not speaker from speaker.
 _FAINT = 10**-3.2
-_AUDIBLE = 10**-2.5
+_AUDIBLE = 10**-2.0
+# What makes a speaker's entry: not a murmur, and clearly more than what the other estimates hold.
+_SUBSTANTIAL = 10**-1.5
 _SURE = 0.9
 
 
@@ -37,7 +39,7 @@ class Assignment:
     orders: dict[tuple[int, int], tuple[int, ...]]
     """By (chunk index, channel index)."""
     confidence: dict[tuple[int, int], float]
-    """Probability of the order, 0 to 1; 1 where nobody is heard and no order is wrong."""
+    """Probability that all who are heard are in their slots, 0 to 1; 1 where nobody is heard."""
     uncertain_joins: int
     """How often the speakers may have changed places between one audible chunk and the next."""
 
@@ -117,45 +119,37 @@ class SpeakerTracker:
         level = self._levels()
         agreement = find_agreement(self._evidence(chunks, channels, level))
         orders = self._orders[agreement.rows]
-        found = {
-            (chunk, channel): orders[row, column]
+        place = {
+            (chunk, channel): (row, column)
             for row, chunk in enumerate(chunks)
             for column, channel in enumerate(channels)
             if (chunk, channel) in self._pieces
         }
-        numbering = torch.tensor(self._first_heard(found, level))
-        confidence, uncertain, pending = {}, 0, 1.0
-        for row, chunk in enumerate(chunks):
-            pending = min(pending, float(agreement.joins[row]))
-            heard = False
-            for column, channel in enumerate(channels):
-                if (chunk, channel) in self._pieces:
-                    audible = bool(self._audible(self._pieces[chunk, channel], level[channel]).any())
-                    confidence[chunk, channel] = float(agreement.confidence[row, column]) if audible else 1.0
-                    heard = heard or audible
-            if heard:
-                uncertain += pending < _SURE
-                pending = 1.0
+        numbering = torch.tensor(self._first_heard({piece: orders[place[piece]] for piece in place}, level))
         return Assignment(
-            orders={piece: tuple(order[numbering].tolist()) for piece, order in found.items()},
-            confidence=confidence,
-            uncertain_joins=uncertain,
+            orders={piece: tuple(orders[place[piece]][numbering].tolist()) for piece in place},
+            confidence={piece: float(agreement.confidence[place[piece]]) for piece in place},
+            uncertain_joins=int((agreement.joins < _SURE).sum()),
         )
 
     def track_online(
         self, chunk_index: int, channel_index: int, start_sample: int, estimate: Float[Tensor, "source sample"]
     ) -> tuple[tuple[int, ...], float]:
-        """Observes a piece and decides its order at once: (order, its probability given what came before)."""
+        """Observes a piece and decides its order at once, with the probability that all who are heard keep a slot."""
         self.observe(chunk_index, channel_index, start_sample, estimate)
+        return self._decide(chunk_index, channel_index)
+
+    def _decide(self, chunk_index: int, channel_index: int) -> tuple[tuple[int, ...], float]:
         piece, level = self._pieces[chunk_index, channel_index], self._levels()[channel_index]
         match, trust, matches = self._weighed(piece, level)
         voices = piece.voices.map(lambda values: trust * values.double())
         # Where nothing decides, the estimate that is heard first, and more of, goes to the first speaker.
-        audible = self._audible(piece, level)
-        earliest = audible.any(-1) * (audible.shape[-1] - audible.float().argmax(-1)) + 1e-3 * voices.count
+        entries = self._entries(piece, level)
+        earliest = entries.any(-1) * (entries.shape[-1] - entries.float().argmax(-1)) + 1e-3 * voices.count
         place = torch.arange(self.num_sources, 0, -1)
         scores = 1e-6 * (earliest[self._orders] * place).sum(-1)
-        if self._heard:
+        first = not self._heard
+        if not first:
             scores = scores + limit_voices(slot_scores(self._fit_heard(channel_index, voices), self._orders))
         for other, (decided_chunk, row) in self._decided.items():
             if other == channel_index:
@@ -166,7 +160,11 @@ class SpeakerTracker:
         self._decided[channel_index] = chunk_index, row
         known, new = self._heard.get(channel_index), voices.ordered(self._orders[row])
         self._heard[channel_index] = new if known is None else _stack([known, new]).over((0,))
-        return tuple(self._orders[row].tolist()), float(scores.softmax(0)[row])
+        slot_after = self._orders.argsort(-1)
+        in_place = ((slot_after == slot_after[row]) | ~self._audible(piece, level)).all(-1)
+        # The first piece numbers the speakers, so its order is right by definition.
+        confidence = 1.0 if first else min(float((scores.softmax(0) * in_place).sum()), 1.0)
+        return tuple(self._orders[row].tolist()), confidence
 
     def _fit_heard(self, channel: int, voices: VoiceStatistics) -> Float[Tensor, "source speaker"]:
         """How well the voices fit the speakers as heard so far."""
@@ -178,7 +176,7 @@ class SpeakerTracker:
         return log_likelihood(_stack([voices] + [nothing] * (len(heard) - 1)), fit_speakers(_stack(heard)))[0]
 
     def _match_overlap(self, channel: int, start: int, estimate: Tensor) -> tuple[Tensor, float]:
-        """Inner products of estimates where this piece overlaps the one before, 1 in sum at best, and the power there."""
+        """Inner products of estimates where this piece overlaps the one before, 1 in sum at best, and its power."""
         previous_start, tail = self._tails.get(channel, (start, estimate[:, :0]))
         keep = min(self.overlap_samples, estimate.shape[1])
         tail_start = start + estimate.shape[1] - keep
@@ -215,8 +213,12 @@ class SpeakerTracker:
         return {channel: max(value, floor) for channel, value in level.items()}
 
     def _audible(self, piece: _Piece, level: float) -> Tensor:
-        """Where each source is the loudest of its piece and no mere noise."""
-        return (piece.blocks > _AUDIBLE * level) & (piece.blocks >= piece.blocks.amax(0))
+        """Estimates in which somebody is heard now and then, not just noise or a trace of another."""
+        return ((piece.blocks > _AUDIBLE * level) & (2 * piece.blocks > piece.blocks.amax(0))).any(-1)
+
+    def _entries(self, piece: _Piece, level: float) -> Tensor:
+        """Blocks in which each source is heard beyond doubt."""
+        return (piece.blocks > _SUBSTANTIAL * level) & (3 * piece.blocks > 2 * piece.blocks.sum(0))
 
     def _evidence(self, chunks: list[int], channels: list[int], level: dict[int, float]) -> Evidence:
         shape = len(chunks), len(channels)
@@ -228,6 +230,7 @@ class SpeakerTracker:
         rows = {chunk: row for row, chunk in enumerate(chunks)}
         columns = {channel: column for column, channel in enumerate(channels)}
         overlap = torch.zeros(*shape, self.num_sources, self.num_sources, dtype=torch.float64)
+        audible = torch.zeros(*shape, self.num_sources, dtype=torch.bool)
         across = torch.zeros(*shape, shape[1], self.num_sources, self.num_sources, dtype=torch.float64)
         for (chunk, channel), piece in self._pieces.items():
             row, column = rows[chunk], columns[channel]
@@ -235,10 +238,11 @@ class SpeakerTracker:
             for name, values in parts.items():
                 values[row, column] = trust * getattr(piece.voices, name)
             overlap[row, column] = match
+            audible[row, column] = self._audible(piece, level[channel])
             for other, values in matches.items():
                 across[row, column, columns[other]] = values
                 across[row, columns[other], column] = values.T
-        return Evidence(voices=VoiceStatistics(**parts), overlap=overlap, across=across)
+        return Evidence(voices=VoiceStatistics(**parts), overlap=overlap, across=across, audible=audible)
 
     def _weighed(self, piece: _Piece, level: float) -> tuple[Tensor, float, dict[int, Tensor]]:
         """The evidence of a piece in nats, and the share of its voices to trust; faint sounds count little."""
@@ -252,10 +256,10 @@ class SpeakerTracker:
         heard: list[list[float]] = [[] for _ in range(self.num_sources)]
         for (chunk, channel), order in orders.items():
             piece = self._pieces[chunk, channel]
-            audible = self._audible(piece, level[channel])[order]
-            for speaker, block in audible.nonzero().tolist():
+            entries = self._entries(piece, level[channel])[order]
+            for speaker, block in entries.nonzero().tolist():
                 heard[speaker].append(piece.start_sample / self.sample_rate + block * _BLOCK_SECONDS)
-        first = [sorted(times)[min(1, len(times) - 1)] if times else float("inf") for times in heard]
+        first = [sorted(set(times))[min(1, len(set(times)) - 1)] if times else float("inf") for times in heard]
         return sorted(range(self.num_sources), key=lambda speaker: (first[speaker], speaker))
 
 
