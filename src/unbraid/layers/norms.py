@@ -57,9 +57,12 @@ class Moments(torch.autograd.Function):
     @staticmethod
     def forward(ctx, features: Tensor, dim: tuple[int, ...]) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         mean = features.mean(dim=dim, keepdim=True)
-        norm = torch.linalg.vector_norm(features, dim=dim, keepdim=True)
         ctx.save_for_backward(features)
         ctx.share = mean.numel() / max(features.numel(), 1)
+        if len(dim) == 1:
+            # Over frames alone the norm is not vectorised on CPUs and ten times slower than this.
+            return mean, features.square().mean(dim=dim, keepdim=True)
+        norm = torch.linalg.vector_norm(features, dim=dim, keepdim=True)
         return mean, norm.square() * ctx.share
 
     @staticmethod
