@@ -27,7 +27,8 @@ import soxr
 import torch
 from torch import Tensor
 
-from unbraid.inference.tracking import SpeakerTracker
+from unbraid.inference.tracking import SpeakerTracker, align
+from unbraid.weights.store import load_model
 
 CORPUS_RATE = 16000
 CHUNK_SECONDS = 8.0
@@ -141,7 +142,20 @@ CONDITIONS: dict[str, Callable[[Tensor, int, torch.Generator], Tensor]] = {"idea
 
 def build_model_condition(name: str) -> Callable[[Tensor, int, torch.Generator], Tensor]:
     """A condition whose estimates come from a trained model: from the sum of the references, put in their order."""
-    raise SystemExit(f"--model {name}: no separator is wired to this benchmark yet; leave --model out.")
+    model = load_model(name)
+
+    def estimate(reference: Tensor, rate: int, noise: torch.Generator) -> Tensor:
+        if rate != model.spec.sample_rate:
+            raise SystemExit(f"--model {name} works at {model.spec.sample_rate} Hz: pass --rate {model.spec.sample_rate}")
+        mixture = reference.sum(0)
+        level = mixture.square().mean().sqrt() / SPEECH_LEVEL
+        if level == 0:
+            return torch.zeros_like(reference)
+        with torch.inference_mode():
+            found = model((mixture / level)[None, None])[0, :, 0] * level
+        return found[list(align(found, reference))]
+
+    return estimate
 
 
 def cut_pieces(references: np.ndarray, rate: int, condition: Callable, seed: int, stereo: bool) -> Iterator[Piece]:

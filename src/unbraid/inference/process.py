@@ -1,6 +1,6 @@
 """Settings of the process that make separation on a CPU several times faster; the command line uses them.
 
-Call `tune_process` before torch is imported, in a program of your own too if nothing else there depends on the defaults.
+Call `tune_process` before torch is imported; a program of your own may do so too.
 """
 
 from __future__ import annotations

@@ -1,0 +1,12 @@
+"""Runs the benchmarks that need no corpus, one after the other:  python -m benchmarks"""
+
+from unbraid.inference.process import tune_process
+
+tune_process()
+
+from benchmarks import install, machine, memory, seams, speed  # noqa: E402
+
+print(machine.describe())
+for benchmark in (install, seams, speed, memory):
+    print(f"\n{benchmark.__doc__.splitlines()[0]}\n")
+    benchmark.run()
