@@ -146,6 +146,7 @@ class Separator:
             num_channels=info.num_channels,
             expected_seconds=expected,
             stems=self.stem_plan.names,
+            info=info,
         )
         tally = _Tally()
         sorter = self._sorter(scratch)

@@ -1,0 +1,278 @@
+"""`unbraid separate`: what it takes, and how its settings become a batch."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from unbraid.cli.messages import print_json
+from unbraid.errors import ConfigError
+
+if TYPE_CHECKING:
+    from unbraid.audio.discovery import Discovery
+    from unbraid.inference.export import EncodingChoice
+    from unbraid.inference.separator import Separator
+
+_FORMAT, _HOW, _RUN = "What is written", "How it is separated", "How it runs"
+
+
+def _list_models(wanted: bool) -> None:
+    if wanted:
+        from unbraid.cli.models import print_models
+
+        print_models()
+        raise typer.Exit
+
+
+def separate(
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="INPUT...",
+            help="Recordings, folders of them, patterns such as '*.wav', or - for standard input. "
+            "Anything goes: WAV, FLAC, MP3, M4A, Ogg, video; any rate, any number of channels, any length.",
+            show_default=False,
+        ),
+    ] = None,
+    name: Annotated[
+        str, typer.Option("--name", "-n", metavar="MODEL", help="Bundled model, or a .safetensors file of your own.")
+    ] = "speech",
+    out: Annotated[
+        str,
+        typer.Option("--out", "-o", metavar="DIR", help="Folder for the stems; - writes one stem to stdout as WAV."),
+    ] = "separated",
+    list_models: Annotated[
+        bool, typer.Option("--list-models", "-l", callback=_list_models, is_eager=True, help="List models and exit.")
+    ] = False,
+    stem: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--stem", metavar="STEM", help="Write this stem only; repeat it for more.", rich_help_panel=_FORMAT
+        ),
+    ] = None,
+    two_stems: Annotated[
+        str | None,
+        typer.Option(metavar="STEM", help="Write this stem, and one of all the rest.", rich_help_panel=_FORMAT),
+    ] = None,
+    other_method: Annotated[
+        Literal["none", "add", "minus"],
+        typer.Option(
+            help="The rest: left out, the other stems added up, or the recording minus STEM.", rich_help_panel=_FORMAT
+        ),
+    ] = "add",
+    filename: Annotated[
+        str,
+        typer.Option(
+            metavar="TEMPLATE",
+            help="Names below DIR/MODEL. Fields: {track} {stem} {ext} {trackext} {model} {file_name} {instr}.",
+            rich_help_panel=_FORMAT,
+        ),
+    ] = "{track}/{stem}.{ext}",
+    wav: Annotated[bool, typer.Option("--wav", help="WAV, the default.", rich_help_panel=_FORMAT)] = False,
+    flac: Annotated[bool, typer.Option("--flac", help="FLAC.", rich_help_panel=_FORMAT)] = False,
+    mp3: Annotated[bool, typer.Option("--mp3", help="MP3.", rich_help_panel=_FORMAT)] = False,
+    ogg: Annotated[bool, typer.Option("--ogg", help="Ogg Vorbis.", rich_help_panel=_FORMAT)] = False,
+    mp3_bitrate: Annotated[int, typer.Option(metavar="KBPS", help="MP3 bit rate.", rich_help_panel=_FORMAT)] = 320,
+    int16: Annotated[
+        bool, typer.Option("--int16", help="16 bits. Without it, the recording's own depth.", rich_help_panel=_FORMAT)
+    ] = False,
+    int24: Annotated[bool, typer.Option("--int24", help="24 bits.", rich_help_panel=_FORMAT)] = False,
+    float32: Annotated[
+        bool, typer.Option("--float32", help="32-bit float, which never clips.", rich_help_panel=_FORMAT)
+    ] = False,
+    clip_mode: Annotated[
+        Literal["rescale", "clamp", "none"],
+        typer.Option(
+            help="When a stem exceeds full scale: turn all stems down alike, or cut its peaks off.",
+            rich_help_panel=_FORMAT,
+        ),
+    ] = "rescale",
+    consistency: Annotated[
+        Literal["none", "residual", "distribute"],
+        typer.Option(
+            help="Make the stems add up to the recording: write what is missing as a stem, or spread it over all.",
+            rich_help_panel=_HOW,
+        ),
+    ] = "none",
+    overlap: Annotated[float, typer.Option(help="Fraction that chunks share, 0 to 0.5.", rich_help_panel=_HOW)] = 0.25,
+    segment: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SEC",
+            help="Length of chunks; by default the model's own.",
+            show_default=False,
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
+    shifts: Annotated[
+        int, typer.Option(min=1, help="Average over so many passes: slower, a little better.", rich_help_panel=_HOW)
+    ] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the shifts.", rich_help_panel=_HOW)] = 0,
+    tracking: Annotated[
+        Literal["recording", "online"],
+        typer.Option(
+            help="Tell speakers apart over the whole recording, or with what has been heard so far.",
+            rich_help_panel=_HOW,
+        ),
+    ] = "recording",
+    allow_truncated: Annotated[
+        bool, typer.Option("--allow-truncated", help="Separate what a truncated file holds.", rich_help_panel=_HOW)
+    ] = False,
+    mend_samples: Annotated[
+        bool, typer.Option("--mend-samples", help="Replace NaN and infinite samples by zero.", rich_help_panel=_HOW)
+    ] = False,
+    device: Annotated[
+        str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=_RUN)
+    ] = "auto",
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Chunks per call of the model.", show_default=False, rich_help_panel=_RUN)
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Skip recordings whose stems this model made with these settings already.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N", help="Do part I of N only, as on N machines.", show_default=False, rich_help_panel=_RUN
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.", rich_help_panel=_RUN)] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=_RUN)] = False,
+) -> None:
+    """Takes recordings apart: DIR/MODEL/TRACK/STEM.wav, one file per source.
+
+    Rate, length, channels, depth and tags are those of the recording. The exit status is 0 only if every recording was
+    done; one that cannot be read never stops the others.
+
+    \b
+    unbraid separate talk.wav                       separated/speech/talk/speaker1.wav, speaker2.wav
+    unbraid separate meetings/ -o stems --flac      a whole folder; subfolders are mirrored
+    unbraid separate *.mp3 --resume                 go on after an interruption
+    unbraid separate talk.wav --filename "{track}_{stem}.{ext}"
+    unbraid separate all/ --shard 2/8               the second of eight machines
+    cat talk.wav | unbraid separate - -o - --stem speaker1 > one.wav
+    """
+    if not inputs:
+        raise ConfigError("no recording is named: try  unbraid separate talk.wav, or  unbraid separate --help")
+    choice = _encoding(
+        {"wav": wav, "flac": flac, "mp3": mp3, "ogg": ogg},
+        {"int16": int16, "int24": int24, "float32": float32},
+        mp3_bitrate,
+        clip_mode,
+    )
+    part = _parse_shard(shard)
+
+    from unbraid.audio.discovery import discover_audio
+    from unbraid.inference.separator import Separator
+
+    found = discover_audio(inputs)
+    separator = Separator(
+        name,
+        device=device,
+        segment_seconds=segment,
+        overlap=overlap,
+        batch_size=batch_size,
+        shifts=shifts,
+        seed=seed,
+        consistency=consistency,
+        two_stems=two_stems,
+        other_method=other_method,
+        tracking=tracking,
+        allow_truncated=allow_truncated,
+        mend_samples=mend_samples,
+    )
+    stems = _chosen(stem, separator)
+    if out == "-":
+        if json:
+            raise ConfigError("--json and -o - both want standard output: choose one of them")
+        _to_stdout(found, separator, stems, choice, quiet=quiet)
+        return
+
+    from unbraid.cli.separate_batch import separate_batch
+
+    results = separate_batch(
+        found,
+        separator,
+        name,
+        Path(out),
+        stems,
+        choice,
+        template=filename,
+        part=part,
+        resume=resume,
+        quiet=quiet,
+    )
+    if json:
+        print_json({"recordings": results})
+    if any(result["status"] == "failed" for result in results):
+        raise typer.Exit(1)
+
+
+def _encoding(containers: dict[str, bool], samples: dict[str, bool], bitrate: int, clip_mode: str) -> EncodingChoice:
+    from unbraid.inference.export import EncodingChoice
+
+    for flags in (containers, samples):
+        if sum(flags.values()) > 1:
+            raise ConfigError(f"choose one of {', '.join(f'--{flag}' for flag, is_set in flags.items() if is_set)}")
+    container = next((flag for flag, is_set in containers.items() if is_set), "wav")
+    sample = next((flag for flag, is_set in samples.items() if is_set), None)
+    return EncodingChoice(container=container, sample=sample, bitrate_kbps=bitrate, clip_mode=clip_mode)  # type: ignore[arg-type]
+
+
+def _parse_shard(text: str | None) -> tuple[int, int]:
+    if text is None:
+        return 1, 1
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None:
+        raise ConfigError(f"--shard {text} is not a part of a whole: write it as in  --shard 1/4")
+    return int(match[1]), int(match[2])
+
+
+def _chosen(stems: list[str] | None, separator: Separator) -> tuple[str, ...]:
+    from unbraid.inference.export import index_of
+
+    names = separator.stem_plan.names
+    wanted = tuple(dict.fromkeys(stems or names))
+    for stem in wanted:
+        index_of(stem, names)
+    return wanted
+
+
+def _to_stdout(
+    found: Discovery, separator: Separator, stems: tuple[str, ...], choice: EncodingChoice, *, quiet: bool
+) -> None:
+    from unbraid.audio.sources import printable
+    from unbraid.cli.progress import make_report
+    from unbraid.inference.events import Finished, Progress, Started
+    from unbraid.inference.export import export_to_stream
+
+    if found.errors:
+        raise found.errors[0]
+    if len(found.files) != 1:
+        raise ConfigError(f"standard output takes one recording, not {len(found.files)}: choose a folder with --out")
+    if len(stems) != 1:
+        raise ConfigError(f"standard output takes one stem: add --stem with one of {', '.join(stems)}")
+    if choice.container != "wav":
+        raise ConfigError("standard output takes WAV only: leave --flac, --mp3 and --ogg out, or choose a folder")
+    if sys.stdout.isatty():
+        raise ConfigError("standard output is a terminal: send it to a file or a program, as in  … -o - > one.wav")
+    path = found.files[0].path
+    shown = "standard input" if path == Path("-") else printable(path)
+    with make_report(1, quiet=quiet) as report:
+        for event in export_to_stream(separator, path, stems[0], sys.stdout.buffer, choice.sample):
+            match event:
+                case Started():
+                    report.start(shown, event.expected_seconds)
+                case Progress():
+                    report.advance(event)
+                case Finished():
+                    report.finish(0, f"{shown}: '{stems[0]}' is on standard output")
