@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
@@ -94,7 +94,8 @@ def plan_jobs(
 ) -> list[Job]:
     """Decides all file names before anything runs, so that no recording overwrites the stems of another.
 
-    Where two recordings would have the same files, as a.wav and a.mp3 have, the second is called "a (mp3)", and a third one "a (2)".
+    Where two recordings would have the same files, as a.wav and a.mp3 have, the second is called "a (mp3)", and where
+    that is taken as well, "a (2)" and so on.
     `extension` is that of the output, without the dot.
     """
     template = template or FilenameTemplate()
@@ -140,7 +141,7 @@ def run_jobs(
     choice: EncodingChoice | None = None,
     *,
     resume: bool = False,
-) -> Iterator[BatchEvent]:
+) -> Generator[BatchEvent, None, None]:
     """Runs every job and tells how it goes. With `resume`, recordings whose stems are there already are skipped.
 
     Closing the generator, or Ctrl-C, removes what was written of the current recording.

@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 import unbraid
-from unbraid.cli import separate
+from unbraid.cli import doctor, models, profile, separate, train
 from unbraid.cli.messages import complain
 from unbraid.errors import UnbraidError
 
@@ -63,21 +63,29 @@ def unbraid_command(
 ) -> None:
     """Takes sound apart: a recording in, one file per source out.
 
-    \b
-    unbraid separate talk.wav              two people talking, one file each
-    unbraid models list                    what can be taken apart
-    unbraid separate --help                all settings, with examples
+    [bold]Examples[/bold]
+
+    unbraid separate talk.wav
+        two people talking, one file each, in separated/speech/talk/
+    unbraid models list
+        what can be taken apart
+    unbraid separate --help
+        all settings, with more examples
     """
 
 
 app.command("separate")(separate.separate)
+app.add_typer(models.models)
+app.command("profile")(profile.profile)
+app.command("train")(train.train)
+app.command("doctor")(doctor.doctor)
 
 
 def main() -> None:
     """Entry point of the console script."""
     # Schedulers end a job so; as an exception it lets temporary files be removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    app()
+    app(prog_name="unbraid")
 
 
 if __name__ == "__main__":

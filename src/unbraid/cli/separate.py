@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from unbraid.cli.messages import print_json
+from unbraid.cli.options import DEVICE_HELP, flag
 from unbraid.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def separate(
         typer.Option("--out", "-o", metavar="DIR", help="Folder for the stems; - writes one stem to stdout as WAV."),
     ] = "separated",
     list_models: Annotated[
-        bool, typer.Option("--list-models", "-l", callback=_list_models, is_eager=True, help="List models and exit.")
+        bool, flag("--list-models/-l", "List models and exit.", callback=_list_models, is_eager=True)
     ] = False,
     stem: Annotated[
         list[str] | None,
@@ -72,18 +73,14 @@ def separate(
             rich_help_panel=_FORMAT,
         ),
     ] = "{track}/{stem}.{ext}",
-    wav: Annotated[bool, typer.Option("--wav", help="WAV, the default.", rich_help_panel=_FORMAT)] = False,
-    flac: Annotated[bool, typer.Option("--flac", help="FLAC.", rich_help_panel=_FORMAT)] = False,
-    mp3: Annotated[bool, typer.Option("--mp3", help="MP3.", rich_help_panel=_FORMAT)] = False,
-    ogg: Annotated[bool, typer.Option("--ogg", help="Ogg Vorbis.", rich_help_panel=_FORMAT)] = False,
+    wav: Annotated[bool, flag("--wav", "WAV, the default.", _FORMAT)] = False,
+    flac: Annotated[bool, flag("--flac", "FLAC.", _FORMAT)] = False,
+    mp3: Annotated[bool, flag("--mp3", "MP3.", _FORMAT)] = False,
+    ogg: Annotated[bool, flag("--ogg", "Ogg Vorbis.", _FORMAT)] = False,
     mp3_bitrate: Annotated[int, typer.Option(metavar="KBPS", help="MP3 bit rate.", rich_help_panel=_FORMAT)] = 320,
-    int16: Annotated[
-        bool, typer.Option("--int16", help="16 bits. Without it, the recording's own depth.", rich_help_panel=_FORMAT)
-    ] = False,
-    int24: Annotated[bool, typer.Option("--int24", help="24 bits.", rich_help_panel=_FORMAT)] = False,
-    float32: Annotated[
-        bool, typer.Option("--float32", help="32-bit float, which never clips.", rich_help_panel=_FORMAT)
-    ] = False,
+    int16: Annotated[bool, flag("--int16", "16 bits. Without it, the recording's own depth.", _FORMAT)] = False,
+    int24: Annotated[bool, flag("--int24", "24 bits.", _FORMAT)] = False,
+    float32: Annotated[bool, flag("--float32", "32-bit float, which never clips.", _FORMAT)] = False,
     clip_mode: Annotated[
         Literal["rescale", "clamp", "none"],
         typer.Option(
@@ -98,7 +95,9 @@ def separate(
             rich_help_panel=_HOW,
         ),
     ] = "none",
-    overlap: Annotated[float, typer.Option(help="Fraction that chunks share, 0 to 0.5.", rich_help_panel=_HOW)] = 0.25,
+    overlap: Annotated[
+        float, typer.Option(metavar="SHARE", help="Fraction that chunks share, 0 to 0.5.", rich_help_panel=_HOW)
+    ] = 0.25,
     segment: Annotated[
         float | None,
         typer.Option(
@@ -109,9 +108,12 @@ def separate(
         ),
     ] = None,
     shifts: Annotated[
-        int, typer.Option(min=1, help="Average over so many passes: slower, a little better.", rich_help_panel=_HOW)
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Average over so many passes: slower, a little better.", rich_help_panel=_HOW
+        ),
     ] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the shifts.", rich_help_panel=_HOW)] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the shifts.", rich_help_panel=_HOW)] = 0,
     tracking: Annotated[
         Literal["recording", "online"],
         typer.Option(
@@ -119,25 +121,19 @@ def separate(
             rich_help_panel=_HOW,
         ),
     ] = "recording",
-    allow_truncated: Annotated[
-        bool, typer.Option("--allow-truncated", help="Separate what a truncated file holds.", rich_help_panel=_HOW)
-    ] = False,
-    mend_samples: Annotated[
-        bool, typer.Option("--mend-samples", help="Replace NaN and infinite samples by zero.", rich_help_panel=_HOW)
-    ] = False,
+    allow_truncated: Annotated[bool, flag("--allow-truncated", "Separate what a truncated file holds.", _HOW)] = False,
+    mend_samples: Annotated[bool, flag("--mend-samples", "Replace NaN and infinite samples by zero.", _HOW)] = False,
     device: Annotated[
-        str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=_RUN)
+        str, typer.Option("--device", "-d", metavar="DEVICE", help=DEVICE_HELP, rich_help_panel=_RUN)
     ] = "auto",
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Chunks per call of the model.", show_default=False, rich_help_panel=_RUN)
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Chunks per call of the model.", show_default=False, rich_help_panel=_RUN
+        ),
     ] = None,
     resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            help="Skip recordings whose stems this model made with these settings already.",
-            rich_help_panel=_RUN,
-        ),
+        bool, flag("--resume", "Skip recordings whose stems this model made with these settings already.", _RUN)
     ] = False,
     shard: Annotated[
         str | None,
@@ -145,21 +141,29 @@ def separate(
             metavar="I/N", help="Do part I of N only, as on N machines.", show_default=False, rich_help_panel=_RUN
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.", rich_help_panel=_RUN)] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=_RUN)] = False,
+    json: Annotated[bool, flag("--json", "Print what was done as JSON.", _RUN)] = False,
+    quiet: Annotated[bool, flag("--quiet/-q", "Print errors only.", _RUN)] = False,
 ) -> None:
     """Takes recordings apart: DIR/MODEL/TRACK/STEM.wav, one file per source.
 
-    Rate, length, channels, depth and tags are those of the recording. The exit status is 0 only if every recording was
-    done; one that cannot be read never stops the others.
+    Rate, length, channels, depth and tags are those of the recording.
+    The exit status is 0 only if every recording was done; one that cannot be
+    read never stops the others.
 
-    \b
-    unbraid separate talk.wav                       separated/speech/talk/speaker1.wav, speaker2.wav
-    unbraid separate meetings/ -o stems --flac      a whole folder; subfolders are mirrored
-    unbraid separate *.mp3 --resume                 go on after an interruption
-    unbraid separate talk.wav --filename "{track}_{stem}.{ext}"
-    unbraid separate all/ --shard 2/8               the second of eight machines
+    [bold]Examples[/bold]
+
+    unbraid separate talk.wav
+        gives separated/speech/talk/speaker1.wav and speaker2.wav
+    unbraid separate meetings/ -o stems --flac
+        a whole folder, subfolders mirrored
+    unbraid separate *.mp3 --resume
+        go on after an interruption
+    unbraid separate talk.wav --filename "{track}_{stem}"
+        other names
+    unbraid separate recordings/ --shard 2/8
+        the second of eight machines
     cat talk.wav | unbraid separate - -o - --stem speaker1 > one.wav
+        in a pipe
     """
     if not inputs:
         raise ConfigError("no recording is named: try  unbraid separate talk.wav, or  unbraid separate --help")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -71,7 +71,7 @@ def export_settings(separator: Separator, choice: EncodingChoice) -> dict[str, o
 
 def export(
     separator: Separator, source: Path, paths: OutputPaths, choice: EncodingChoice, model: ModelIdentity
-) -> Iterator[Event | Exported]:
+) -> Generator[Event | Exported, None, None]:
     """Separate `source` (Path("-") is standard input) into the files of `paths`; every event is handed on.
 
     `paths` may leave stems of the separator out. When anything fails, or the generator is closed early, no file of
@@ -158,7 +158,7 @@ def _exported(
 
 def export_to_stream(
     separator: Separator, source: Path, stem: str, file: Writable, sample: SampleFormat | None = None
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Separate `source` and write one stem as WAV to a file object that need not be seekable, such as a pipe.
 
     float32 unless `sample` says otherwise: what is gone down the pipe cannot be turned down any more when a later
