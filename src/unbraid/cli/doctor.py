@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from unbraid.cli.messages import make_console, print_json
+from unbraid.cli.messages import print_json
 from unbraid.cli.options import flag
 
 _LITTLE_SPACE_BYTES = 2**30
@@ -41,12 +41,14 @@ def doctor(json: Annotated[bool, flag("--json", "Print data as JSON instead of t
     if json:
         print_json({"ok": not broken, "checks": [asdict(check) for check in checks]})
     else:
-        from rich.table import Table
+        from rich.markup import escape
 
-        table = Table.grid(padding=(0, 2))
+        from unbraid.cli.tables import make_console, make_table
+
+        table = make_table()
         colours = {"ok": "green", "note": "yellow", "broken": "bold red"}
         for check in checks:
-            table.add_row(f"[{colours[check.status]}]{check.status}[/]", check.name, check.text.replace("[", r"\["))
+            table.add_row(f"[{colours[check.status]}]{check.status}[/]", check.name, escape(check.text))
         make_console().print(table)
         typer.echo("something needed is broken" if broken else "all that separation needs is there")
     if broken:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
-from unbraid.cli.messages import make_console, print_json
+from unbraid.cli.messages import print_json
 from unbraid.cli.options import DEVICE_HELP, AsJson, flag
-
-if TYPE_CHECKING:
-    from unbraid.evaluation.profile import Profile
 
 _DEPTH = 4
 """Levels of modules that the table shows; --json has them all."""
@@ -44,56 +41,43 @@ def profile(
     unbraid profile s4m --seconds 10 --threads 1 --json
         for a script
     """
-    from unbraid.evaluation.profile import profile as measure
-
-    measured = measure(model, seconds=seconds, device=device, threads=threads)
-    if json:
-        print_json(as_data(measured, modules=modules))
-    else:
-        _print_text(measured, modules=modules)
-
-
-def as_data(measured: Profile, *, modules: bool) -> dict[str, object]:
     from dataclasses import asdict
 
-    data = asdict(measured)
+    from unbraid.evaluation.profile import profile as measure
+
+    data = asdict(measure(model, seconds=seconds, device=device, threads=threads))
     if not modules:
         del data["modules"]
-    return data
+    if json:
+        print_json(data)
+    else:
+        _print_text(data)
 
 
-def _print_text(measured: Profile, *, modules: bool) -> None:
-    from rich.table import Table
+def _print_text(data: dict[str, Any]) -> None:
+    from unbraid.cli.tables import make_console, make_table
 
     console = make_console()
-    memory = measured.peak_memory_bytes
-    channels = "mono" if measured.num_channels == 1 else f"{measured.num_channels} channels"
-    console.print(
-        f"{measured.name}: {measured.seconds:g} s of {channels} at {measured.sample_rate} Hz "
-        f"on {measured.device}, {measured.threads} threads"
-    )
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="bold")
-    facts.add_column(justify="right")
-    facts.add_column()
-    facts.add_row("parameters", f"{measured.parameters:,}", "")
-    facts.add_row("MACs", f"{measured.macs_per_second / 1e9:.3f} G", "per second of audio, FFTs not counted")
-    facts.add_row("processor time", f"{measured.cpu_seconds_per_second:.3f} s", "per second of audio, all threads")
-    facts.add_row("wall time", f"{measured.wall_seconds_per_second:.3f} s", "per second of audio")
-    if memory is not None:
-        facts.add_row("peak memory", f"{memory / 2**20:.0f} MiB", "weights and one such chunk")
+    channels = "mono" if data["num_channels"] == 1 else f"{data['num_channels']} channels"
+    threads = "one thread" if data["threads"] == 1 else f"{data['threads']} threads"
+    chunk = f"{data['seconds']:g} s of {channels} at {data['sample_rate']} Hz"
+    console.print(f"{data['name']}: {chunk} on {data['device']}, {threads}", markup=False)
+    per_second = "per second of audio"
+    facts = make_table()
+    facts.add_row("parameters", f"{data['parameters']:,}", "")
+    facts.add_row("MACs", f"{data['macs_per_second'] / 1e9:.3f} G", f"{per_second}; FFTs are not counted")
+    facts.add_row("processor time", f"{data['cpu_seconds_per_second']:.3f} s", f"{per_second}, all threads together")
+    facts.add_row("wall time", f"{data['wall_seconds_per_second']:.3f} s", per_second)
+    if data["peak_memory_bytes"] is not None:
+        facts.add_row("peak memory", f"{data['peak_memory_bytes'] / 2**20:.0f} MiB", "weights and one such chunk")
     console.print(facts)
-    if not modules:
+    if "modules" not in data:
         return
-    table = Table(box=None, padding=(0, 2), header_style="bold")
-    table.add_column("module", no_wrap=True)
-    table.add_column("type", no_wrap=True)
-    for heading in ("parameters", "M MACs/s", "share"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in measured.modules:
-        level = row.name.count(".") + 1 if row.name else 0
-        if level <= _DEPTH and (row.parameters or row.macs_per_second):
-            name = "  " * level + (row.name.rpartition(".")[2] or measured.name)
-            macs = f"{row.macs_per_second / 1e6:,.1f}"
-            table.add_row(name, row.kind, f"{row.parameters:,}", macs, f"{100 * row.share:.1f} %")
+    table = make_table("module", "type", "parameters", "M MACs/s", "share", numbers_from=2)
+    for row in data["modules"]:
+        level = row["name"].count(".") + 1 if row["name"] else 0
+        if level <= _DEPTH and (row["parameters"] or row["macs_per_second"]):
+            name = "  " * level + (row["name"].rpartition(".")[2] or data["name"])
+            macs = f"{row['macs_per_second'] / 1e6:,.1f}"
+            table.add_row(name, row["kind"], f"{row['parameters']:,}", macs, f"{100 * row['share']:.1f} %")
     console.print(table)

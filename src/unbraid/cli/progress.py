@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.text import Text
 
 from unbraid.cli.messages import complain, is_terminal
-
-if TYPE_CHECKING:
-    from unbraid.inference.events import Progress
+from unbraid.inference.events import Progress
 
 
 class PlainReport:
@@ -49,11 +51,8 @@ class LiveReport(PlainReport):
     """A bar for the current recording and, with several, one for all: percent, speed, time left."""
 
     def __init__(self, num_recordings: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
         super().__init__(num_recordings)
-        self._bars = Progress(
+        self._bars = Bars(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TaskProgressColumn(show_speed=False),
@@ -92,8 +91,6 @@ class LiveReport(PlainReport):
         super().fail(index, sentence)
 
     def say(self, sentence: str, kind: str = "") -> None:
-        from rich.text import Text
-
         line = " ".join(sentence.split())
         text = Text(f"{kind}: {line}" if kind else line, style={"error": "bold red", "warning": "yellow"}.get(kind, ""))
         self._bars.console.print(text, soft_wrap=True)

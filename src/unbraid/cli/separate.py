@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,20 +12,16 @@ from unbraid.cli.messages import print_json
 from unbraid.cli.options import DEVICE_HELP, flag
 from unbraid.errors import ConfigError
 
-if TYPE_CHECKING:
-    from unbraid.audio.discovery import Discovery
-    from unbraid.inference.export import EncodingChoice
-    from unbraid.inference.separator import Separator
-
 _FORMAT, _HOW, _RUN = "What is written", "How it is separated", "How it runs"
 
 
-def _list_models(wanted: bool) -> None:
+def _list_models(wanted: bool) -> bool:
     if wanted:
         from unbraid.cli.models import print_models
 
         print_models()
         raise typer.Exit
+    return wanted
 
 
 def separate(
@@ -167,17 +162,20 @@ def separate(
     """
     if not inputs:
         raise ConfigError("no recording is named: try  unbraid separate talk.wav, or  unbraid separate --help")
-    choice = _encoding(
-        {"wav": wav, "flac": flac, "mp3": mp3, "ogg": ogg},
-        {"int16": int16, "int24": int24, "float32": float32},
-        mp3_bitrate,
-        clip_mode,
-    )
+    containers = {"wav": wav, "flac": flac, "mp3": mp3, "ogg": ogg}
+    samples = {"int16": int16, "int24": int24, "float32": float32}
+    container, sample = _only_one(containers) or "wav", _only_one(samples)
     part = _parse_shard(shard)
+    if out == "-" and json:
+        raise ConfigError("--json and -o - both want standard output: choose one of them")
 
     from unbraid.audio.discovery import discover_audio
+    from unbraid.cli.separate_files import separate_files
+    from unbraid.cli.separate_stdout import separate_to_stdout
+    from unbraid.inference.export import EncodingChoice, index_of
     from unbraid.inference.separator import Separator
 
+    choice = EncodingChoice(container=container, sample=sample, bitrate_kbps=mp3_bitrate, clip_mode=clip_mode)  # type: ignore[arg-type]
     found = discover_audio(inputs)
     separator = Separator(
         name,
@@ -194,16 +192,13 @@ def separate(
         allow_truncated=allow_truncated,
         mend_samples=mend_samples,
     )
-    stems = _chosen(stem, separator)
+    stems = tuple(dict.fromkeys(stem or separator.stem_plan.names))
+    for wanted in stems:
+        index_of(wanted, separator.stem_plan.names)
     if out == "-":
-        if json:
-            raise ConfigError("--json and -o - both want standard output: choose one of them")
-        _to_stdout(found, separator, stems, choice, quiet=quiet)
+        separate_to_stdout(found, separator, stems, choice, quiet=quiet)
         return
-
-    from unbraid.cli.separate_batch import separate_batch
-
-    results = separate_batch(
+    results = separate_files(
         found,
         separator,
         name,
@@ -221,15 +216,11 @@ def separate(
         raise typer.Exit(1)
 
 
-def _encoding(containers: dict[str, bool], samples: dict[str, bool], bitrate: int, clip_mode: str) -> EncodingChoice:
-    from unbraid.inference.export import EncodingChoice
-
-    for flags in (containers, samples):
-        if sum(flags.values()) > 1:
-            raise ConfigError(f"choose one of {', '.join(f'--{flag}' for flag, is_set in flags.items() if is_set)}")
-    container = next((flag for flag, is_set in containers.items() if is_set), "wav")
-    sample = next((flag for flag, is_set in samples.items() if is_set), None)
-    return EncodingChoice(container=container, sample=sample, bitrate_kbps=bitrate, clip_mode=clip_mode)  # type: ignore[arg-type]
+def _only_one(flags: dict[str, bool]) -> str | None:
+    chosen = [name for name, is_set in flags.items() if is_set]
+    if len(chosen) > 1:
+        raise ConfigError(f"choose one of {', '.join(f'--{name}' for name in chosen)}")
+    return chosen[0] if chosen else None
 
 
 def _parse_shard(text: str | None) -> tuple[int, int]:
@@ -239,44 +230,3 @@ def _parse_shard(text: str | None) -> tuple[int, int]:
     if match is None:
         raise ConfigError(f"--shard {text} is not a part of a whole: write it as in  --shard 1/4")
     return int(match[1]), int(match[2])
-
-
-def _chosen(stems: list[str] | None, separator: Separator) -> tuple[str, ...]:
-    from unbraid.inference.export import index_of
-
-    names = separator.stem_plan.names
-    wanted = tuple(dict.fromkeys(stems or names))
-    for stem in wanted:
-        index_of(stem, names)
-    return wanted
-
-
-def _to_stdout(
-    found: Discovery, separator: Separator, stems: tuple[str, ...], choice: EncodingChoice, *, quiet: bool
-) -> None:
-    from unbraid.audio.sources import printable
-    from unbraid.cli.progress import make_report
-    from unbraid.inference.events import Finished, Progress, Started
-    from unbraid.inference.export import export_to_stream
-
-    if found.errors:
-        raise found.errors[0]
-    if len(found.files) != 1:
-        raise ConfigError(f"standard output takes one recording, not {len(found.files)}: choose a folder with --out")
-    if len(stems) != 1:
-        raise ConfigError(f"standard output takes one stem: add --stem with one of {', '.join(stems)}")
-    if choice.container != "wav":
-        raise ConfigError("standard output takes WAV only: leave --flac, --mp3 and --ogg out, or choose a folder")
-    if sys.stdout.isatty():
-        raise ConfigError("standard output is a terminal: send it to a file or a program, as in  … -o - > one.wav")
-    path = found.files[0].path
-    shown = "standard input" if path == Path("-") else printable(path)
-    with make_report(1, quiet=quiet) as report:
-        for event in export_to_stream(separator, path, stems[0], sys.stdout.buffer, choice.sample):
-            match event:
-                case Started():
-                    report.start(shown, event.expected_seconds)
-                case Progress():
-                    report.advance(event)
-                case Finished():
-                    report.finish(0, f"{shown}: '{stems[0]}' is on standard output")

@@ -12,7 +12,7 @@ from unbraid.cli.options import flag
 from unbraid.errors import ConfigError, MissingExtraError, UnknownNameError
 
 
-def _list_recipes(wanted: bool) -> None:
+def _list_recipes(wanted: bool) -> bool:
     if wanted:
         from unbraid.recipes import RECIPES
 
@@ -20,6 +20,7 @@ def _list_recipes(wanted: bool) -> None:
         for name, recipe in RECIPES.items():
             typer.echo(f"{name:<{width}}  {(recipe.__doc__ or '').strip().splitlines()[0]}")
         raise typer.Exit
+    return wanted
 
 
 def train(

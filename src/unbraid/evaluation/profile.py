@@ -80,7 +80,7 @@ def profile(
         cpu, wall = _time(model, mixture)
         peak = None
         if memory:
-            peak = _peak_on_gpu(model, mixture) if place.type == "cuda" else measure_peak(source, seconds, threads)
+            peak = measure_peak(source, seconds, threads) if place.type == "cpu" else _peak_on_gpu(model, mixture)
         modules = tuple(
             ModuleCost(
                 name=name,
@@ -164,7 +164,9 @@ def _wait(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
-def _peak_on_gpu(model: SeparationModel, mixture: torch.Tensor) -> int:
+def _peak_on_gpu(model: SeparationModel, mixture: torch.Tensor) -> int | None:
+    if mixture.device.type != "cuda":
+        return None
     torch.cuda.reset_peak_memory_stats(mixture.device)
     with torch.inference_mode():
         model(mixture)

@@ -195,7 +195,7 @@ def refuse_to_overwrite(source: Path, paths: OutputPaths) -> None:
 def _missing_folders(paths: OutputPaths) -> list[Path]:
     """Folders that will have to be made, the deepest first."""
     folders = {folder for path in paths.stems.values() for folder in path.parents}
-    return sorted((folder for folder in folders if not folder.exists()), key=lambda folder: -len(folder.parts))
+    return sorted((folder for folder in folders if not os.path.exists(folder)), key=lambda folder: -len(folder.parts))
 
 
 def index_of(stem: str, names: tuple[str, ...]) -> int:

@@ -27,7 +27,7 @@ from unbraid.inference.separator import Separator
 Result = dict[str, object]
 
 
-def separate_batch(
+def separate_files(
     found: Discovery,
     separator: Separator,
     model_source: str,
