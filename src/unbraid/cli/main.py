@@ -8,8 +8,7 @@ import sys
 from typing import Annotated
 
 # Before torch is imported: on a busy machine, threads that spin while they wait for each other take the processor from
-# the very threads they wait for, which makes everything up to forty times slower. Sleeping costs an idle one nothing
-# that can be measured.
+# the very threads they wait for (12 s instead of 0.27 s for the same work on two cores beside a training run).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import typer
