@@ -7,6 +7,8 @@ from typing import Literal
 
 import numpy as np
 
+from unbraid.audio.formats import AudioInfo
+
 
 @dataclass(frozen=True, kw_only=True)
 class Started:
@@ -20,6 +22,8 @@ class Started:
     """Length, where the header tells."""
     stems: tuple[str, ...]
     """Names along the first axis of every `Block`."""
+    info: AudioInfo
+    """All that is known before decoding: also the depth and the tags, which whoever writes files keeps."""
 
 
 @dataclass(frozen=True, kw_only=True)

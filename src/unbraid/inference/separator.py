@@ -9,7 +9,7 @@ temporary file until the whole recording has been heard and `tracking` knows who
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +126,9 @@ class Separator:
         stems = np.concatenate(blocks, axis=-1)
         return Separation({name: Recording(stem, rate) for name, stem in zip(names, stems, strict=True)}, finished)
 
-    def stream(self, source: Input, sample_rate: int | None = None, *, scratch: Path | None = None) -> Iterator[Event]:
+    def stream(
+        self, source: Input, sample_rate: int | None = None, *, scratch: Path | None = None
+    ) -> Generator[Event, None, None]:
         """Separates step by step; every step is an event, and `Block` events carry the stems.
 
         Memory does not grow with the recording. Where speakers are sorted over the whole recording, their estimates
@@ -146,6 +148,7 @@ class Separator:
             num_channels=info.num_channels,
             expected_seconds=expected,
             stems=self.stem_plan.names,
+            info=info,
         )
         tally = _Tally()
         sorter = self._sorter(scratch)

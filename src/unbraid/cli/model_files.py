@@ -1,0 +1,87 @@
+"""What `unbraid models` reads and writes: facts of models as data, and files of weights."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import typer
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from unbraid.audio.pending import writing_to
+from unbraid.errors import ConfigError, WeightsError
+from unbraid.models.catalog import PRESETS, architecture_name, build_model
+from unbraid.models.contract import SeparationModel
+from unbraid.weights.store import PRETRAINED, bundled_models, inspect_model, save_model
+
+_CARD_LINES = 12
+
+
+def describe(name: str) -> dict:
+    """All that is known of a model, as data."""
+    if name in PRESETS and name not in bundled_models() and not Path(name).is_file():
+        model = build_model(name)
+        config, architecture, stored = PRESETS[name], architecture_name(PRESETS[name]), None
+    else:
+        stored = inspect_model(name)
+        model, config, architecture = build_model(stored.config), stored.config, stored.architecture
+    card = PRETRAINED / f"{name}.md"
+    text = card.read_text(encoding="utf-8") if card.is_file() else ""
+    return {
+        "name": stored.name if stored else name,
+        "trained": stored is not None,
+        "architecture": architecture,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "path": str(stored.path) if stored else None,
+        "sha256": stored.sha256 if stored else None,
+        "facts": stored.facts if stored else {},
+        "spec": asdict(model.spec),
+        "config": asdict(config),
+        "card": str(card) if text else None,
+        "card_excerpt": "\n".join(text.splitlines()[:_CARD_LINES]) or None,
+    }
+
+
+def catalog() -> dict[str, list[dict]]:
+    """What `models list` gives as data."""
+
+    def entry(name: str) -> dict:
+        data = describe(name)
+        spec = data["spec"]
+        return {
+            "name": name,
+            "architecture": data["architecture"],
+            "parameters": data["parameters"],
+            "sha256": data["sha256"],
+            **{key: spec[key] for key in ("sample_rate", "num_channels", "sources", "exchangeable")},
+        }
+
+    return {"models": [entry(name) for name in bundled_models()], "presets": [entry(name) for name in sorted(PRESETS)]}
+
+
+def save(model: SeparationModel, out: Path, name: str, facts: dict[str, object], *, half: bool = False) -> None:
+    """Writes a model and says so."""
+    if out.suffix != ".safetensors":
+        raise ConfigError(f"--out {out} does not end in .safetensors: give it that ending")
+    with writing_to(f"'{out}'"):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        save_model(model, out, name=name, facts=facts, half=half)
+    typer.echo(f"{out}: {out.stat().st_size / 2**20:.2f} MiB", err=True)
+
+
+def read_foreign(file: Path) -> dict:
+    """The tensors of a safetensors file; anything that would have to be unpickled is refused."""
+    if not file.is_file():
+        raise WeightsError(f"there is no file {file}: check the name")
+    with open(file, "rb") as opened:
+        head = opened.read(4)
+    if head[:2] == b"PK" or head[:1] == b"\x80" or file.suffix in (".pt", ".pth", ".ckpt", ".bin", ".pkl"):
+        raise WeightsError(
+            f"{file} is a pickle, and reading a pickle runs whatever program it holds: if you trust it, convert it to "
+            "safetensors as  unbraid models import --help  shows"
+        )
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{file} is not a safetensors file ({error}): convert it first") from error

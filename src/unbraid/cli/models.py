@@ -1,0 +1,160 @@
+"""`unbraid models`: what there is, what it is, and getting weights out and in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unbraid.cli.messages import print_json
+from unbraid.cli.options import AsJson, flag
+from unbraid.errors import UnknownNameError, WeightsError
+
+models = typer.Typer(
+    name="models",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    no_args_is_help=True,
+    help="Lists models, shows them, and brings weights out and in.",
+    rich_markup_mode="rich",
+)
+
+
+@models.command("list")
+def list_models(json: AsJson = False) -> None:
+    """Lists the models that separate, and the presets that can be trained.
+
+    [bold]Examples[/bold]
+
+    unbraid models list
+    unbraid models list --json
+    """
+    if json:
+        from unbraid.cli.model_files import catalog
+
+        print_json(catalog())
+    else:
+        print_models()
+
+
+@models.command("show")
+def show_model(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Model, preset, or .safetensors file.")],
+    json: AsJson = False,
+) -> None:
+    """Shows what a model takes and gives, its settings, size and card.
+
+    [bold]Examples[/bold]
+
+    unbraid models show speech
+    unbraid models show runs/speech/best.safetensors --json
+    """
+    from unbraid.cli.model_files import describe
+
+    data = describe(name)
+    if json:
+        print_json(data)
+        return
+    from unbraid.cli.tables import make_console
+
+    console = make_console()
+    spec = data["spec"]
+    kind = "trained model" if data["trained"] else "preset (random weights)"
+    console.print(f"[bold]{data['name']}[/bold], {kind}, architecture {data['architecture']}", style="default")
+    console.print(f"  takes       {spec['num_channels']} channel(s) at {spec['sample_rate']} Hz, any length")
+    order = "in any order" if spec["exchangeable"] else "in this order"
+    console.print(f"  gives       {', '.join(spec['sources'])} ({order})")
+    console.print(f"  parameters  {data['parameters']:,}")
+    for key, title in (("path", "file"), ("sha256", "sha256"), ("facts", "facts"), ("card", "card")):
+        if data[key]:
+            console.print(f"  {title:<11} {data[key]}", markup=False)
+    console.print("  settings")
+    for key, value in data["config"].items():
+        console.print(f"    {key} = {value}", markup=False)
+    if data["card_excerpt"]:
+        console.print()
+        console.print(data["card_excerpt"], markup=False)
+
+
+@models.command("export")
+def export_model(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Model or .safetensors file.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write, ending in .safetensors.")],
+    half: Annotated[bool, flag("--half", "Store 16 bits a weight: half the size.")] = False,
+) -> None:
+    """Writes a model as one file that carries its settings and its hash.
+
+    [bold]Examples[/bold]
+
+    unbraid models export speech --out speech.safetensors
+    unbraid models export runs/speech/best.safetensors --half --out small.safetensors
+    """
+    from unbraid.cli.model_files import save
+    from unbraid.weights.store import inspect_model, load_model
+
+    stored = inspect_model(name)
+    save(load_model(name), out, stored.name, stored.facts, half=half)
+
+
+@models.command("import")
+def import_model(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Foreign weights as .safetensors.")],
+    preset: Annotated[str, typer.Option(metavar="NAME", help="The preset that the weights belong to.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write, ending in .safetensors.")],
+    source: Annotated[
+        str, typer.Option("--from", metavar="FORMAT", help="Whose weights: s4m-authors.")
+    ] = "s4m-authors",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Setting of the model in which it differs from the preset."),
+    ] = None,
+) -> None:
+    """Turns weights of other projects into a file of ours.
+
+    Formats: s4m-authors, a state dict of the published S4M code.
+    Pickled files (.pt, .pth, .ckpt, .bin) are refused, because reading one
+    runs whatever program it holds. Convert a file that you trust in Python:
+
+    import torch, safetensors.torch
+    state = torch.load("m.pt", weights_only=True)
+    safetensors.torch.save_file(state, "m.safetensors")
+
+    [bold]Examples[/bold]
+
+    unbraid models import m.safetensors --preset s4m-tiny --out my.safetensors
+    unbraid models import m.safetensors --preset s4m-tiny --set fusion=previous --out my.safetensors
+    """
+    if source != "s4m-authors":
+        raise UnknownNameError(f"there is no format '{source}'; there is: s4m-authors")
+    from unbraid.cli.model_files import read_foreign, save
+    from unbraid.cli.overrides import apply_overrides
+    from unbraid.models.catalog import build_model, preset_config
+    from unbraid.weights.adapters.s4m_authors import convert
+
+    tensors = read_foreign(file)
+    model = build_model(apply_overrides(preset_config(preset), set_ or []))
+    try:
+        model.load_state_dict(convert(tensors))
+    except (RuntimeError, KeyError) as error:
+        detail = " ".join(str(error).split())[:300]
+        raise WeightsError(
+            f"{file} does not fit the preset '{preset}': choose another --preset or change it with --set ({detail})"
+        ) from error
+    save(model, out, out.stem, {"imported_from": "s4m-authors", "file": file.name})
+
+
+def print_models() -> None:
+    """The catalog as text, on stdout."""
+    from unbraid.cli.model_files import catalog
+    from unbraid.cli.tables import make_console, make_table
+
+    console, known = make_console(), catalog()
+    for title, entries in (("Models, ready to separate", known["models"]), ("Presets, to train", known["presets"])):
+        table = make_table("name", "gives", "rate", "channels", "parameters", title=title, numbers_from=2)
+        for entry in entries:
+            gives, rate = ", ".join(entry["sources"]), f"{entry['sample_rate']} Hz"
+            table.add_row(entry["name"], gives, rate, str(entry["num_channels"]), f"{entry['parameters']:,}")
+        if not entries:
+            table.add_row("none")
+        console.print(table)

@@ -1,0 +1,59 @@
+"""Settings on the command line, key=value with dotted keys, put into frozen configs and checked by their types."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar, get_type_hints
+
+from unbraid.errors import ConfigError
+
+Config = TypeVar("Config")
+
+
+def apply_overrides(config: Config, items: Iterable[str]) -> Config:
+    """A copy with every `a.b=value` of `items` set; what the config's own checks refuse is refused."""
+    for item in items:
+        key, separator, text = item.partition("=")
+        if not separator or not key.strip():
+            raise ConfigError(f"--set {item} is not a setting: write it as in  --set steps=1000")
+        config = _replaced(config, key.strip().split("."), text.strip(), item)
+    return config
+
+
+def _replaced(config: Any, path: list[str], text: str, item: str) -> Any:
+    names = [field.name for field in fields(config)]
+    name, *rest = path
+    if name not in names:
+        raise ConfigError(f"--set {item}: there is no setting '{name}' here; there are: {', '.join(names)}")
+    current = getattr(config, name)
+    if is_dataclass(current):
+        if not rest:
+            inside = ", ".join(f"{name}.{field.name}" for field in fields(current))
+            raise ConfigError(f"--set {item}: '{name}' is a group of settings; name one of {inside}")
+        return replace(config, **{name: _replaced(current, rest, text, item)})
+    if rest:
+        raise ConfigError(f"--set {item}: '{name}' is a single value and has no '{'.'.join(rest)}'")
+    return replace(config, **{name: _parsed(get_type_hints(type(config))[name], text, item)})
+
+
+def _parsed(kind: Any, text: str, item: str) -> Any:
+    """The text as a value of the type: plain, as JSON, or as a list with commas."""
+    from pydantic import TypeAdapter, ValidationError
+
+    adapter = TypeAdapter(kind)
+    candidates: list[Any] = [text]
+    if text.lower() in ("none", "null"):
+        candidates.append(None)
+    try:
+        candidates.append(json.loads(text))
+    except json.JSONDecodeError:
+        candidates.append([part.strip() for part in text.strip("()[]").split(",")])
+    problem = ""
+    for candidate in candidates:
+        try:
+            return adapter.validate_python(candidate)
+        except ValidationError as error:
+            problem = problem or error.errors()[0]["msg"]
+    raise ConfigError(f"--set {item}: {problem[:1].lower()}{problem[1:]}")

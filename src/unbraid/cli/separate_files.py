@@ -1,0 +1,149 @@
+"""Runs a batch for `unbraid separate`: shows it, remarks on it, and collects what became of each recording."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from unbraid.audio.discovery import Discovery
+from unbraid.audio.sources import printable
+from unbraid.batch.local import (
+    Job,
+    RecordingDone,
+    RecordingFailed,
+    RecordingProgress,
+    RecordingSkipped,
+    RecordingStarted,
+    plan_jobs,
+    run_jobs,
+    shard,
+)
+from unbraid.cli.progress import PlainReport, make_report
+from unbraid.inference.export import EncodingChoice
+from unbraid.inference.naming import FilenameTemplate, safe_name
+from unbraid.inference.record import ModelIdentity
+from unbraid.inference.separator import Separator
+
+Result = dict[str, object]
+
+
+def separate_files(
+    found: Discovery,
+    separator: Separator,
+    model_source: str,
+    out: Path,
+    stems: tuple[str, ...],
+    choice: EncodingChoice,
+    *,
+    template: str,
+    part: tuple[int, int],
+    resume: bool,
+    quiet: bool,
+) -> list[Result]:
+    """Separates what was found and returns one result per recording, with what was not found among the failed."""
+    model = ModelIdentity.of(model_source)
+    pattern = FilenameTemplate(template)
+    jobs = plan_jobs(found.files, out, stems, model=model.name, template=pattern, extension=choice.container)
+    jobs = shard(jobs, *part)
+    results: list[Result] = []
+    remarks = _Remarks(separator, model.name)
+    try:
+        with make_report(len(jobs), quiet=quiet) as report:
+            for error in found.errors:
+                report.say(str(error), kind="error")
+                results.append({"input": None, "status": "failed", "message": str(error)})
+            for event in run_jobs(jobs, separator, model, choice, resume=resume):
+                match event:
+                    case RecordingStarted():
+                        report.start(event.job.name, event.started.expected_seconds)
+                    case RecordingProgress():
+                        report.advance(event.progress)
+                    case RecordingDone():
+                        report.finish(event.index, _done(event))
+                        results.append(_result(event.job, "done", event.exported.record))
+                    case RecordingSkipped():
+                        report.finish(event.index, f"{event.job.name}: skipped, its stems are in {_place(event.job)}")
+                        results.append(_result(event.job, "skipped"))
+                    case RecordingFailed():
+                        if event.is_defect:
+                            _show_traceback(event.error)
+                        report.fail(event.index, event.message)
+                        results.append({"input": event.job.name, "status": "failed", "message": event.message})
+                for remark in remarks.on(event):
+                    report.warn(remark)
+            _sum_up(report, results, out if "model" in pattern.fields else out / safe_name(model.name), part)
+    except KeyboardInterrupt:
+        done = sum(result["status"] != "failed" for result in results)
+        raise KeyboardInterrupt(
+            f"{done} of {len(jobs)} recordings are done and nothing half-written is left behind; "
+            "add --resume to go on with the others"
+        ) from None
+    return results
+
+
+class _Remarks:
+    """What users should know although it is no error."""
+
+    def __init__(self, separator: Separator, model: str) -> None:
+        self._rate, self._model, self._said_rate = separator.spec.sample_rate, model, False
+
+    def on(self, event: object) -> Iterator[str]:
+        if isinstance(event, RecordingStarted):
+            rate = event.started.sample_rate
+            if rate > self._rate and not self._said_rate:
+                self._said_rate = True
+                yield (
+                    f"the model '{self._model}' works at {self._rate / 1000:g} kHz, so stems of recordings at "
+                    f"{rate / 1000:g} kHz hold nothing above {self._rate / 2000:g} kHz"
+                )
+        if isinstance(event, RecordingDone):
+            exported, name = event.exported, event.job.name
+            if exported.is_silent:
+                yield f"'{name}' came out silent: is the recording itself silent?"
+            if exported.uncertain_joins:
+                places = "one place" if exported.uncertain_joins == 1 else f"{exported.uncertain_joins} places"
+                yield f"'{name}': the speakers may have changed files at {places}; listen there before you rely on it"
+
+
+def _done(event: RecordingDone) -> str:
+    exported = event.exported
+    speed = exported.audio_seconds / max(exported.seconds_taken, 1e-9)
+    turned_down = "" if exported.gain == 1 else f", all stems turned down to {exported.gain:.3f} so that none clips"
+    return (
+        f"{event.job.name}: {exported.audio_seconds:.1f} s in {event.seconds:.1f} s ({speed:.1f}x real time)"
+        f"{turned_down}, in {_place(event.job)}"
+    )
+
+
+def _place(job: Job) -> str:
+    return printable(job.paths.folder)
+
+
+def _result(job: Job, status: str, record: dict[str, object] | None = None) -> Result:
+    stems = {stem: printable(path) for stem, path in job.paths.stems.items()}
+    result: Result = {"input": job.name, "status": status, "stems": stems, "record": printable(job.paths.record)}
+    if record is not None:
+        result |= {key: record[key] for key in ("gain", "uncertain_joins", "seconds_taken")}
+        result["seconds"] = record["input"]["seconds"]  # type: ignore[index]
+    return result
+
+
+def _show_traceback(error: Exception) -> None:
+    import sys
+    import traceback
+
+    traceback.print_exception(error, file=sys.stderr)
+
+
+def _sum_up(report: PlainReport, results: list[Result], place: Path, part: tuple[int, int]) -> None:
+    if report.quiet:
+        return
+    count = {status: sum(result["status"] == status for result in results) for status in ("done", "skipped", "failed")}
+    if not results:
+        report.say(f"shard {part[0]}/{part[1]} is empty: there are fewer recordings than shards")
+        return
+    extras = [f"{count[status]} {status}" for status in ("skipped", "failed") if count[status]]
+    text = f"{count['done']} of {len(results)} recordings separated"
+    text += f" ({', '.join(extras)})" if extras else ""
+    kept = count["done"] + count["skipped"]
+    report.say(f"{text}; the stems are in {printable(place)}" if kept else text)

@@ -1,0 +1,41 @@
+"""Separates one recording into a pipe, for `unbraid separate -o -`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from unbraid.audio.discovery import Discovery
+from unbraid.audio.sources import printable
+from unbraid.cli.progress import make_report
+from unbraid.errors import ConfigError
+from unbraid.inference.events import Finished, Progress, Started
+from unbraid.inference.export import EncodingChoice, export_to_stream
+from unbraid.inference.separator import Separator
+
+
+def separate_to_stdout(
+    found: Discovery, separator: Separator, stems: tuple[str, ...], choice: EncodingChoice, *, quiet: bool
+) -> None:
+    """Writes the one stem of the one recording to stdout; what is shown goes to stderr."""
+    if found.errors:
+        raise found.errors[0]
+    if len(found.files) != 1:
+        raise ConfigError(f"standard output takes one recording, not {len(found.files)}: choose a folder with --out")
+    if len(stems) != 1:
+        raise ConfigError(f"standard output takes one stem: add --stem with one of {', '.join(stems)}")
+    if choice.container != "wav":
+        raise ConfigError("standard output takes WAV only: leave --flac, --mp3 and --ogg out, or choose a folder")
+    if sys.stdout.isatty():
+        raise ConfigError("standard output is a terminal: send it to a file or a program, as in  … -o - > one.wav")
+    path = found.files[0].path
+    shown = "standard input" if path == Path("-") else printable(path)
+    with make_report(1, quiet=quiet) as report:
+        for event in export_to_stream(separator, path, stems[0], sys.stdout.buffer, choice.sample):
+            match event:
+                case Started():
+                    report.start(shown, event.expected_seconds)
+                case Progress():
+                    report.advance(event)
+                case Finished():
+                    report.finish(0, f"{shown}: '{stems[0]}' is on standard output")

@@ -1,0 +1,114 @@
+"""Names of the files that a recording becomes: a template, filled in so that it can never lead out of its folder."""
+
+from __future__ import annotations
+
+import os
+import string
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+
+from unbraid.errors import ConfigError
+
+_ALIASES = {"file_name": "track", "instr": "stem"}
+"""As Music-Source-Separation-Training calls them."""
+_FIELDS = ("track", "stem", "ext", "trackext", "model")
+
+_LONGEST_BYTES = 150
+"""ours: of each value in a name. File systems allow 255 for the whole name, temporary marks included."""
+
+
+@dataclass(frozen=True)
+class FilenameTemplate:
+    """A pattern for the files of one recording, such as "{track}/{stem}.{ext}".
+
+    Fields: track (name of the recording without its extension), stem, ext (of the output), trackext (of the input) and
+    model; file_name and instr mean track and stem. Without {ext}, the extension is added.
+    """
+
+    text: str = "{track}/{stem}.{ext}"
+
+    fields: frozenset[str] = field(init=False)
+    """Which values the names depend on."""
+
+    def __post_init__(self) -> None:
+        try:
+            names = {name for _, name, _, _ in string.Formatter().parse(self.text) if name is not None}
+            for name in names:
+                if _ALIASES.get(name, name) not in _FIELDS:
+                    choices = ", ".join(f"{{{known}}}" for known in (*_FIELDS, *_ALIASES))
+                    raise ConfigError(f"--filename has an unknown field {{{name}}}: use {choices}")
+            parts = PurePath(self.text.format(**dict.fromkeys((*_FIELDS, *_ALIASES), "x"))).parts
+        except (ValueError, IndexError, AttributeError) as error:
+            if isinstance(error, ConfigError):
+                raise
+            raise ConfigError(
+                f"--filename '{self.text}' is not a template ({error}): try {{track}}/{{stem}}"
+            ) from error
+        if not parts or ".." in parts or PurePath(self.text).is_absolute():
+            raise ConfigError(f"--filename '{self.text}' leads out of the output folder: choose that with --out")
+        object.__setattr__(self, "fields", frozenset(_ALIASES.get(name, name) for name in names))
+
+    def fill(self, *, track: str, stem: str, extension: str, track_extension: str, model: str) -> PurePath:
+        """The path of one stem below the output folder; whatever the values hold, each stays one part of a name."""
+        values = {
+            "track": safe_name(track),
+            "stem": safe_name(stem),
+            "ext": extension,
+            "trackext": safe_name(track_extension) if track_extension else "",
+            "model": safe_name(model),
+        }
+        values |= {alias: values[meaning] for alias, meaning in _ALIASES.items()}
+        name = self.text.format(**values)
+        if "ext" not in self.fields and not self.text.lower().endswith(f".{extension}"):
+            name += f".{extension}"
+        return PurePath(name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputPaths:
+    """Where the files of one recording go."""
+
+    track: str
+    """Name of the recording among all of a run."""
+    stems: dict[str, Path]
+    """One path per stem, in the order of the stems."""
+    record: Path
+    """The JSON file that tells how the stems were made."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder that holds everything of this recording."""
+        return self.record.parent
+
+
+def plan_paths(
+    root: Path,
+    subfolder: PurePath,
+    template: FilenameTemplate,
+    *,
+    track: str,
+    track_extension: str,
+    stems: tuple[str, ...],
+    extension: str,
+    model: str,
+) -> OutputPaths:
+    """Paths root/[model/]subfolder/filled template; the model has a folder unless the template names it.
+
+    `extension` is that of the output, `track_extension` that of the recording, both without the dot.
+    """
+    base = root if "model" in template.fields else root / safe_name(model)
+    base = base.joinpath(*(safe_name(part) for part in subfolder.parts))
+    values = {"track": track, "extension": extension, "track_extension": track_extension, "model": model}
+    paths = {stem: base / template.fill(stem=stem, **values) for stem in stems}
+    folder = Path(os.path.commonpath([path.parent for path in paths.values()]))
+    return OutputPaths(track=track, stems=paths, record=folder / f"{safe_name(track)}.unbraid.json")
+
+
+def safe_name(text: str, longest_bytes: int = _LONGEST_BYTES) -> str:
+    """`text` as one part of a path: no slashes, no control characters, not empty, not "..", and not too long."""
+    kept = "".join("_" if letter in "/\\" or ord(letter) < 32 or letter == "\x7f" else letter for letter in text)
+    # Names of several bytes a letter, even invalid ones, are cut between letters.
+    while len(os.fsencode(kept)) > longest_bytes:
+        kept = kept[:-1]
+    # Windows drops spaces and dots at the end, which would make two names one; "." and ".." vanish here as well.
+    return kept.rstrip(" .") or "_"

@@ -1,0 +1,162 @@
+"""`unbraid models`, `profile`, `doctor` and `train`."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from unbraid.cli import doctor as doctor_module
+from unbraid.models.catalog import PRESETS
+from unbraid.weights.store import inspect_model, load_model
+
+
+def test_list(run):
+    known = json.loads(run("models", "list", "--json").out)
+    assert {entry["name"] for entry in known["presets"]} == set(PRESETS)
+    tiny = next(entry for entry in known["presets"] if entry["name"] == "s4m-tiny")
+    assert tiny["parameters"] == 1_848_423
+    assert tiny["sources"] == ["speaker1", "speaker2"]
+    shown = run("models", "list").out
+    assert all(name in shown for name in PRESETS)
+    assert run("separate", "--list-models").out == shown
+
+
+def test_show(run, tiny):
+    data = json.loads(run("models", "show", tiny, "--json").out)
+    assert data["trained"]
+    assert data["sha256"] == inspect_model(tiny).sha256
+    assert data["spec"]["sample_rate"] == 16_000
+    assert data["config"]["kernel_ms"] == 8.0
+    assert "speaker1, speaker2 (in any order)" in run("models", "show", tiny).out
+    assert "1,848,423" in run("models", "show", "s4m-tiny").out
+    assert "there is no model 'nothing'" in run("models", "show", "nothing").errors[0]
+
+
+def test_export_halves_the_weights(run, tiny, tmp_path):
+    out = tmp_path / "deep" / "half.safetensors"
+    assert run("models", "export", tiny, "--half", "--out", out).code == 0
+    assert all(tensor.dtype != torch.float32 for tensor in load_file(out).values())
+    mixture = torch.randn(1, 1, 4_000)
+    torch.testing.assert_close(load_model(str(out))(mixture), load_model(tiny)(mixture), rtol=0, atol=1e-2)
+    assert "does not end in .safetensors" in run("models", "export", tiny, "--out", tmp_path / "half.bin").errors[0]
+
+
+def test_import_refuses_what_it_cannot_take(run, tmp_path, tiny):
+    def complaint(path, *more) -> str:
+        outcome = run("models", "import", path, "--preset", "s4m-tiny", "--out", tmp_path / "out.safetensors", *more)
+        assert outcome.code == 1
+        return outcome.errors[0]
+
+    (tmp_path / "old.pt").write_bytes(pickle.dumps({"weight": 1}))
+    assert "is a pickle, and reading a pickle runs whatever program it holds" in complaint(tmp_path / "old.pt")
+    torch.save({"weight": torch.ones(1)}, tmp_path / "disguised.safetensors")
+    assert "is a pickle" in complaint(tmp_path / "disguised.safetensors")
+    (tmp_path / "text.safetensors").write_text("not weights at all")
+    assert "is not a safetensors file" in complaint(tmp_path / "text.safetensors")
+    assert "there is no file" in complaint(tmp_path / "missing.safetensors")
+    assert "does not fit the preset 's4m-tiny'" in complaint(tiny)
+    assert "there is no format 'others'" in complaint(tiny, "--from", "others")
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_profile(run, tiny):
+    data = json.loads(run("profile", tiny, "--seconds", "0.5", "--json", "-d", "cpu").out)
+    assert data["parameters"] == sum(parameter.numel() for parameter in load_model(tiny).parameters())
+    for key in ("macs_per_second", "cpu_seconds_per_second", "wall_seconds_per_second", "peak_memory_bytes"):
+        assert data[key] > 0
+    assert "modules" not in data
+
+
+def test_profile_table(run, tiny, monkeypatch):
+    monkeypatch.setattr("unbraid.evaluation.profile.measure_peak", lambda *_: None)
+    shown = run("profile", tiny, "--seconds", "0.5", "--modules", "-d", "cpu").out
+    assert "FFTs are not counted" in shown
+    assert "MultiScaleBlock" in shown
+    assert "100.0 %" in shown
+    assert "between 0 and 3600" in run("profile", tiny, "--seconds", "0").errors[0]
+    assert "there is no model 'nothing'" in run("profile", "nothing").errors[0]
+
+
+def test_doctor(run):
+    outcome = run("doctor", "--json")
+    data = json.loads(outcome.out)
+    assert outcome.code == 0
+    assert data["ok"]
+    names = {check["name"] for check in data["checks"]}
+    assert {"torch", "devices", "precision", "threads", "libsndfile", "libav", "wav", "temporary files"} <= names
+
+
+def test_doctor_says_what_is_broken(run, monkeypatch):
+    def fail():
+        raise OSError("no such library")
+
+    monkeypatch.setattr(doctor_module, "_decoders", fail)
+    outcome = run("doctor")
+    assert outcome.code == 1
+    assert "OSError: no such library" in outcome.out
+    assert "something needed is broken" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "no recipe is named: choose one of speech"),
+        (("singing",), "there is no recipe 'singing'; there are: speech"),
+        (("speech",), "no data is named"),
+        (("speech", "--set", "steps"), "--set steps is not a setting"),
+        (("speech", "--set", "step=3"), "there is no setting 'step' here; there are: name, model"),
+        (("speech", "--set", "steps=many"), "--set steps=many: input should be a valid integer"),
+        (("speech", "--set", "steps=0"), "steps is at least 1"),
+        (("speech", "--set", "model=3"), "'model' is a group of settings; name one of model.sample_rate"),
+        (("speech", "--set", "steps.more=3"), "'steps' is a single value"),
+        (("speech", "--set", "precision=8"), "--set precision=8: input should be '32-true'"),
+    ],
+)
+def test_train_refuses(run, tmp_path, monkeypatch, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+    outcome = run("train", *arguments)
+    assert outcome.code == 1
+    assert sentence in outcome.errors[0]
+
+
+def test_train_hands_the_settings_on(run, monkeypatch, tmp_path):
+    seen = {}
+
+    def fit(config, data, out, *, resume):
+        seen.update(config=config, out=out, resume=resume)
+        return out / "best.safetensors"
+
+    # In the place of the module, whose import of lightning takes seconds.
+    monkeypatch.setitem(sys.modules, "unbraid.training.fit", SimpleNamespace(fit=fit))
+    settings = ("steps=100", "optimiser.learning_rate=5e-4", "model.num_rounds=8", "model.state_space.kind=s4d-lin",
+                "mixing.speed_range=0.8,1.2", "loss_floor_db=none", "model.sources=a,b,c")  # fmt: skip
+    flags = [part for setting in settings for part in ("--set", setting)]
+    outcome = run("train", "speech", "--data", tmp_path, *flags)
+    assert outcome.code == 0
+    config = seen["config"]
+    assert (config.steps, config.optimiser.learning_rate, config.model.num_rounds) == (100, 5e-4, 8)
+    assert config.model.state_space.kind == "s4d-lin"
+    assert config.mixing.speed_range == (0.8, 1.2)
+    assert config.loss_floor_db is None
+    assert config.model.sources == ("a", "b", "c")
+    assert str(seen["out"]) == "runs/speech"
+    assert "the best weights are in runs/speech/best.safetensors" in outcome.err
+
+
+def test_train_without_its_packages(run, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "lightning", None)
+    monkeypatch.setitem(sys.modules, "lightning.pytorch", None)
+    for name in ("fit", "callbacks", "task"):
+        monkeypatch.delitem(sys.modules, f"unbraid.training.{name}", raising=False)
+    outcome = run("train", "speech", "--data", tmp_path)
+    assert outcome.errors == ["training needs the package 'lightning': install it with pip install 'unbraid[train]'"]
+
+
+def test_train_list(run):
+    assert run("train", "--list").out.startswith("speech ")

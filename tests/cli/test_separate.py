@@ -1,0 +1,244 @@
+"""`unbraid separate` on recordings that are as they should be."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.cli.conftest import tree
+
+
+def test_tree_and_properties_of_the_stems(separate, talk, tmp_path):
+    talk("talk.wav", 0.7001, rate=22_050, channels=2, subtype="PCM_24")
+    outcome = separate("talk.wav")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out == ""
+    folder = tmp_path / "separated/tiny/talk"
+    assert tree(tmp_path / "separated/tiny") == {
+        "talk/speaker1.wav",
+        "talk/speaker2.wav",
+        "talk/talk.unbraid.json",
+    }
+    for stem in ("speaker1", "speaker2"):
+        given, made = soundfile.info("talk.wav"), soundfile.info(folder / f"{stem}.wav")
+        assert (made.samplerate, made.channels, made.frames) == (given.samplerate, given.channels, given.frames)
+        assert made.subtype == "PCM_24"
+    assert "[1/1] talk.wav: 0.7 s in " in outcome.err
+    assert outcome.err.splitlines()[-1] == "1 of 1 recordings separated; the stems are in separated/tiny"
+
+
+def test_record(separate, talk, tmp_path):
+    talk(rate=8_000)
+    assert separate("talk.wav", "--overlap", "0.5", "--shifts", "2", "--flac").code == 0
+    record = json.loads((tmp_path / "separated/tiny/talk/talk.unbraid.json").read_text())
+    assert record["model"]["name"] == "tiny"
+    assert len(record["model"]["sha256"]) == 64
+    assert record["input"] == {
+        "name": "talk.wav",
+        "sample_rate": 8_000,
+        "channels": 1,
+        "samples": 4_000,
+        "seconds": 0.5,
+        "bytes": os.stat("talk.wav").st_size,
+    }
+    assert record["settings"]["overlap"] == 0.5
+    assert len(record["settings"]["shift_samples"]) == 2
+    assert record["settings"]["container"] == "flac"
+    assert record["stems"]["speaker1"]["file"] == "speaker1.flac"
+    assert record["gain"] == 1.0
+    assert record["uncertain_joins"] == 0
+    assert record["seconds_taken"] > 0
+    assert {"unbraid", "torch", "device"} <= record.keys()
+
+
+def test_folders_are_mirrored_and_a_pattern_is_taken(separate, talk, tmp_path):
+    talk("in/one.wav")
+    talk("in/deep/two.flac")
+    (tmp_path / "in/notes.txt").write_text("not audio")
+    assert separate("in", "-o", "out", "-q").err == ""
+    stems = {name for name in tree(tmp_path / "out/tiny") if name.endswith(".wav")}
+    assert stems == {f"{track}/speaker{number}.wav" for track in ("one", "deep/two") for number in (1, 2)}
+    assert separate("in/*.wav", "-o", "pattern").code == 0
+    assert (tmp_path / "pattern/tiny/one/speaker1.wav").exists()
+
+
+def test_recordings_of_one_name_do_not_overwrite_each_other(separate, talk, tmp_path):
+    talk("a.wav", 0.3)
+    talk("a.flac", 0.4)
+    talk("other/a.wav", 0.5)
+    assert separate("a.wav", "a.flac", "other/a.wav").code == 0
+    lengths = {
+        path.parent.name: soundfile.info(path).duration for path in tmp_path.glob("separated/tiny/*/speaker1.wav")
+    }
+    assert lengths == {"a": 0.3, "a (flac)": 0.4, "a (wav)": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{track}_{stem}.{ext}", {"tiny/talk_speaker1.wav", "tiny/talk_speaker2.wav", "tiny/talk.unbraid.json"}),
+        ("{file_name}/{instr}", {"tiny/talk/speaker1.wav", "tiny/talk/speaker2.wav", "tiny/talk/talk.unbraid.json"}),
+        ("{model}-{stem}/{track}-{trackext}.{ext}",
+         {"tiny-speaker1/talk-wav.wav", "tiny-speaker2/talk-wav.wav", "talk.unbraid.json"}),
+    ],
+)  # fmt: skip
+def test_filename(separate, talk, tmp_path, template, expected):
+    talk()
+    assert separate("talk.wav", "--filename", template).code == 0
+    assert tree(tmp_path / "separated") == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "extension", "subtype"),
+    [
+        ((), "wav", "PCM_16"),
+        (("--float32",), "wav", "FLOAT"),
+        (("--int24",), "wav", "PCM_24"),
+        (("--flac",), "flac", "PCM_16"),
+        (("--flac", "--int24"), "flac", "PCM_24"),
+        (("--mp3", "--mp3-bitrate", "128"), "mp3", "MPEG_LAYER_III"),
+        (("--ogg",), "ogg", "VORBIS"),
+    ],
+)
+def test_encodings(separate, talk, tmp_path, flags, extension, subtype):
+    talk(rate=44_100)
+    assert separate("talk.wav", *flags).code == 0
+    assert soundfile.info(tmp_path / f"separated/tiny/talk/speaker1.{extension}").subtype == subtype
+
+
+def test_tags_are_kept(separate, talk, tmp_path):
+    with soundfile.SoundFile(tmp_path / "song.flac", "w", 16_000, 1) as file:
+        file.title = "A song"
+        file.write(np.zeros(800))
+    assert separate("song.flac", "--flac").code == 0
+    with soundfile.SoundFile(tmp_path / "separated/tiny/song/speaker2.flac") as file:
+        assert file.title == "A song"
+
+
+def test_stems_that_are_asked_for(separate, talk, tmp_path):
+    talk()
+    folder = tmp_path / "separated/tiny/talk"
+    assert separate("talk.wav", "--stem", "speaker2").code == 0
+    assert {path.name for path in folder.glob("*.wav")} == {"speaker2.wav"}
+    assert separate("talk.wav", "-o", "two", "--two-stems", "speaker1", "--other-method", "minus").code == 0
+    stems = {path.name: soundfile.read(path)[0] for path in (tmp_path / "two/tiny/talk").glob("*.wav")}
+    assert stems.keys() == {"speaker1.wav", "minus_speaker1.wav"}
+    np.testing.assert_allclose(sum(stems.values()), soundfile.read("talk.wav")[0], atol=1e-4)
+
+
+def test_residual_makes_the_stems_add_up(separate, talk, tmp_path):
+    talk(channels=2)
+    assert separate("talk.wav", "--consistency", "residual", "--float32").code == 0
+    stems = [soundfile.read(path)[0] for path in (tmp_path / "separated/tiny/talk").glob("*.wav")]
+    assert len(stems) == 3
+    np.testing.assert_allclose(sum(stems), soundfile.read("talk.wav")[0], atol=1e-6)
+
+
+def test_resume_skips_what_is_done_and_nothing_else(separate, talk, tmp_path):
+    for name in ("a", "b", "c"):
+        talk(f"{name}.wav")
+    assert separate("a.wav", "b.wav").code == 0
+    (tmp_path / "separated/tiny/b/speaker2.wav").unlink()
+    outcome = separate("a.wav", "b.wav", "c.wav", "--resume")
+    assert outcome.code == 0
+    assert "a.wav: skipped, its stems are in separated/tiny/a" in outcome.err
+    assert outcome.err.count("skipped, its stems") == 1
+    assert "2 of 3 recordings separated (1 skipped)" in outcome.err
+    assert (tmp_path / "separated/tiny/b/speaker2.wav").exists()
+    assert separate("a.wav", "--resume", "--shifts", "2").err.count("skipped") == 0, "other settings"
+    assert separate("a.wav", "--resume", "--shifts", "2").err.count("skipped") > 0
+    later = time.time() + 10
+    os.utime("a.wav", (later, later))
+    assert separate("a.wav", "--resume", "--shifts", "2").err.count("skipped") == 0, "a newer recording"
+
+
+def test_shards_are_all_recordings_once(separate, talk, tmp_path):
+    for number in range(5):
+        talk(f"in/{number}.wav", 0.1)
+    for part in ("1/2", "2/2"):
+        assert separate("in", "-o", part[0], "--shard", part).code == 0
+    first, second = ({path.name for path in (tmp_path / part / "tiny").iterdir()} for part in "12")
+    assert first == {"0", "2", "4"}
+    assert second == {"1", "3"}
+    assert "is empty" in separate("in/0.wav", "--shard", "2/2").err
+
+
+def test_json(separate, talk):
+    talk()
+    outcome = separate("talk.wav", "missing.wav", "--json")
+    assert outcome.code == 1
+    failed, done = json.loads(outcome.out)["recordings"]
+    assert failed["status"] == "failed"
+    assert "does not exist" in failed["message"]
+    assert done["status"] == "done"
+    assert done["seconds"] == 0.5
+    assert all(Path(path).exists() for path in (*done["stems"].values(), done["record"]))
+
+
+def test_warnings(separate, talk, tmp_path):
+    soundfile.write(tmp_path / "quiet.wav", np.zeros(8_000), 16_000)
+    talk("high.wav", rate=44_100)
+    talk("higher.wav", rate=48_000)
+    outcome = separate("quiet.wav", "high.wav", "higher.wav")
+    assert outcome.code == 0
+    assert outcome.warnings == [
+        "'quiet.wav' came out silent: is the recording itself silent?",
+        "the model 'tiny' works at 16 kHz, so stems of recordings at 44.1 kHz hold nothing above 8 kHz",
+    ]
+
+
+def test_pipe(process, tiny, talk):
+    path = talk(rate=8_000, channels=2)
+    piped = process(
+        "separate", "-n", tiny, "-", "-o", "-", "--stem", "speaker1", "--tracking", "online", input=path.read_bytes()
+    )
+    assert piped.returncode == 0, piped.stderr
+    assert b"standard input" in piped.stderr
+    target = path.with_name("piped.wav")
+    target.write_bytes(piped.stdout)
+    samples, rate = soundfile.read(target, always_2d=True)
+    assert rate == 8_000
+    assert samples.shape == (4_000, 2)
+    assert soundfile.info(target).subtype == "FLOAT"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "no recording is named"),
+        (("talk.wav", "-n", "nothing"), "there is no model 'nothing'"),
+        (("talk.wav", "--wav", "--mp3"), "choose one of --wav, --mp3"),
+        (("talk.wav", "--flac", "--float32"), "flac does not hold float32"),
+        (("talk.wav", "--mp3", "--mp3-bitrate", "321"), "no bit rate of 321"),
+        (("talk.wav", "--filename", "{singer}"), "unknown field {singer}"),
+        (("talk.wav", "--filename", "../{track}/{stem}"), "leads out of the output folder"),
+        (("talk.wav", "--filename", "{track}"), "put {stem} into it"),
+        (("talk.wav", "talk2.wav", "--filename", "{stem}"), "put {track} into it"),
+        (("talk.wav", "--filename", "{track"), "is not a template"),
+        (("talk.wav", "--stem", "drums"), "no stem 'drums': with these settings there are: speaker1, speaker2"),
+        (("talk.wav", "--two-stems", "drums"), "no stem 'drums'"),
+        (("talk.wav", "--overlap", "0.9"), "overlap is a fraction"),
+        (("talk.wav", "--segment", "0.01"), "too short"),
+        (("talk.wav", "--shard", "3/2"), "shards go from 1/2 to 2/2"),
+        (("talk.wav", "--shard", "one"), "--shard 1/4"),
+        (("talk.wav", "-d", "abacus"), "'abacus' is not a device"),
+        (("talk.wav", "-o", "-"), "takes one stem"),
+        (("talk.wav", "talk2.wav", "-o", "-", "--stem", "speaker1"), "takes one recording, not 2"),
+        (("talk.wav", "-o", "-", "--stem", "speaker1", "--mp3"), "WAV only"),
+        (("talk.wav", "-o", "-", "--json"), "both want standard output"),
+    ],
+)
+def test_settings_that_cannot_be(separate, talk, tmp_path, arguments, sentence):
+    talk()
+    talk("talk2.wav")
+    outcome = separate(*arguments)
+    assert outcome.code == 1
+    assert len(outcome.errors) == 1
+    assert sentence in outcome.errors[0]
+    assert tree(tmp_path) == {"talk.wav", "talk2.wav"}

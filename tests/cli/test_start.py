@@ -1,0 +1,77 @@
+"""The command line comes up at once, and says what it can do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import get_args, get_type_hints
+
+import pytest
+
+import unbraid
+from tests.cli.conftest import environment
+from unbraid.cli.main import app
+from unbraid.cli.separate import separate
+
+HEAVY = ("torch", "numpy", "soundfile", "av", "soxr", "safetensors", "jaxtyping", "lightning")
+
+
+@pytest.mark.parametrize("arguments", ["--help", "--version", "separate --help", "models --help"])
+def test_help_imports_nothing_heavy(arguments):
+    program = (
+        "import sys\n"
+        "from unbraid.cli.main import main\n"
+        f"sys.argv = ['unbraid', *{arguments.split()!r}]\n"
+        "try:\n    main()\n"
+        f"finally:\n    print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment())
+    assert done.returncode == 0
+    assert done.stderr.strip() == "[]"
+
+
+def test_help_takes_little_time():
+    """Processor time of a process of its own, which a busy machine hardly prolongs."""
+    before = os.times()
+    subprocess.run([sys.executable, "-m", "unbraid.cli.main", "--help"], capture_output=True, env=environment())
+    after = os.times()
+    spent = after.children_user + after.children_system - before.children_user - before.children_system
+    assert spent < 0.5
+
+
+def test_version(run):
+    assert run("--version").out == f"unbraid {unbraid.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["separate", "profile", "train", "doctor", "models list", "models show", "models export", "models import", ""],
+)
+def test_every_command_teaches(run, command):
+    shown = run(*command.split(), "--help").out
+    assert "Examples" in shown
+    assert f"unbraid {command}".strip() in shown.split("Examples")[1]
+
+
+def test_choices_are_those_of_the_library():
+    from unbraid.audio.stems import ClipMode
+    from unbraid.inference.stems import Consistency, OtherMethod
+
+    hints = get_type_hints(separate)
+    assert get_args(hints["clip_mode"]) == get_args(ClipMode)
+    assert get_args(hints["consistency"]) == get_args(Consistency)
+    assert get_args(hints["other_method"]) == get_args(OtherMethod)
+
+
+def test_unknown_commands_and_options_are_usage_errors(run):
+    assert run("unite").code == 2
+    assert run("separate", "--fast").code == 2
+
+
+def test_threads_are_told_to_sleep_before_torch_is_there():
+    assert app.info.name == "unbraid"
+    program = "import unbraid.cli.main, os, sys; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    variables = {key: value for key, value in environment().items() if key != "OMP_WAIT_POLICY"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=variables)
+    assert done.stdout.split() == ["PASSIVE", "False"]
