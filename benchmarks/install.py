@@ -14,7 +14,11 @@ def closure(package: str, seen: set[str]) -> set[str]:
         return seen
     seen.add(package)
     for line in needed:
-        if "extra ==" not in line and "sys_platform == 'win32'" not in line and 'platform_system == "Windows"' not in line:
+        if (
+            "extra ==" not in line
+            and "sys_platform == 'win32'" not in line
+            and 'platform_system == "Windows"' not in line
+        ):
             closure(re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0].lower().replace("_", "-"), seen)
     return seen
 

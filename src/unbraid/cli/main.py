@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from typing import Annotated
-
-# Before torch is imported: on a busy machine, threads that spin while they wait for each other take the processor from
-# the very threads they wait for (12 s instead of 0.27 s for the same work on two cores beside a training run).
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import typer
 from typer.core import TyperGroup
 
 import unbraid
-from unbraid.cli import doctor, models, profile, separate, train
+from unbraid.cli import demo, doctor, evaluate, models, profile, separate, train
 from unbraid.cli.messages import complain
 from unbraid.errors import UnbraidError
+from unbraid.inference.process import tune_process
 
 
 class _Commands(TyperGroup):
@@ -78,13 +74,16 @@ app.command("separate")(separate.separate)
 app.add_typer(models.models)
 app.command("profile")(profile.profile)
 app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
 app.command("doctor")(doctor.doctor)
+app.command("demo")(demo.demo)
 
 
 def main() -> None:
     """Entry point of the console script."""
     # Schedulers end a job so; as an exception it lets temporary files be removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    tune_process()  # before any command imports torch
     app(prog_name="unbraid")
 
 

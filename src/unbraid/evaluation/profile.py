@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -72,41 +72,48 @@ def profile(
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads or before)
-        model = build_or_load(source).to(place)
-        spec = model.spec
-        mixture = noise(model, seconds).to(place)
-        audio_seconds = mixture.shape[-1] / spec.sample_rate
-        macs = count_macs(model, mixture)
-        cpu, wall = _time(model, mixture)
-        peak = None
-        if memory:
-            peak = measure_peak(source, seconds, threads) if place.type == "cpu" else _peak_on_gpu(model, mixture)
-        modules = tuple(
-            ModuleCost(
-                name=name,
-                kind=type(module).__name__,
-                parameters=sum(parameter.numel() for parameter in module.parameters()),
-                macs_per_second=macs[name] / audio_seconds,
-                share=macs[name] / max(macs[""], 1),
-            )
-            for name, module in model.named_modules()
-        )
-        return Profile(
-            name=str(source),
-            seconds=audio_seconds,
-            sample_rate=spec.sample_rate,
-            num_channels=spec.num_channels,
-            device=str(place),
-            threads=torch.get_num_threads(),
-            parameters=modules[0].parameters,
-            macs_per_second=modules[0].macs_per_second,
-            cpu_seconds_per_second=cpu / audio_seconds,
-            wall_seconds_per_second=wall / audio_seconds,
-            peak_memory_bytes=peak,
-            modules=modules,
-        )
+        found = profile_model(build_or_load(source).to(place), name=str(source), seconds=seconds)
+        if not memory:
+            return found
+        model_on_gpu = place.type != "cpu"
+        peak = _peak_on_gpu(build_or_load(source).to(place), seconds) if model_on_gpu else None
+        return replace(found, peak_memory_bytes=peak if model_on_gpu else measure_peak(source, seconds, threads))
     finally:
         torch.set_num_threads(before)
+
+
+def profile_model(model: SeparationModel, *, name: str, seconds: float) -> Profile:
+    """Measures a model where it is; memory is left out, because only a fresh process can tell."""
+    spec = model.spec
+    device = next(model.parameters()).device
+    mixture = noise(model, seconds).to(device)
+    audio_seconds = mixture.shape[-1] / spec.sample_rate
+    macs = count_macs(model, mixture)
+    cpu, wall = _time(model, mixture)
+    modules = tuple(
+        ModuleCost(
+            name=part,
+            kind=type(module).__name__,
+            parameters=sum(parameter.numel() for parameter in module.parameters()),
+            macs_per_second=macs[part] / audio_seconds,
+            share=macs[part] / max(macs[""], 1),
+        )
+        for part, module in model.named_modules()
+    )
+    return Profile(
+        name=name,
+        seconds=audio_seconds,
+        sample_rate=spec.sample_rate,
+        num_channels=spec.num_channels,
+        device=str(device),
+        threads=torch.get_num_threads(),
+        parameters=modules[0].parameters,
+        macs_per_second=modules[0].macs_per_second,
+        cpu_seconds_per_second=cpu / audio_seconds,
+        wall_seconds_per_second=wall / audio_seconds,
+        peak_memory_bytes=None,
+        modules=modules,
+    )
 
 
 def build_or_load(source: str | Path) -> SeparationModel:
@@ -164,13 +171,15 @@ def _wait(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
-def _peak_on_gpu(model: SeparationModel, mixture: torch.Tensor) -> int | None:
-    if mixture.device.type != "cuda":
+def _peak_on_gpu(model: SeparationModel, seconds: float) -> int | None:
+    device = next(model.parameters()).device
+    if device.type != "cuda":
         return None
-    torch.cuda.reset_peak_memory_stats(mixture.device)
+    mixture = noise(model, seconds).to(device)
+    torch.cuda.reset_peak_memory_stats(device)
     with torch.inference_mode():
         model(mixture)
-    return torch.cuda.max_memory_allocated(mixture.device)
+    return torch.cuda.max_memory_allocated(device)
 
 
 def measure_peak(source: str | Path, seconds: float, threads: int | None = None) -> int | None:
