@@ -11,7 +11,6 @@ import pytest
 
 import unbraid
 from tests.cli.conftest import environment
-from unbraid.cli.main import app
 from unbraid.cli.separate import separate
 
 HEAVY = ("torch", "numpy", "soundfile", "av", "soxr", "safetensors", "jaxtyping", "lightning")
@@ -69,9 +68,13 @@ def test_unknown_commands_and_options_are_usage_errors(run):
     assert run("separate", "--fast").code == 2
 
 
-def test_threads_are_told_to_sleep_before_torch_is_there():
-    assert app.info.name == "unbraid"
-    program = "import unbraid.cli.main, os, sys; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+def test_the_process_is_tuned_before_torch_is_there():
+    program = (
+        "import os, sys\n"
+        "from unbraid.cli import main\n"
+        "main.app = lambda **_: print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)\n"
+        "main.main()\n"
+    )
     variables = {key: value for key, value in environment().items() if key != "OMP_WAIT_POLICY"}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=variables)
     assert done.stdout.split() == ["PASSIVE", "False"]
