@@ -146,9 +146,7 @@ def build_model_condition(name: str) -> Callable[[Tensor, int, torch.Generator],
 
     def estimate(reference: Tensor, rate: int, noise: torch.Generator) -> Tensor:
         if rate != model.spec.sample_rate:
-            raise SystemExit(
-                f"--model {name} works at {model.spec.sample_rate} Hz: pass --rate {model.spec.sample_rate}"
-            )
+            raise SystemExit(f"{name} works at {model.spec.sample_rate} Hz: pass --rate {model.spec.sample_rate}")
         mixture = reference.sum(0)
         level = mixture.square().mean().sqrt() / SPEECH_LEVEL
         if level == 0:

@@ -1,4 +1,4 @@
-"""Does memory grow with the recording? Peak memory of `unbraid separate` on stereo 44.1 kHz files of different lengths."""
+"""Does memory grow with the recording? Peak of `unbraid separate` on stereo 44.1 kHz files of different lengths."""
 
 import argparse
 import os

@@ -1,4 +1,4 @@
-"""What is left of errors at chunk edges? A model that is right but for the outer 50 ms of each chunk, worst 20 ms window."""
+"""What is left of errors at chunk edges? A model wrong in the outer 50 ms of each chunk: its worst 20 ms window."""
 
 import numpy as np
 import torch

@@ -199,10 +199,8 @@ def test_events_come_in_order_and_blocks_without_gaps():
 
 def test_stems_come_out_before_the_end_of_the_recording_is_read():
     """Fixed stems stream: memory is that of a chunk."""
-    seen = []
-    for event in Separator(Shares()).stream(noise(1, 8000 * 30), 8000):
-        if isinstance(event, Block):
-            seen.append(event.samples.shape[-1])
+    events = Separator(Shares()).stream(noise(1, 8000 * 30), 8000)
+    seen = [event.samples.shape[-1] for event in events if isinstance(event, Block)]
     assert len(seen) > 20
     assert max(seen) < 3 * 8000
 

@@ -126,13 +126,17 @@ def find_weights(source: str | Path) -> Path:
     if isinstance(source, str) and (bundled := PRETRAINED / f"{source}.safetensors").is_file():
         return bundled
     if isinstance(source, Path) or path.suffix == ".safetensors" or len(path.parts) > 1:
-        raise WeightsError(f"there is no weights file {path}; give its path or one of: {', '.join(bundled_models())}")
+        raise WeightsError(f"there is no weights file {path}; give its path or one of: {_bundled_names()}")
     hint = " (a preset has no trained weights; train it first)" if source in PRESETS else ""
-    raise UnknownNameError(f"there is no model '{source}'{hint}; bundled are: {', '.join(bundled_models())}")
+    raise UnknownNameError(f"there is no model '{source}'{hint}; bundled are: {_bundled_names()}")
 
 
 def bundled_models() -> list[str]:
     return sorted(path.stem for path in PRETRAINED.glob("*.safetensors"))
+
+
+def _bundled_names() -> str:
+    return ", ".join(bundled_models()) or "none"
 
 
 def list_models() -> dict[str, list[str]]:
