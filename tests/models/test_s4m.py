@@ -80,7 +80,7 @@ def test_the_levels_have_the_published_lengths(sample_rate, kernel_ms, num_sampl
     )
     seen = []
     for level in model.rounds.block.levels:
-        level.register_forward_hook(lambda module, inputs, output: seen.append(output.shape[1]))
+        level.conv.register_forward_hook(lambda module, inputs, output: seen.append(output.shape[1]))
     model(torch.zeros(1, 1, num_samples))
     assert seen == lengths
 

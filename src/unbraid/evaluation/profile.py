@@ -7,6 +7,7 @@ one tap is elementwise.
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -131,6 +132,8 @@ def count_macs(model: SeparationModel, mixture: torch.Tensor) -> dict[str, int]:
     """MACs of one forward, by module name; "" is the whole model."""
     # Under inference_mode a linear layer reaches the counter undivided and is not recognised.
     more = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
+    if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        more[torch.ops.mkldnn._linear_pointwise] = _linear_flops
     with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=more) as counter:
         model(mixture)
     root = type(model).__name__
@@ -143,6 +146,11 @@ def count_macs(model: SeparationModel, mixture: torch.Tensor) -> dict[str, int]:
         if name not in macs:
             macs[name] = sum(macs.get(f"{name}.{child}", 0) for child, _ in module.named_children())
     return macs
+
+
+def _linear_flops(features, weight, *_, out_shape=None, **__) -> int:
+    """From shapes; the counter does not know oneDNN's product, which `layers.linear` takes on some processors."""
+    return 2 * math.prod(features) * weight[0]
 
 
 def _attention_flops(query, key, value, *_, **__) -> int:

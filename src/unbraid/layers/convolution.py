@@ -51,6 +51,20 @@ def resize_nearest(features: Float[Tensor, "batch frame dim"], num_frames: int) 
     return features.index_select(1, nearest_frames(features.shape[1], num_frames, features.device))
 
 
+def multiply_add_resized(
+    features: Float[Tensor, "batch frame dim"],
+    factor: Float[Tensor, "batch coarse_frame dim"],
+    summand: Float[Tensor, "batch coarse_frame dim"],
+) -> Float[Tensor, "batch frame dim"]:
+    """features * factor + summand, the latter two resized to the features as `resize_nearest` does it."""
+    num_frames, coarse = features.shape[1], factor.shape[1]
+    if num_frames % coarse:
+        return torch.addcmul(resize_nearest(summand, num_frames), features, resize_nearest(factor, num_frames))
+    # With a whole number of frames to each coarse one, nothing needs to be copied.
+    grouped = features.unflatten(1, (coarse, num_frames // coarse))
+    return torch.addcmul(summand.unsqueeze(2), grouped, factor.unsqueeze(2)).flatten(1, 2)
+
+
 def pool_average(features: Float[Tensor, "batch frame dim"], num_frames: int) -> Float[Tensor, "batch out_frame dim"]:
     """Averages features over `num_frames` spans that cover all frames (adaptive average pooling)."""
     if features.shape[1] == num_frames:

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from unbraid.axes import Complex, Float, Tensor
 from unbraid.errors import ConfigError
+from unbraid.layers.linear import Linear
 
 StateSpaceKind = Literal["s4", "s4d-legs", "s4d-lin", "s4d-inv", "s4d-real"]
 
@@ -161,7 +162,7 @@ class StateSpaceLayer(nn.Module):
         self.system = build_state_space(dim, config)
         self.skip = nn.Parameter(torch.randn(dim))
         self.dropout = nn.Dropout(config.dropout)
-        self.mix = nn.Linear(dim, 2 * dim)
+        self.mix = Linear(dim, 2 * dim)
         self.bidirectional = config.bidirectional
 
     def kernel(self, num_frames: int) -> Float[Tensor, "direction dim frame"]:

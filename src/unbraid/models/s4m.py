@@ -28,7 +28,8 @@ from torch.nn import functional as F
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
-from unbraid.layers.convolution import DepthwiseConv, pool_average, resize_nearest
+from unbraid.layers.convolution import DepthwiseConv, multiply_add_resized, pool_average
+from unbraid.layers.linear import Linear
 from unbraid.layers.norms import GlobalLayerNorm, moments
 from unbraid.layers.state_space import StateSpaceConfig, StateSpaceLayer
 from unbraid.models.contract import ModelSpec, SeparationModel
@@ -112,10 +113,10 @@ class S4M(SeparationModel):
         basis = kernel // 2 + 1
         self.encoder = nn.Conv1d(1, basis, kernel, stride, padding=kernel // 2, bias=False)
         self.norm = GlobalLayerNorm(basis)
-        self.bottleneck = nn.Linear(basis, config.bottleneck_dim)
+        self.bottleneck = Linear(basis, config.bottleneck_dim)
         self.rounds = Rounds(config)
         self.mask_activation = nn.PReLU()
-        self.mask = nn.Linear(config.bottleneck_dim, num_sources * basis)
+        self.mask = Linear(config.bottleneck_dim, num_sources * basis)
         self.decoder = nn.ConvTranspose1d(
             num_sources * basis, num_sources, kernel, stride, padding=kernel // 2, bias=False
         )
@@ -169,7 +170,7 @@ class MultiScaleBlock(nn.Module):
         super().__init__()
         dim, depth = config.hidden_dim, config.depth
         self.fusion = config.fusion
-        self.expand = nn.Linear(config.bottleneck_dim, dim)
+        self.expand = Linear(config.bottleneck_dim, dim)
         self.expand_norm = GlobalLayerNorm(dim)
         self.expand_activation = nn.PReLU()
         self.levels = nn.ModuleList(
@@ -184,7 +185,7 @@ class MultiScaleBlock(nn.Module):
         self.merge_state_spaces = nn.ModuleList(
             StateSpaceResidual(dim, config.state_space) for _ in range(max(with_state_space, 0))
         )
-        self.contract = nn.Linear(dim, config.bottleneck_dim)
+        self.contract = Linear(dim, config.bottleneck_dim)
 
     def kernels(self, num_frames: int) -> list[Tensor]:
         """S4 kernels for an input of so many frames: the coarsest level's, then those of the merges as they run."""
@@ -200,16 +201,17 @@ class MultiScaleBlock(nn.Module):
 
     def forward(self, features: Float[Tensor, "batch frame dim"], kernels: list[Tensor]) -> Tensor:
         hidden = self.expand_activation(self.expand_norm(self.expand(features)))
-        levels = []
+        levels, known = [], []
         for level in self.levels:
-            hidden = level(hidden)
+            hidden, level_moments = level.with_moments(hidden)
             levels.append(hidden)
+            known.append(level_moments)
         coarsest = levels[-1].shape[1]
         summary = levels[-1]
         for level in levels[:-1]:
             summary = summary + pool_average(level, coarsest)
         summary = self.feedforward(self.state_space(summary, kernels[0]))
-        fused = [fusion(level, summary) for fusion, level in zip(self.lateral, levels, strict=True)]
+        fused = [fusion(level, summary, of) for fusion, level, of in zip(self.lateral, levels, known, strict=True)]
         merged = fused[-1] if self.fusion == "next" or len(fused) < 3 else fused[-3]
         for step, index in enumerate(range(len(fused) - 2, -1, -1)):
             merged = self.merges[index](fused[index], merged)
@@ -232,13 +234,16 @@ class Fusion(nn.Module):
         self.shift = ConvNorm(dim, kernel_size, bias=False)
 
     def forward(
-        self, local: Float[Tensor, "batch frame dim"], summary: Float[Tensor, "batch summary_frame dim"]
+        self,
+        local: Float[Tensor, "batch frame dim"],
+        summary: Float[Tensor, "batch summary_frame dim"],
+        local_moments: tuple[Tensor, Tensor] | None = None,
     ) -> Float[Tensor, "batch frame dim"]:
-        convolved, scale, offset = self.local.unfused(local)
+        """`local_moments` are each feature's mean and mean square, where the caller knows them."""
+        convolved, scale, offset = self.local.unfused(local, local_moments)
         gate = torch.sigmoid(self.gate(summary))
         shift = torch.addcmul(self.shift(summary), gate, offset)
-        num_frames = local.shape[1]
-        return torch.addcmul(resize_nearest(shift, num_frames), convolved, resize_nearest(gate * scale, num_frames))
+        return multiply_add_resized(convolved, gate * scale, shift)
 
 
 class ConvNorm(nn.Module):
@@ -253,14 +258,24 @@ class ConvNorm(nn.Module):
         convolved, scale, offset = self.unfused(features)
         return torch.addcmul(offset, convolved, scale)
 
-    def unfused(
+    def with_moments(
         self, features: Float[Tensor, "batch frame dim"]
+    ) -> tuple[Float[Tensor, "batch out_frame dim"], tuple[Tensor, Tensor]]:
+        """The output, and each of its features' mean and mean square, which cost next to nothing here."""
+        convolved = self.conv(features)
+        mean, mean_square = moments(convolved, dim=(1,))
+        scale, offset = self.norm.affine_from(mean.mean(-1, keepdim=True), mean_square.mean(-1, keepdim=True))
+        after = scale * mean + offset, scale.square() * mean_square + 2 * scale * offset * mean + offset.square()
+        return torch.addcmul(offset.to(convolved.dtype), convolved, scale.to(convolved.dtype)), after
+
+    def unfused(
+        self, features: Float[Tensor, "batch frame dim"], known: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Float[Tensor, "batch out_frame dim"], Float[Tensor, "batch 1 dim"], Float[Tensor, "batch 1 dim"]]:
         """A sequence, and the scale and offset that turn it into this module's output."""
         if self.conv.kernel_size == 1 and self.conv.bias is None and self.conv.stride == 1:
             # The filter is one weight w per feature: the moments of w x follow from those of x without forming it.
             weight = self.conv.weight[:, 0]
-            mean, mean_square = moments(features, dim=(1,))
+            mean, mean_square = known or moments(features, dim=(1,))
             mean = (mean * weight).mean(-1, keepdim=True)
             scale, offset = self.norm.affine_from(mean, (mean_square * weight.square()).mean(-1, keepdim=True))
             convolved, scale = features, scale * weight
@@ -289,8 +304,8 @@ class FeedForwardResidual(nn.Module):
     def __init__(self, dim: int, factor: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim)
-        self.widen = nn.Linear(dim, factor * dim)
-        self.narrow = nn.Linear(factor * dim, dim)
+        self.widen = Linear(dim, factor * dim)
+        self.narrow = Linear(factor * dim, dim)
 
     def forward(self, features: Float[Tensor, "batch frame dim"]) -> Float[Tensor, "batch frame dim"]:
         return features + self.narrow(F.gelu(self.widen(self.norm(features))))
