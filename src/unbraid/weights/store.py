@@ -62,6 +62,10 @@ def save_model(
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         save_file(tensors, partial, metadata={"unbraid": json.dumps(header)})
+        # safetensors makes files that only their owner reads; ours are as open as any other file.
+        umask = os.umask(0)
+        os.umask(umask)
+        partial.chmod(0o666 & ~umask)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
