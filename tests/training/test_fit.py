@@ -1,6 +1,7 @@
 """Training: it learns, it resumes bit for bit, and what it writes can be separated with."""
 
 import csv
+import errno
 import os
 import signal
 import subprocess
@@ -8,13 +9,14 @@ import sys
 import time
 from dataclasses import replace
 
+import lightning.pytorch as lightning
 import pytest
 import torch
 
 from unbraid.data import lists
 from unbraid.data.corpus import load_corpus
 from unbraid.data.mixing import SpeakerMixing, list_mixtures, write_list
-from unbraid.errors import ConfigError, DataError
+from unbraid.errors import ConfigError, DataError, DiskSpaceError
 from unbraid.layers.state_space import StateSpace
 from unbraid.models.catalog import build_model
 from unbraid.models.s4m import S4MConfig
@@ -23,7 +25,7 @@ from unbraid.training import task
 from unbraid.training.config import OptimiserConfig, TrainingConfig
 from unbraid.training.fit import fit
 from unbraid.training.task import parameter_groups, trapezoid
-from unbraid.weights.store import load_model
+from unbraid.weights.store import inspect_model, load_model
 
 CONFIG = TrainingConfig(
     name="tiny",
@@ -79,6 +81,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(data, tmp_path, monkeypa
     parts = fit(CONFIG, data, tmp_path / "parts", resume=True)
     last = [torch.load(tmp_path / run / "last.ckpt", weights_only=True) for run in ("whole", "parts")]
     assert [checkpoint["global_step"] for checkpoint in last] == [12, 12]
+    assert inspect_model(whole).facts["steps"] in (5, 10, 12)
     for kind in ("state_dict", "current_model_state"):
         for name, tensor in last[0][kind].items():
             assert torch.equal(tensor, last[1][kind][name]), name
@@ -119,6 +122,21 @@ def test_a_killed_run_leaves_a_whole_checkpoint(data, tmp_path):
     assert step >= 1
     fit(replace(CONFIG, steps=step + 2), data, out, resume=True)
     assert torch.load(out / "last.ckpt", weights_only=True)["global_step"] == step + 2
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(data, tmp_path, monkeypatch):
+    saved = lightning.Trainer.save_checkpoint
+
+    def full(self, path, *args, **kwargs):
+        saved(self, path, *args, **kwargs)
+        if self.global_step > 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(lightning.Trainer, "save_checkpoint", full)
+    with pytest.raises(DiskSpaceError, match="--resume"):
+        fit(CONFIG, data, tmp_path / "run")
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 4
+    assert not list((tmp_path / "run").glob(".*partial*"))
 
 
 def test_a_run_is_not_overwritten_and_nothing_is_not_resumed(data, tmp_path):

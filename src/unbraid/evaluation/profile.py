@@ -12,8 +12,10 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
@@ -131,7 +133,7 @@ def noise(model: SeparationModel, seconds: float) -> torch.Tensor:
 def count_macs(model: SeparationModel, mixture: torch.Tensor) -> dict[str, int]:
     """MACs of one forward, by module name; "" is the whole model."""
     # Under inference_mode a linear layer reaches the counter undivided and is not recognised.
-    more = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
+    more: dict[Any, Callable[..., int]] = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
     if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         more[torch.ops.mkldnn._linear_pointwise] = _linear_flops
     with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=more) as counter:

@@ -203,6 +203,7 @@ class MultiScaleBlock(nn.Module):
         hidden = self.expand_activation(self.expand_norm(self.expand(features)))
         levels, known = [], []
         for level in self.levels:
+            assert isinstance(level, ConvNorm)
             hidden, level_moments = level.with_moments(hidden)
             levels.append(hidden)
             known.append(level_moments)

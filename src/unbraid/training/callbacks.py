@@ -14,6 +14,7 @@ import lightning.pytorch as lightning
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from unbraid.errors import DiskSpaceError
 from unbraid.training.task import SpeakerSeparation
 from unbraid.weights.store import save_model
 
@@ -64,6 +65,11 @@ class AtomicCheckpoint(lightning.Callback):
         try:
             trainer.save_checkpoint(partial)
             os.replace(partial, self.path)
+        except OSError as error:
+            raise DiskSpaceError(
+                f"cannot write the checkpoint {self.path} ({error.strerror or error}): free some space and go on with "
+                "--resume; the checkpoint before is still whole"
+            ) from error
         finally:
             partial.unlink(missing_ok=True)
 

@@ -76,6 +76,9 @@ def fit(config: TrainingConfig, data: Path, out: Path, *, resume: bool = False, 
             trainer.fit(task, ckpt_path=checkpoint if resume else None, weights_only=True)
     except Interrupted as interrupted:
         raise KeyboardInterrupt(f"stopped at step {trainer.global_step}; --resume goes on from there") from interrupted
+    if trainer.global_step % config.validate_every:
+        # The last weights have not been scored yet, and they are often the best.
+        trainer.validate(task, verbose=False)
     return out / BEST_WEIGHTS
 
 
