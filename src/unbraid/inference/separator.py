@@ -27,6 +27,7 @@ from unbraid.inference.events import Block, Event, Finished, Progress, Started
 from unbraid.inference.inputs import Input, Reader, open_input
 from unbraid.inference.joining import Joiner
 from unbraid.inference.layout import gather_group, plan_groups, scatter_group
+from unbraid.inference.process import release_freed_memory
 from unbraid.inference.sorting import KeepOrder, Sorter, SortOnline, SortRecording
 from unbraid.inference.stems import Consistency, OtherMethod, StemPlan
 from unbraid.inference.tracking import SpeakerTracker, align
@@ -39,6 +40,8 @@ _EDGE_SECONDS = 0.1
 """ours: mirrored context at the two ends of a recording."""
 _SILENCE = 1e-7
 """Below this peak (-140 dB) a chunk is silence, and so are its stems; no model is asked."""
+_RELEASE_EVERY = 4
+"""Chunks between two releases of freed memory."""
 _LEVEL = 10 ** (-25 / 20)
 """RMS level at which models are trained and therefore asked, whatever the level of the recording."""
 
@@ -156,6 +159,8 @@ class Separator:
             for chunk, estimate in self._separated_chunks(reader, tally):
                 for ready, ordered in sorter.push(chunk, estimate):
                     yield from joiner.push(ready, ordered, tally.samples)
+                if chunk.index % _RELEASE_EVERY == _RELEASE_EVERY - 1:
+                    release_freed_memory()
                 done = tally.samples / info.sample_rate
                 yield Progress(stage="separate", done_seconds=done, expected_seconds=expected)
             for ready, ordered in sorter.finish():

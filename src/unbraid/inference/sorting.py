@@ -92,8 +92,8 @@ class SortRecording:
                 f"no space for temporary files in {where} ({error.strerror}): free some, set TMPDIR to a folder on a "
                 "larger disk, or sort speakers online"
             ) from error
-        # The samples themselves are not needed any more, only where they were.
-        bare = Chunk(chunk.index, chunk.start, chunk.samples[:, :0], chunk.is_last)
+        # Only where the samples were is still needed. A slice of none of them would keep them all in memory.
+        bare = Chunk(chunk.index, chunk.start, torch.empty(estimate.shape[1], 0), chunk.is_last)
         self._waiting.append((bare, tuple(estimate.shape)))
         yield from ()
 
