@@ -230,7 +230,7 @@ def test_interruption_leaves_nothing_half_written(command, tiny, talk, tmp_path)
             assert running.poll() is None, running.stderr.read()
             time.sleep(0.01)
         running.send_signal(signal.SIGINT)
-        _, shown = running.communicate(timeout=20)
+        _, shown = running.communicate(timeout=60)
     finally:
         running.kill()
     lines = shown.decode().splitlines()
