@@ -223,7 +223,14 @@ def test_interruption_leaves_nothing_half_written(command, tiny, talk, tmp_path)
     talk("long.wav", 1200, rate=8_000)
     out = tmp_path / "out"
     arguments = command("separate", "a.wav", "long.wav", "-n", tiny, "-o", out, "-d", "cpu")
-    running = subprocess.Popen(arguments, cwd=tmp_path, stderr=subprocess.PIPE, env=environment())
+    running = subprocess.Popen(
+        arguments,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        # Where the tests run in the background of a shell, signals are ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         deadline = time.monotonic() + 50
         while not list(out.glob("tiny/long/.*")) and time.monotonic() < deadline:
