@@ -26,6 +26,7 @@ _PITCH_RANGE_HZ = (60.0, 400.0)
 # Neighbouring frames say much the same; this share of them counts as independent: the means of 4 s of read speech
 # scatter about their speaker as if it did (ours).
 _INDEPENDENT_SHARE = 0.06
+_CHUNKS_AT_ONCE = 128
 
 # How far the means of speakers lie apart, as a share of the variance of frames (0.29 over 118 speakers of read speech).
 _SPEAKER_SHARE = 0.3
@@ -194,6 +195,11 @@ def fit_speakers(voices: VoiceStatistics) -> SpeakerModels:
 
 def log_likelihood(voices: VoiceStatistics, speakers: SpeakerModels) -> Float[Tensor, "*chunk channel source speaker"]:
     """How well each voice fits each speaker of its channel, in nats; the voices' axes end in channel, source."""
+    if voices.count.ndim == 3 and voices.count.shape[0] > _CHUNKS_AT_ONCE:
+        # The matrices of a long recording would take most of the memory of its whole separation.
+        starts = range(0, voices.count.shape[0], _CHUNKS_AT_ONCE)
+        parts = [voices.map(lambda values, at=at: values[at : at + _CHUNKS_AT_ONCE]) for at in starts]
+        return torch.cat([log_likelihood(part, speakers) for part in parts])
     precision, count = speakers.precision, voices.count[..., None]
     mean = voices.total / count.clamp(min=1e-9)
     around = unpack(voices.scatter) - count[..., None] * torch.einsum("...d,...e->...de", mean, mean)
