@@ -7,6 +7,7 @@ import torch
 from unbraid import build_model
 from unbraid.evaluation.profile import profile_model
 from unbraid.inference.process import tune_process
+from unbraid.layers.linear import Linear
 from unbraid.models.s4m import MultiScaleBlock
 
 
@@ -45,6 +46,10 @@ def run() -> None:
             f"{label:28} {found.macs_per_second / 1e9:7.2f} {found.cpu_seconds_per_second:8.3f} "
             f"{found.wall_seconds_per_second:9.3f}"
         )
+    features = torch.randn(1, 8000, 128)
+    ordinary = seconds(torch.nn.Linear(128, 512), features, repeats=20)
+    ours = seconds(Linear(128, 512), features, repeats=20)
+    print(f"PyTorch's linear layer over ours: CPU x{ordinary[0] / ours[0]:.2f}, wall x{ordinary[1] / ours[1]:.2f}")
     mixture = torch.randn(1, 1, 4 * 16_000)
     once = seconds(build_model("s4m-tiny"), mixture)
     each = seconds(recompute_kernels(build_model("s4m-tiny")), mixture)

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
+from unbraid.signal.frames import add_frames
 from unbraid.signal.windows import WindowName, build_window
 
 Padding = Literal["reflect", "constant"]
@@ -83,8 +84,8 @@ def istft(
     bins = torch.view_as_complex(rearrange(flat, "batch part freq frame -> batch frame freq part").contiguous())
     missing = n_fft - window.shape[-1]
     taper = functional.pad(window.to(flat), (missing // 2, missing - missing // 2))
-    summed = _overlap_add(torch.fft.irfft(bins, n_fft) * taper, hop)
-    envelope = _overlap_add(taper.square().expand(1, frames, n_fft), hop)
+    summed = add_frames(torch.fft.irfft(bins, n_fft) * taper, hop)
+    envelope = add_frames(taper.square().expand(1, frames, n_fft), hop)
     signal = (summed / envelope.clamp(min=_SMALLEST_ENVELOPE))[:, n_fft // 2 : n_fft // 2 + length]
     signal = functional.pad(signal, (0, length - signal.shape[-1]))
     return signal.reshape(*batch_shape, length)
@@ -150,17 +151,3 @@ def _pad(signal: Tensor, left: int, right: int, padding: Padding) -> Tensor:
         signal = functional.pad(signal, mirrored, mode="reflect")
         left, right = left - mirrored[0], right - mirrored[1]
     return functional.pad(signal, (left, right))
-
-
-def _overlap_add(pieces: Tensor, hop: int) -> Tensor:
-    """(batch, frame, n_fft) -> (batch, sample), each frame added `hop` after the one before.
-
-    A frame is cut into blocks of one hop; the i-th blocks of all frames lie side by side, so they are added at once.
-    Several times as fast as `functional.fold`.
-    """
-    num_pieces, num_blocks = pieces.shape[1], -(-pieces.shape[2] // hop)
-    pieces = functional.pad(pieces, (0, num_blocks * hop - pieces.shape[2]))
-    summed = pieces.new_zeros(pieces.shape[0], num_pieces + num_blocks - 1, hop)
-    for block in range(num_blocks):
-        summed[:, block : block + num_pieces] += pieces[:, :, block * hop : (block + 1) * hop]
-    return summed.flatten(1)
