@@ -22,7 +22,7 @@ def tune_process() -> None:
     by page. Environment variables that are set already are respected.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # A short spin all the same: on an idle machine it saves a fifth of the time, on a busy one it costs a tenth.
+    # A short spin all the same: it saves time on an idle machine and costs little on a busy one.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     mallopt = _glibc("mallopt")
     if mallopt is None or any(name.startswith("MALLOC_") for name in os.environ):
