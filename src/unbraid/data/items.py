@@ -1,0 +1,91 @@
+"""What every data set is once its layout has been recognised: items, each with its sources and perhaps its mixture.
+
+A layout (one file each in `data/layouts/`) turns folders and tables into a `Dataset`; mixing, training, checking and
+evaluation read nothing else. Nothing here holds audio: a `Clip` says where samples are, and `read_clip` reads a range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+
+Split = Literal["train", "valid", "test"]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One stretch of one audio file."""
+
+    path: Path
+
+    num_samples: int
+    """Per channel, at the file's own rate."""
+
+    sample_rate: int
+    """Of the file, in Hz."""
+
+    num_channels: int
+
+    start: int = 0
+    """First sample of the stretch in the file."""
+
+    stream: int = 0
+    """Which audio stream of a container with several, such as MUSDB18's `.stem.mp4`."""
+
+    @property
+    def seconds(self) -> float:
+        return self.num_samples / self.sample_rate
+
+
+@dataclass(frozen=True)
+class Item:
+    """A song, a film clip, an utterance, or a mixture of speakers: what lies together in a data set."""
+
+    name: str
+    """Unique within a split."""
+
+    sources: Mapping[str, tuple[Clip, ...]]
+    """Per source, the clips that sum up to it. A source that is not a key is missing, which is not the same as silent."""
+
+    mixture: Clip | None = None
+    """The mixture as the data set gives it; None where it is the sum of the sources."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """What is known besides: speaker, sex, collection, and the like."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One split of a data set."""
+
+    layout: str
+    """Name of the layout, such as "musdb18-hq"."""
+
+    root: Path
+
+    split: Split
+
+    sources: tuple[str, ...]
+    """Names of the sources that items have, in the data set's order."""
+
+    exchangeable: bool
+    """True for speakers, whose order carries no meaning."""
+
+    items: tuple[Item, ...]
+
+
+class Example(NamedTuple):
+    """One training or validation example, or, with a leading batch axis on each, a batch of them."""
+
+    mixture: torch.Tensor
+    """(channel, sample). Not always the sum of the references: noise and reverberation come on top."""
+
+    references: torch.Tensor
+    """(source, channel, sample), in the order of the model's sources."""
+
+    present: torch.Tensor
+    """(source,) bool: False where the reference is unknown and must not enter the loss."""
