@@ -20,6 +20,9 @@ _CONTAINERS = (
 )
 """What libav may take the bytes for: its playlist formats would open further files and addresses named inside."""
 
+LIBAV_OPTIONS = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
+"""With which every file is opened."""
+
 _TAG_ALIASES = {"track": "tracknumber", "year": "date"}
 
 
@@ -36,7 +39,7 @@ class LibavDecoder:
             self._container: InputContainer = av.open(
                 source.open(),
                 "r",
-                options={"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"},
+                options=LIBAV_OPTIONS,
                 metadata_errors="replace",
             )
         except (FFmpegError, OSError, ValueError) as error:

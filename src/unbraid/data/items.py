@@ -49,7 +49,9 @@ class Item:
     """Unique within a split."""
 
     sources: Mapping[str, tuple[Clip, ...]]
-    """Per source, the clips that sum up to it. A source that is not a key is missing, which is not the same as silent."""
+    """Per source, the clips that sum up to it. A source that is not a key is missing, which is not the same as silent.
+
+    What sounds in the mixture and is nobody's target, such as "noise", is here too."""
 
     mixture: Clip | None = None
     """The mixture as the data set gives it; None where it is the sum of the sources."""
@@ -70,12 +72,18 @@ class Dataset:
     split: Split
 
     sources: tuple[str, ...]
-    """Names of the sources that items have, in the data set's order."""
+    """Names of the sources to separate, in the data set's order. Items may lack some, and may hold noise besides.
+
+    Mixtures of speakers have speaker1, speaker2, …; a pool of single utterances has "speech", each item with a label
+    "speaker"."""
 
     exchangeable: bool
     """True for speakers, whose order carries no meaning."""
 
     items: tuple[Item, ...]
+
+    mixtures_are_sums: bool = True
+    """False where the given mixtures hold more than their sources, such as reverberation."""
 
 
 class Example(NamedTuple):

@@ -1,0 +1,108 @@
+"""Reads clips: any stretch of one, at any rate, without decoding the rest of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from math import gcd
+from pathlib import Path
+
+import numpy as np
+import soxr
+
+from unbraid.audio.ranges import read_facts, read_range
+from unbraid.data.items import Clip
+from unbraid.errors import AudioReadError, DataError
+
+_CONTEXT_SAMPLES = 256
+"""Read on both sides for resampling, at the lower of the two rates: the filter of soxr's HQ is shorter than that."""
+
+_MANY_FILES = 64
+"""From so many files on, headers are read in threads; on a network disk that is what takes the time."""
+
+
+def open_clip(path: Path, stream: int = 0) -> Clip:
+    """The whole of a file as a clip; only its header is read."""
+    try:
+        facts = read_facts(path, stream)
+    except AudioReadError as error:
+        raise DataError(str(error)) from error
+    return Clip(path, facts.num_samples, facts.sample_rate, facts.num_channels, stream=stream)
+
+
+def open_clips(paths: Sequence[Path]) -> list[Clip]:
+    """`open_clip` of each."""
+    if len(paths) < _MANY_FILES:
+        return [open_clip(path) for path in paths]
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(open_clip, paths, chunksize=32))
+
+
+def read_clip(clip: Clip, start: int, num_samples: int, sample_rate: int) -> np.ndarray:
+    """(channel, sample) float32: `num_samples` from `start` on, both at `sample_rate`, with zeros past the clip's end.
+
+    How a clip is cut into stretches makes no difference: those that touch join without a seam, resampled or not.
+    """
+    assert min(start, num_samples) >= 0, f"a clip has no samples before its first: {start}, {num_samples}"
+    if sample_rate == clip.sample_rate:
+        return _to_length(_read(clip, start, num_samples), num_samples)
+    # Sample k * up of the result lies exactly on sample k * down of the file, so the filter starts there.
+    common = gcd(clip.sample_rate, sample_rate)
+    down, up = clip.sample_rate // common, sample_rate // common
+    context = -(-_CONTEXT_SAMPLES // min(down, up))
+    first = max(0, start // up - context)
+    last = -(-(start + num_samples) // up) + context
+    samples = _read(clip, first * down, (last - first) * down)
+    samples = _to_length(samples, (last - first) * down)
+    resampled = soxr.resample(np.ascontiguousarray(samples.T), clip.sample_rate, sample_rate, quality="HQ").T
+    end = -(-clip.num_samples * up // down)
+    begin = start - first * up
+    kept = resampled[:, begin : begin + max(0, min(num_samples, end - start))]
+    return _to_length(kept, num_samples)
+
+
+def read_source(
+    clips: Iterable[Clip], start: int, num_samples: int, sample_rate: int, num_channels: int | None = None
+) -> np.ndarray:
+    """(channel, sample) float32: the sum of the clips, mono ones in every channel; `num_channels` None takes the most.
+
+    No clips at all are silence.
+    """
+    parts = [read_clip(clip, start, num_samples, sample_rate) for clip in clips]
+    wanted = num_channels or max((len(part) for part in parts), default=1)
+    if not parts:
+        return np.zeros((wanted, num_samples), np.float32)
+    total = to_channels(parts[0], wanted)
+    for part in parts[1:]:
+        total = total + to_channels(part, wanted)
+    return total
+
+
+def to_channels(samples: np.ndarray, num_channels: int) -> np.ndarray:
+    """Mono into every channel, anything into mono by the mean; other changes are refused."""
+    if len(samples) == num_channels:
+        return samples
+    if num_channels == 1:
+        return samples.mean(axis=0, keepdims=True)
+    if len(samples) == 1:
+        return np.repeat(samples, num_channels, axis=0)
+    raise DataError(f"audio of {len(samples)} channels does not become {num_channels}: convert the files first")
+
+
+def _read(clip: Clip, start: int, num_samples: int) -> np.ndarray:
+    """At the clip's own rate; shorter where the clip ends before."""
+    wanted = max(0, min(num_samples, clip.num_samples - start))
+    if wanted == 0:
+        return np.zeros((clip.num_channels, 0), np.float32)
+    try:
+        return read_range(clip.path, clip.start + start, wanted, clip.stream)
+    except AudioReadError as error:
+        raise DataError(str(error)) from error
+
+
+def _to_length(samples: np.ndarray, num_samples: int) -> np.ndarray:
+    if samples.shape[1] == num_samples:
+        return np.ascontiguousarray(samples)
+    padded = np.zeros((len(samples), num_samples), np.float32)
+    padded[:, : samples.shape[1]] = samples[:, :num_samples]
+    return padded

@@ -1,0 +1,93 @@
+"""Opens a data set of any known layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unbraid.audio.sources import printable
+from unbraid.data.items import Dataset, Split
+from unbraid.data.layouts.corpus import CORPUS
+from unbraid.data.layouts.layout import SPLITS, Layout, NoSplitError
+from unbraid.data.layouts.musdb18 import MUSDB18, MUSDB18_HQ
+from unbraid.data.layouts.songs import SONGS
+from unbraid.data.layouts.tables import LIST
+from unbraid.errors import DataError, UnknownNameError
+
+LAYOUTS: tuple[Layout, ...] = (CORPUS, LIST, MUSDB18, MUSDB18_HQ, SONGS)
+"""Every known layout, in the order in which they are tried: what is told by names first, what is told by form last."""
+
+
+def open_dataset(root: Path, split: Split, layout: str = "auto") -> Dataset:
+    """One split of the data set at `root`.
+
+    `layout` is "auto" or the name of one, with options after a colon: "librimix:noisy". Raises DataError, saying what
+    is known and what was found, if it is not a data set, and NoSplitError (a DataError) if it has no such split.
+    """
+    known, start, options = find_layout(root, layout)
+    return known.open(start, split, options)
+
+
+def open_splits(root: Path, layout: str = "auto") -> list[Dataset]:
+    """All splits that the data set has."""
+    known, start, options = find_layout(root, layout)
+    datasets, missing = [], None
+    for split in SPLITS:
+        try:
+            datasets.append(known.open(start, split, options))
+        except NoSplitError as error:
+            missing = missing or error
+    if not datasets and missing is not None:
+        raise missing
+    return datasets
+
+
+def find_layout(root: Path, layout: str = "auto") -> tuple[Layout, Path, frozenset[str]]:
+    """The layout of the data set at `root`, the folder in which it begins, and the options that `layout` names."""
+    root = Path(root).expanduser()
+    if not root.exists():
+        raise DataError(f"'{printable(root)}' does not exist: check the name of the data folder")
+    if layout == "auto":
+        for known in LAYOUTS:
+            start = known.find(root)
+            if start is not None:
+                return known, start, frozenset()
+        raise DataError(_nothing_known(root))
+    known, options = parse_layout(layout)
+    start = known.find(root)
+    if start is None:
+        raise DataError(
+            f"'{printable(root)}' is not laid out as '{known.name}', which is: {known.about}; it holds "
+            f"{_contents(root)}"
+        )
+    return known, start, options
+
+
+def parse_layout(layout: str) -> tuple[Layout, frozenset[str]]:
+    """The layout and the options that a name such as "librimix:noisy,train-100" says."""
+    name, _, rest = layout.partition(":")
+    known = next((one for one in LAYOUTS if one.name == name), None)
+    if known is None:
+        raise UnknownNameError(f"there is no layout '{name}'; there are: {', '.join(one.name for one in LAYOUTS)}")
+    options = frozenset(option for option in rest.split(",") if option)
+    unknown = sorted(options - known.options.keys())
+    if unknown:
+        choices = ", ".join(known.options) or "none"
+        raise UnknownNameError(f"the layout '{name}' has no option '{unknown[0]}'; it has: {choices}")
+    return known, options
+
+
+def _nothing_known(root: Path) -> str:
+    names = ", ".join(layout.name for layout in LAYOUTS)
+    return (
+        f"'{printable(root)}' is not laid out in a way that is known ({names}): it holds {_contents(root)}; "
+        "`unbraid check-data --list` says what each looks like"
+    )
+
+
+def _contents(root: Path) -> str:
+    if root.is_file():
+        return "a single file"
+    names = sorted(f"{path.name}/" if path.is_dir() else path.name for path in root.iterdir())
+    if not names:
+        return "nothing"
+    return ", ".join(printable(name) for name in names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
