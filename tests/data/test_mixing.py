@@ -15,6 +15,7 @@ from unbraid.data.mixing import (
     read_list,
     write_list,
 )
+from unbraid.data.speaker_levels import BalancedLevels
 from unbraid.errors import ConfigError, DataError
 
 
@@ -39,7 +40,7 @@ def test_an_example_is_a_function_of_seed_and_number(corpus, corpus_root):
 
 
 def test_levels_are_as_asked(corpus):
-    mixing = SpeakerMixing(segment_seconds=1.5, level_difference_db=5.0, gain_range_db=(0.0, 0.0))
+    mixing = SpeakerMixing(segment_seconds=1.5, levels=BalancedLevels(gain_range_db=(0.0, 0.0)))
     differences = []
     for index in range(40):
         references = draw_mixture(corpus, mixing, 0, index)

@@ -1,47 +1,67 @@
-"""Mixtures of speakers, made on the fly for training and rebuilt exactly from a list for validation and test.
+"""Training examples, drawn from a data set by their number alone.
 
-Every training example is a function of (seed, index) alone. So no two workers draw the same, and a resumed run goes on
-with the very next example, without any state to keep.
+An example is a pure function of (seed, index). So no two workers draw the same, and a resumed run goes on with the very
+next example, without any state to keep.
 """
 
 from __future__ import annotations
 
-import csv
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import soxr
 
 from unbraid.data.corpus import SpeechCorpus
-from unbraid.errors import ConfigError, DataError
+from unbraid.data.given import GivenDrawer, GivenMixtures
+from unbraid.data.items import Dataset, Example
+from unbraid.data.listed import ListedMixture, build_mixture, list_mixtures, read_list, write_list
+from unbraid.data.speaker_levels import MIXTURE_LEVEL_DB, BalancedLevels
+from unbraid.data.speaker_mixing import SpeakerDrawer, SpeakerMixing
+from unbraid.data.stem_mixing import StemDrawer, StemMixing
+from unbraid.errors import DataError
+from unbraid.models.contract import ModelSpec
 
-MIXTURE_LEVEL_DB = -25.0
-"""RMS level of a mixture in dB below full scale: that of ordinary speech recordings."""
+__all__ = [
+    "MIXTURE_LEVEL_DB",
+    "Drawer",
+    "GivenMixtures",
+    "ListedMixture",
+    "Mixing",
+    "SpeakerMixing",
+    "StemMixing",
+    "build_drawer",
+    "build_mixture",
+    "draw_example",
+    "draw_mixture",
+    "list_mixtures",
+    "read_list",
+    "write_list",
+]
+
+Mixing = SpeakerMixing | StemMixing | GivenMixtures
 
 
-@dataclass(frozen=True, kw_only=True)
-class SpeakerMixing:
-    """How training mixtures of speakers are drawn."""
+@runtime_checkable
+class Drawer(Protocol):
+    """What a mixing makes of a data set and the spec of a model: it knows where everything is, and draws."""
 
-    num_speakers: int = 2
+    def draw(self, seed: int, index: int) -> Example: ...
 
-    segment_seconds: float = 3.0
 
-    level_difference_db: float = 5.0
-    """Relative levels are uniform within plus and minus this."""
+def build_drawer(dataset: Dataset, mixing: Mixing, spec: ModelSpec) -> Drawer:
+    """Looks the data set through once; refuses a model, data and mixing that do not go together."""
+    match mixing:
+        case SpeakerMixing():
+            return SpeakerDrawer(dataset, mixing, spec)
+        case StemMixing():
+            return StemDrawer(dataset, mixing, spec)
+        case GivenMixtures():
+            return GivenDrawer(dataset, mixing, spec)
 
-    gain_range_db: tuple[float, float] = (-10.0, 10.0)
-    """Gain of the whole mixture about -25 dB below full scale."""
 
-    speed_range: tuple[float, float] = (0.95, 1.05)
-    """Each speaker is resampled by a factor from this range, which moves pitch, formants and tempo together."""
-
-    def __post_init__(self) -> None:
-        if self.num_speakers < 2:
-            raise ConfigError(f"num_speakers is at least 2, not {self.num_speakers}")
-        if self.segment_seconds <= 0:
-            raise ConfigError(f"segment_seconds is positive, not {self.segment_seconds}")
+def draw_example(dataset: Dataset, mixing: Mixing, spec: ModelSpec, seed: int, index: int) -> Example:
+    """Training example `index` of the run with this seed. For many of them, `build_drawer` once and draw."""
+    return build_drawer(dataset, mixing, spec).draw(seed, index)
 
 
 def draw_mixture(corpus: SpeechCorpus, mixing: SpeakerMixing, seed: int, index: int) -> np.ndarray:
@@ -50,9 +70,11 @@ def draw_mixture(corpus: SpeechCorpus, mixing: SpeakerMixing, seed: int, index: 
     num_samples = round(mixing.segment_seconds * corpus.sample_rate)
     speakers = rng.choice(len(corpus.speakers), size=mixing.num_speakers, replace=False)
     references = np.stack([_draw_speech(corpus, corpus.speakers[i], num_samples, mixing, rng) for i in speakers])
-    levels = rng.uniform(-mixing.level_difference_db, mixing.level_difference_db, size=mixing.num_speakers) / 2
+    chosen = mixing.levels
+    assert isinstance(chosen, BalancedLevels)
+    levels = rng.uniform(-chosen.level_difference_db, chosen.level_difference_db, size=mixing.num_speakers) / 2
     references *= (10 ** (levels / 20) / _rms(references))[:, None]
-    level = MIXTURE_LEVEL_DB + rng.uniform(*mixing.gain_range_db)
+    level = MIXTURE_LEVEL_DB + rng.uniform(*chosen.gain_range_db)
     references *= 10 ** (level / 20) / _rms(references.sum(axis=0))
     return references.astype(np.float32)
 
@@ -82,103 +104,3 @@ def _draw_speech(
 
 def _rms(samples: np.ndarray) -> np.ndarray:
     return np.asarray(np.sqrt(np.mean(np.square(samples), axis=-1) + 1e-12))
-
-
-@dataclass(frozen=True)
-class ListedMixture:
-    """One two-speaker mixture of a fixed list: which utterances, with which gains, and what kind of pair it is."""
-
-    name: str
-    first: str
-    second: str
-    first_gain: float
-    second_gain: float
-    num_samples: int
-    collections: str
-    sexes: str
-    level_difference_db: float
-
-
-def list_mixtures(corpus: SpeechCorpus, count: int, seed: int) -> list[ListedMixture]:
-    """A fixed list: pairs of different speakers, levels within +-5 dB, cut to the shorter utterance.
-
-    Pairs within each collection and across take a third each.
-    """
-    rng = np.random.default_rng(seed)
-    collections = sorted({utterance.collection for utterance in corpus.utterances})
-    if len(collections) == 2:
-        a, b = collections
-        kinds = [(a, a), (b, b), (a, b)]
-    else:
-        kinds = [("", "")]
-    mixtures = []
-    for index in range(count):
-        pair = []
-        while len(pair) < 2:
-            wanted = kinds[index % len(kinds)][len(pair)]
-            speakers = [
-                speaker
-                for speaker in corpus.speakers
-                if corpus.by_speaker[speaker][0].collection.startswith(wanted)
-                and all(speaker != taken.speaker for taken in pair)
-            ]
-            spoken = corpus.by_speaker[speakers[rng.integers(len(speakers))]]
-            utterance = spoken[rng.integers(len(spoken))]
-            if utterance.seconds >= 2:
-                pair.append(utterance)
-        num_samples = min(len(corpus.read(utterance.path)) for utterance in pair)
-        signals = np.stack([corpus.read(utterance.path)[:num_samples] / 32768 for utterance in pair])
-        difference = rng.uniform(-5, 5)
-        gains = 10 ** (np.array([difference, -difference]) / 2 / 20) / _rms(signals)
-        gains *= 10 ** (MIXTURE_LEVEL_DB / 20) / _rms((signals * gains[:, None]).sum(axis=0))
-        first, second = pair
-        kind = first.collection if first.collection == second.collection else "cross"
-        mixtures.append(
-            ListedMixture(
-                name=f"{index:04d}",
-                first=first.path,
-                second=second.path,
-                first_gain=round(float(gains[0]), 6),
-                second_gain=round(float(gains[1]), 6),
-                num_samples=num_samples,
-                collections=kind,
-                sexes="".join(sorted(first.sex + second.sex)),
-                level_difference_db=round(float(difference), 3),
-            )
-        )
-    return mixtures
-
-
-def write_list(mixtures: list[ListedMixture], path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(ListedMixture)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(mixture) for mixture in mixtures)
-
-
-def read_list(path: Path) -> list[ListedMixture]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return [
-            ListedMixture(
-                name=row["name"],
-                first=row["first"],
-                second=row["second"],
-                first_gain=float(row["first_gain"]),
-                second_gain=float(row["second_gain"]),
-                num_samples=int(row["num_samples"]),
-                collections=row["collections"],
-                sexes=row["sexes"],
-                level_difference_db=float(row["level_difference_db"]),
-            )
-            for row in csv.DictReader(file)
-        ]
-
-
-def build_mixture(corpus: SpeechCorpus, mixture: ListedMixture) -> np.ndarray:
-    """References of a listed mixture, (2, sample) float32; their sum is the mixture."""
-    return np.stack(
-        [
-            corpus.read(path)[: mixture.num_samples].astype(np.float32) / 32768 * np.float32(gain)
-            for path, gain in ((mixture.first, mixture.first_gain), (mixture.second, mixture.second_gain))
-        ]
-    )

@@ -1,0 +1,36 @@
+"""Augmentations: what is done to the pieces of a source before they are mixed.
+
+Each is a frozen dataclass with a `probability` and a method `apply(samples, sample_rate, generator)` from (channel,
+sample) float32 to the same shape. A training config names a tuple of them, for every source its own; `augment` does
+one after the other. Silence stays silent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from unbraid.data.augment.simple import ChannelSwap, Gain, Loudness, Polarity
+
+Augmentation = ChannelSwap | Gain | Loudness | Polarity
+
+Augmentations = tuple[Augmentation, ...]
+
+
+def augment(
+    samples: np.ndarray, augmentations: Sequence[Augmentation], sample_rate: int, generator: np.random.Generator
+) -> np.ndarray:
+    """(channel, sample) float32 after each augmentation in turn, each with its probability."""
+    for augmentation in augmentations:
+        if generator.random() < augmentation.probability and samples.shape[-1]:
+            samples = augmentation.apply(samples, sample_rate, generator)
+    return samples
+
+
+def stretch_of(augmentations: Sequence[Augmentation]) -> float:
+    """How many times longer a piece is best read, so that none of these runs out of samples before its end."""
+    stretch = 1.0
+    for augmentation in augmentations:
+        stretch *= augmentation.stretch
+    return stretch
