@@ -7,13 +7,38 @@ from pathlib import Path
 from unbraid.audio.sources import printable
 from unbraid.data.items import Dataset, Split
 from unbraid.data.layouts.corpus import CORPUS
+from unbraid.data.layouts.dnr import DNR_V2, DNR_V3
 from unbraid.data.layouts.layout import SPLITS, Layout, NoSplitError
+from unbraid.data.layouts.librimix import LIBRIMIX
+from unbraid.data.layouts.librispeech import LIBRISPEECH
+from unbraid.data.layouts.moisesdb import MOISESDB
 from unbraid.data.layouts.musdb18 import MUSDB18, MUSDB18_HQ
+from unbraid.data.layouts.pools import POOLS
 from unbraid.data.layouts.songs import SONGS
 from unbraid.data.layouts.tables import LIST
+from unbraid.data.layouts.wham import WHAM, WHAMR
+from unbraid.data.layouts.wsj0 import WSJ0
+from unbraid.data.layouts.wsj0_mix import LRS2_MIX, WSJ0_MIX
 from unbraid.errors import DataError, UnknownNameError
 
-LAYOUTS: tuple[Layout, ...] = (CORPUS, LIST, MUSDB18, MUSDB18_HQ, SONGS)
+LAYOUTS: tuple[Layout, ...] = (
+    CORPUS,
+    LIST,
+    WHAMR,
+    LIBRIMIX,
+    WHAM,
+    LRS2_MIX,
+    WSJ0_MIX,
+    WSJ0,
+    LIBRISPEECH,
+    MUSDB18,
+    MUSDB18_HQ,
+    DNR_V2,
+    DNR_V3,
+    MOISESDB,
+    SONGS,
+    POOLS,
+)
 """Every known layout, in the order in which they are tried: what is told by names first, what is told by form last."""
 
 
@@ -47,13 +72,13 @@ def find_layout(root: Path, layout: str = "auto") -> tuple[Layout, Path, frozens
     if not root.exists():
         raise DataError(f"'{printable(root)}' does not exist: check the name of the data folder")
     if layout == "auto":
-        for known in LAYOUTS:
+        for known in LAYOUTS if root.is_dir() else (LIST,):
             start = known.find(root)
             if start is not None:
                 return known, start, frozenset()
         raise DataError(_nothing_known(root))
     known, options = parse_layout(layout)
-    start = known.find(root)
+    start = known.find(root) if root.is_dir() or known is LIST else None
     if start is None:
         raise DataError(
             f"'{printable(root)}' is not laid out as '{known.name}', which is: {known.about}; it holds "

@@ -38,7 +38,7 @@ class Layout:
     """One line: what the folder looks like."""
 
     find: Callable[[Path], Path | None]
-    """The folder in which a data set of this layout begins: the given one or one just below it; None if there is none.
+    """Given a folder (or a list), the one in which a data set of this layout begins: itself or just below; else None.
 
     Raises DataError where several forms of it stand side by side and one has to be named.
     """

@@ -77,9 +77,11 @@ def _held_out(train: Path, split: Split) -> list[Path]:
     return [song for song in songs if (shares[song.name] == "valid") == (split == "valid")]
 
 
-def open_songs_at(songs: Iterable[Path], rename: Mapping[str, str] | None = None) -> list[Item]:
+def open_songs_at(
+    songs: Iterable[Path], rename: Mapping[str, str] | None = None, leave_out: Collection[str] = _LEFT_OUT
+) -> list[Item]:
     """One item per song folder, its stems under their file names, or as `rename` calls them."""
-    files = [(song, path) for song in songs for path in list_audio(song) if path.stem.lower() not in _LEFT_OUT]
+    files = [(song, path) for song in songs for path in list_audio(song) if path.stem.lower() not in leave_out]
     clips = open_clips([path for _, path in files])
     stems: dict[Path, dict[str, Clip]] = {}
     for (song, path), clip in zip(files, clips, strict=True):
