@@ -33,6 +33,10 @@ class DataError(UnbraidError):
     """A data set is not laid out as expected or holds too little for what was asked."""
 
 
+class SignalError(UnbraidError, ValueError):
+    """Two signals that are to be compared do not match, or a signal is too short to be measured."""
+
+
 class DeviceError(UnbraidError):
     """The requested device is not there, or its memory does not suffice."""
 

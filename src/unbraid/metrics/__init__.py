@@ -1,0 +1,12 @@
+"""What an estimate is worth: plain functions of (estimate, reference), always in this order, computed in float64.
+
+| file | what |
+|---|---|
+| ratios | SNR, SI-SDR, SI-SNR, and the improvement of any of them over the mixture |
+| bss_eval | SDR, SIR and SAR of BSS eval, mono, 512 taps |
+| framewise | SDR, ISR, SIR and SAR of BSS eval v4 by the second, as museval has them |
+| csdr | medians of those, and the protocols that papers use |
+| song | uSDR in both forms, SNR and SI-SDR of DnR |
+| assignment | which estimate belongs to which reference |
+| pairs, projection | what the others stand on |
+"""

@@ -6,22 +6,31 @@ silent too, which scores nan because nothing can be said.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from unbraid.axes import Float, Tensor
+from unbraid.metrics.pairs import as_pair
+
+Metric = Callable[[Tensor, Tensor], Tensor]
+"""(estimate, reference) -> one value per signal."""
 
 
 def snr(estimate: Float[Tensor, "*axes sample"], reference: Float[Tensor, "*axes sample"]) -> Float[Tensor, "*axes"]:
-    """Signal-to-noise ratio |s|^2 / |e - s|^2."""
-    estimate, reference = estimate.double(), reference.double()
+    """Signal-to-noise ratio |s|^2 / |e - s|^2 in dB; the level of the estimate counts."""
+    estimate, reference = as_pair(estimate, reference)
     return ratio_db(reference.square().sum(-1), (estimate - reference).square().sum(-1))
 
 
 def si_sdr(
     estimate: Float[Tensor, "*axes sample"], reference: Float[Tensor, "*axes sample"], zero_mean: bool = True
 ) -> Float[Tensor, "*axes"]:
-    """Scale-invariant signal-to-distortion ratio (Le Roux et al. 2019), with the mean taken off by default."""
-    estimate, reference = estimate.double(), reference.double()
+    """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019), with the mean taken off by default.
+
+    A silent estimate scores nan: no scale brings it nearer to the reference than any other.
+    """
+    estimate, reference = as_pair(estimate, reference)
     if zero_mean:
         estimate = estimate - estimate.mean(-1, keepdim=True)
         reference = reference - reference.mean(-1, keepdim=True)
@@ -31,13 +40,28 @@ def si_sdr(
     return ratio_db(target.square().sum(-1), (estimate - target).square().sum(-1))
 
 
+def si_snr(estimate: Float[Tensor, "*axes sample"], reference: Float[Tensor, "*axes sample"]) -> Float[Tensor, "*axes"]:
+    """Scale-invariant signal-to-noise ratio in dB (Luo and Mesgarani 2018): SI-SDR of signals without their mean."""
+    return si_sdr(estimate, reference, zero_mean=True)
+
+
+def improvement(
+    metric: Metric,
+    estimate: Float[Tensor, "*axes sample"],
+    reference: Float[Tensor, "*axes sample"],
+    mixture: Float[Tensor, "... sample"],
+) -> Tensor:
+    """What the metric gains over taking the mixture for the estimate; the mixture may lack the axis of sources."""
+    return metric(estimate, reference) - metric(mixture.expand_as(reference), reference)
+
+
 def si_sdr_improvement(
     estimate: Float[Tensor, "*axes sample"],
     reference: Float[Tensor, "*axes sample"],
-    mixture: Float[Tensor, "*axes sample"],
+    mixture: Float[Tensor, "... sample"],
 ) -> Float[Tensor, "*axes"]:
-    """How much closer to the reference the estimate is than the mixture was."""
-    return si_sdr(estimate, reference) - si_sdr(mixture, reference)
+    """How much closer to the reference the estimate is than the mixture was, in dB."""
+    return improvement(si_sdr, estimate, reference, mixture)
 
 
 def ratio_db(numerator: Tensor, denominator: Tensor) -> Tensor:
