@@ -7,6 +7,9 @@
 | framewise | SDR, ISR, SIR and SAR of BSS eval v4 by the second, as museval has them |
 | csdr | medians of those, and the protocols that papers use |
 | song | uSDR in both forms, SNR and SI-SDR of DnR |
+| spectral | SNR of spectrograms, log-spectral distance |
+| loudness | loudness in LUFS and its error in LU, after BS.1770 |
+| perceptual | STOI and PESQ, by the extra `quality` |
 | assignment | which estimate belongs to which reference |
-| pairs, projection | what the others stand on |
+| pairs, blocks, projection | what the others stand on |
 """

@@ -20,6 +20,7 @@ import torch
 
 from unbraid.axes import Bool, Float, Tensor
 from unbraid.errors import SignalError
+from unbraid.metrics.blocks import fast_length
 from unbraid.metrics.pairs import check_pair, fit_length
 from unbraid.metrics.projection import correlate, cross_vector, factorise, gram_matrix
 from unbraid.metrics.ratios import ratio_db
@@ -110,7 +111,7 @@ class _Filters:
         rows = len(signals)
         correlations = correlate(signals, (signals, estimate.flatten(0, 1)), taps)
         among, across = correlations[:, :rows], correlations[:, rows:]
-        self.n_fft = _fast_length(window + taps - 1)
+        self.n_fft = fast_length(window + taps - 1)
         self.own = []
         for source in range(num_sources):
             mine = slice(source * num_channels, (source + 1) * num_channels)
@@ -179,16 +180,3 @@ def _fitted(estimate: Tensor, reference: Tensor) -> Tensor:
     if reference.shape[0] == 0 or reference.shape[1] == 0:
         raise SignalError("there is no source or no channel to be scored: give at least one of each")
     return estimate
-
-
-def _fast_length(at_least: int) -> int:
-    """The next even length whose prime factors are 2, 3 and 5, for which FFTs are fast."""
-    length = at_least + at_least % 2
-    while True:
-        rest = length
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return length
-        length += 2

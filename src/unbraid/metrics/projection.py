@@ -17,9 +17,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch.nn import functional as F
 
 from unbraid.axes import Float, Tensor
+from unbraid.metrics.blocks import stretch
 
 _FLOOR = torch.finfo(torch.float64).eps
 """What museval adds to the diagonal; a silent channel rests on nothing else."""
@@ -44,8 +44,8 @@ def correlate(
     for start in range(0, num_samples, blocks * step):
         stop = start + min(blocks, -(-(num_samples - start) // step)) * step
         # The right block begins `reach` samples earlier and ends as much later: no lag wraps around.
-        near = torch.fft.rfft(_stretch(left, start, stop).unfold(-1, step, step), n_fft).conj().resolve_conj()
-        wide = torch.cat([_stretch(right, start - reach, stop + reach) for right in rights]).unfold(-1, n_fft, step)
+        near = torch.fft.rfft(stretch(left, start, stop).unfold(-1, step, step), n_fft).conj().resolve_conj()
+        wide = torch.cat([stretch(right, start - reach, stop + reach) for right in rights]).unfold(-1, n_fft, step)
         wide = torch.fft.rfft(wide)
         total += torch.matmul(near.permute(2, 0, 1).contiguous(), wide.permute(2, 1, 0).contiguous())
     return torch.fft.irfft(total.permute(1, 2, 0), n_fft)[..., : 2 * reach + 1]
@@ -81,10 +81,3 @@ def factorise(gram: Float[Tensor, "column column"], loading: float = 0.0) -> Flo
             gram.diagonal().copy_(diagonal)
             return factor
         loading = max(10 * loading, _SMALLEST_LOADING)
-
-
-def _stretch(signal: Tensor, start: int, stop: int) -> Tensor:
-    """Samples from start up to stop in float64, zeros where the signal has none."""
-    num_samples = signal.shape[-1]
-    inside = signal[..., max(start, 0) : max(min(stop, num_samples), 0)].double()
-    return F.pad(inside, (max(-start, 0), max(stop - num_samples, 0)))
