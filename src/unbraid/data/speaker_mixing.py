@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-import soxr
 import torch
 
 from unbraid.data.augment import Augmentations, augment, stretch_of
+from unbraid.data.augment.speed import change_speed
 from unbraid.data.items import Dataset, Example, Item
 from unbraid.data.pools import Pool, Recording, Weights, is_silent, place, recordings_of
 from unbraid.data.speaker_levels import BalancedLevels, SpeakerLevels
@@ -131,13 +131,6 @@ class SpeakerDrawer:
                 f"{len(self._pools[number].recordings)} utterances: leave the speaker out"
             )
         return augment(change_speed(piece, speed), mixing.augmentations, spec.sample_rate, generator)[:, :most]
-
-
-def change_speed(samples: np.ndarray, speed: float) -> np.ndarray:
-    """(channel, sample) played faster by this factor; shorter by it, and higher."""
-    if speed == 1 or samples.shape[-1] == 0:
-        return samples
-    return np.ascontiguousarray(soxr.resample(np.ascontiguousarray(samples.T), speed * 1000, 1000, quality="LQ").T)
 
 
 def _common_length(rule: str, lengths: list[int], most: int) -> int:

@@ -11,9 +11,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from unbraid.data.augment.codecs import Codec
+from unbraid.data.augment.filters import Equaliser, HighPass, LowPass
 from unbraid.data.augment.simple import ChannelSwap, Gain, Loudness, Polarity
+from unbraid.data.augment.speed import PitchTempo, Speed
 
-Augmentation = ChannelSwap | Gain | Loudness | Polarity
+Augmentation = ChannelSwap | Codec | Equaliser | Gain | HighPass | Loudness | LowPass | PitchTempo | Polarity | Speed
 
 Augmentations = tuple[Augmentation, ...]
 
