@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +18,9 @@ Weights = Literal["equal", "seconds"]
 
 _TRIES = 8
 """How often a silent piece is drawn anew."""
+
+_KEPT_BYTES = 2**30
+"""ours: a data set that takes less memory than this is decoded once, by every worker process for itself."""
 
 SILENCE_DB = -60.0
 """ours: a piece whose RMS is below this counts as silent."""
@@ -42,20 +45,18 @@ class Recording:
 
 
 class Pool:
-    """Recordings of one source, to draw pieces from."""
+    """Recordings of one source, to draw pieces from.
 
-    def __init__(self, recordings: Sequence[Recording], weights: Weights = "equal") -> None:
+    With `keep`, recordings are read whole and stay in memory once decoded.
+    """
+
+    def __init__(self, recordings: Sequence[Recording], weights: Weights = "equal", keep: bool = False) -> None:
         self.recordings = list(recordings)
         if not self.recordings:
             raise DataError("there is nothing to draw from")
-        self._bounds = None
-        if weights == "seconds":
-            self._bounds = np.cumsum([recording.seconds for recording in self.recordings])
-
-    def choose(self, generator: np.random.Generator) -> Recording:
-        if self._bounds is None:
-            return self.recordings[int(generator.integers(len(self.recordings)))]
-        return self.recordings[choose_by(self._bounds, generator)]
+        seconds = [recording.seconds for recording in self.recordings]
+        self._bounds = np.cumsum(seconds) if weights == "seconds" else None
+        self._kept: dict[int, np.ndarray] | None = {} if keep else None
 
     def draw(self, num_samples: int, sample_rate: int, num_channels: int, generator: np.random.Generator) -> np.ndarray:
         """A piece of one recording, (channel, sample) float32; shorter than asked where the recording is.
@@ -64,18 +65,39 @@ class Pool:
         """
         piece = np.zeros((num_channels, 0), np.float32)
         for _ in range(_TRIES):
-            recording = self.choose(generator)
-            length = recording.num_samples(sample_rate)
+            number = self._choose(generator)
+            length = self.recordings[number].num_samples(sample_rate)
             start = int(generator.integers(max(length - num_samples, 0) + 1))
-            piece = recording.read(start, min(num_samples, length), sample_rate, num_channels)
+            piece = self._read(number, start, min(num_samples, length), sample_rate, num_channels)
             if not is_silent(piece):
                 break
         return piece
 
+    def _choose(self, generator: np.random.Generator) -> int:
+        last = len(self.recordings) - 1
+        if self._bounds is None:
+            return int(generator.integers(last + 1))
+        position = generator.uniform(0, self._bounds[-1])
+        return min(int(np.searchsorted(self._bounds, position, side="right")), last)
 
-def choose_by(bounds: np.ndarray, generator: np.random.Generator) -> int:
-    """An index with the probability of its step in `bounds`, which are cumulative weights."""
-    return min(int(np.searchsorted(bounds, generator.uniform(0, bounds[-1]), side="right")), len(bounds) - 1)
+    def _read(self, number: int, start: int, num_samples: int, sample_rate: int, num_channels: int) -> np.ndarray:
+        recording = self.recordings[number]
+        if self._kept is None:
+            return recording.read(start, num_samples, sample_rate, num_channels)
+        whole = self._kept.get(number)
+        if whole is None:
+            whole = recording.read(0, recording.num_samples(sample_rate), sample_rate, num_channels)
+            self._kept[number] = whole
+        return whole[:, start : start + num_samples]
+
+
+def fit_memory(recordings: Iterable[Recording], sample_rate: int, num_channels: int) -> bool:
+    """Whether all of them, decoded, take little enough memory to be kept.
+
+    This depends on nothing but the recordings, so that the same pieces are drawn whatever was drawn before.
+    """
+    seconds = sum(recording.seconds for recording in recordings)
+    return 4 * seconds * sample_rate * num_channels <= _KEPT_BYTES
 
 
 def is_silent(samples: np.ndarray) -> bool:

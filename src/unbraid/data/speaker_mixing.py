@@ -14,7 +14,7 @@ import torch
 from unbraid.data.augment import Augmentations, augment, stretch_of
 from unbraid.data.augment.speed import change_speed
 from unbraid.data.items import Dataset, Example, Item
-from unbraid.data.pools import Pool, Recording, Weights, is_silent, place, recordings_of
+from unbraid.data.pools import Pool, Recording, Weights, fit_memory, is_silent, place, recordings_of
 from unbraid.data.speaker_levels import BalancedLevels, SpeakerLevels
 from unbraid.errors import ConfigError, DataError
 from unbraid.models.contract import ModelSpec
@@ -74,7 +74,8 @@ class SpeakerDrawer:
         utterances: dict[str, list[Recording]] = {}
         for item in dataset.items:
             for source, clips in item.sources.items():
-                if source != mixing.noise and clips:
+                # Noise comes with the mixtures of some data sets without being one of their sources.
+                if clips and source in dataset.sources and source != mixing.noise:
                     utterances.setdefault(_speaker(item, source), []).append(Recording(clips))
         self.speakers = sorted(utterances)
         if len(self.speakers) < mixing.num_speakers:
@@ -82,15 +83,17 @@ class SpeakerDrawer:
                 f"{dataset.root} has {len(self.speakers)} speakers in the split '{dataset.split}'; "
                 f"{mixing.num_speakers} are needed"
             )
-        self._pools = [Pool(utterances[speaker], mixing.utterance_weights) for speaker in self.speakers]
+        noises = [] if mixing.noise is None else recordings_of(dataset, mixing.noise)
+        everything = [*(one for speaker in utterances.values() for one in speaker), *noises]
+        keep = fit_memory(everything, spec.sample_rate, spec.num_channels)
+        self._pools = [Pool(utterances[speaker], mixing.utterance_weights, keep) for speaker in self.speakers]
         counts = np.array([len(utterances[speaker]) for speaker in self.speakers], np.float64)
         self._probabilities = counts / counts.sum() if mixing.speaker_weights == "utterances" else None
         self._noise = None
         if mixing.noise is not None:
-            noises = recordings_of(dataset, mixing.noise)
             if not noises:
                 raise DataError(f"{dataset.root} has no source '{mixing.noise}' to take noise from")
-            self._noise = Pool(noises, "seconds")
+            self._noise = Pool(noises, "seconds", keep)
 
     def draw(self, seed: int, index: int) -> Example:
         mixing, spec = self.mixing, self.spec

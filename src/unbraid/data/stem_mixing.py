@@ -16,7 +16,7 @@ import torch
 from unbraid.data.augment import Augmentations, augment, stretch_of
 from unbraid.data.items import Dataset, Example
 from unbraid.data.levels import Level, to_level
-from unbraid.data.pools import Pool, Recording, Weights, is_silent, place, recordings_of
+from unbraid.data.pools import Pool, Recording, Weights, fit_memory, is_silent, place, recordings_of
 from unbraid.errors import ConfigError, DataError
 from unbraid.models.contract import ModelSpec
 
@@ -101,10 +101,11 @@ class StemDrawer:
             raise ConfigError(
                 f"drawings names {', '.join(sorted(unknown))}, and {dataset.root} has {', '.join(dataset.sources)}"
             )
+        recordings = {source: found for source in self._drawings if (found := recordings_of(dataset, source))}
+        everything = [recording for found in recordings.values() for recording in found]
+        keep = fit_memory(everything, spec.sample_rate, spec.num_channels)
         self._pools = {
-            source: Pool(recordings, drawing.weights)
-            for source, drawing in self._drawings.items()
-            if (recordings := recordings_of(dataset, source))
+            source: Pool(found, self._drawings[source].weights, keep) for source, found in recordings.items()
         }
         self._targets = {source: self._drawings[source].part_of or source for source in self._pools}
         if not set(self._targets.values()) & set(spec.sources):
