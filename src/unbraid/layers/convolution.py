@@ -39,6 +39,23 @@ class DepthwiseConv(nn.Module):
         return out.squeeze(2).transpose(1, 2)
 
 
+class CausalDepthwiseConv(nn.Module):
+    """One short filter per feature over a frame and those before it; as many frames come out as go in."""
+
+    def __init__(self, dim: int, kernel_size: int) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(kernel_size)
+        self.weight = nn.Parameter(torch.empty(dim, kernel_size).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(dim).uniform_(-bound, bound))
+
+    def forward(self, features: Float[Tensor, "batch frame dim"]) -> Float[Tensor, "batch frame dim"]:
+        num_frames, dim = features.shape[1:]
+        # As in DepthwiseConv; what the padding on the right adds at the end is cut off.
+        image, kernel = features.transpose(1, 2).unsqueeze(2), self.weight[:, None, None, :]
+        out = F.conv2d(image, kernel, self.bias, padding=(0, self.weight.shape[1] - 1), groups=dim)
+        return out.squeeze(2).transpose(1, 2)[:, :num_frames]
+
+
 def nearest_frames(num_in: int, num_out: int, device: torch.device | None = None) -> Int[Tensor, " out_frame"]:
     """For each of `num_out` frames, the input frame that nearest-neighbour resizing takes."""
     return torch.arange(num_out, device=device) * num_in // num_out
