@@ -116,7 +116,7 @@ class SelectiveScan(torch.autograd.Function):
 
 
 def scan_forward(
-    inputs: Tensor, step: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, keep: bool = False
+    inputs: Tensor, step: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, *, keep: bool = False
 ) -> tuple[Tensor, list[Tensor]]:
     """Outputs and, to `keep` for the backward pass, the states before each block, one tensor for each span of rows."""
     outputs, carried = torch.empty_like(inputs, memory_format=torch.contiguous_format), []

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from unbraid.data.corpus import load_corpus
 from unbraid.data.loaders import ListedMixtures, MixtureStream, listed_loader, stream_loader
 from unbraid.data.mixing import read_list
+from unbraid.layers.mamba import SelectiveSystem
 from unbraid.layers.state_space import StateSpace
 from unbraid.losses.distances import negative_si_sdr, negative_snr
 from unbraid.losses.permutation import best_permutation, mean_above, reorder
@@ -66,7 +67,7 @@ class SpeakerSeparation(lightning.LightningModule):
 
 def parameter_groups(model: torch.nn.Module, config: OptimiserConfig) -> list[dict[str, object]]:
     """State-space systems apart from the rest: a bounded learning rate and no weight decay."""
-    systems = [module for module in model.modules() if isinstance(module, StateSpace)]
+    systems = [module for module in model.modules() if isinstance(module, StateSpace | SelectiveSystem)]
     careful = {id(parameter) for system in systems for parameter in system.parameters()}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in careful]
     groups: list[dict[str, object]] = [{"params": rest, "weight_decay": config.weight_decay}]
