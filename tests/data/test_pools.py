@@ -48,7 +48,7 @@ def test_silence_is_drawn_only_if_there_is_nothing_else(tmp_path):
 
 def test_only_small_sets_are_kept(recordings):
     assert fit_memory(recordings, 44_100, 2)
-    assert not fit_memory(recordings * 400, 44_100, 2)
+    assert not fit_memory(recordings * 500, 44_100, 2)
 
 
 def test_a_piece_is_placed_whole_and_a_long_one_cut():
