@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import gcd
 from pathlib import Path
@@ -21,6 +21,19 @@ _MANY_FILES = 64
 """From so many files on, headers are read in threads; on a network disk that is what takes the time."""
 
 
+class UnreadableFilesError(DataError):
+    """Files of a data set are missing, damaged, or not audio."""
+
+    def __init__(self, files: Mapping[str, str]) -> None:
+        self.files = dict(files)
+        """Path -> why."""
+        first = next(iter(self.files.values()))
+        more = (
+            f" (and {len(self.files) - 1} more files: `unbraid check-data` lists them)" if len(self.files) > 1 else ""
+        )
+        super().__init__(f"{first}{more}")
+
+
 def open_clip(path: Path, stream: int = 0) -> Clip:
     """The whole of a file as a clip; only its header is read."""
     try:
@@ -31,11 +44,30 @@ def open_clip(path: Path, stream: int = 0) -> Clip:
 
 
 def open_clips(paths: Sequence[Path]) -> list[Clip]:
-    """`open_clip` of each."""
+    """`open_clip` of each; raises one UnreadableFilesError for all that cannot be opened."""
     if len(paths) < _MANY_FILES:
-        return [open_clip(path) for path in paths]
-    with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(open_clip, paths, chunksize=32))
+        opened = [_try_clip(path) for path in paths]
+    else:
+        with ThreadPoolExecutor(8) as pool:
+            opened = list(pool.map(_try_clip, paths))
+    clips = [one for one in opened if isinstance(one, Clip)]
+    if len(clips) < len(opened):
+        raise UnreadableFilesError(
+            {str(path): str(one) for path, one in zip(paths, opened, strict=True) if isinstance(one, DataError)}
+        )
+    return clips
+
+
+def _try_clip(path: Path) -> Clip | DataError:
+    try:
+        return open_clip(path)
+    except DataError as error:
+        return error
+
+
+def is_read_from_start(clip: Clip) -> bool:
+    """Whether its format does not let one begin in the middle, so that every stretch decodes all that is before it."""
+    return clip.path.suffix.lower() in (".mp3", ".mp2", ".aac", ".wma", ".ac3", ".ape")
 
 
 def read_clip(clip: Clip, start: int, num_samples: int, sample_rate: int) -> np.ndarray:
@@ -45,14 +77,14 @@ def read_clip(clip: Clip, start: int, num_samples: int, sample_rate: int) -> np.
     """
     assert min(start, num_samples) >= 0, f"a clip has no samples before its first: {start}, {num_samples}"
     if sample_rate == clip.sample_rate:
-        return _to_length(_read(clip, start, num_samples), num_samples)
+        return _to_length(read_samples(clip, start, num_samples), num_samples)
     # Sample k * up of the result lies exactly on sample k * down of the file, so the filter starts there.
     common = gcd(clip.sample_rate, sample_rate)
     down, up = clip.sample_rate // common, sample_rate // common
     context = -(-_CONTEXT_SAMPLES // min(down, up))
     first = max(0, start // up - context)
     last = -(-(start + num_samples) // up) + context
-    samples = _read(clip, first * down, (last - first) * down)
+    samples = read_samples(clip, first * down, (last - first) * down)
     samples = _to_length(samples, (last - first) * down)
     resampled = soxr.resample(np.ascontiguousarray(samples.T), clip.sample_rate, sample_rate, quality="HQ").T
     end = -(-clip.num_samples * up // down)
@@ -89,8 +121,8 @@ def to_channels(samples: np.ndarray, num_channels: int) -> np.ndarray:
     raise DataError(f"audio of {len(samples)} channels does not become {num_channels}: convert the files first")
 
 
-def _read(clip: Clip, start: int, num_samples: int) -> np.ndarray:
-    """At the clip's own rate; shorter where the clip ends before."""
+def read_samples(clip: Clip, start: int, num_samples: int) -> np.ndarray:
+    """(channel, sample) float32 at the clip's own rate; shorter where the clip, or its file, ends before."""
     wanted = max(0, min(num_samples, clip.num_samples - start))
     if wanted == 0:
         return np.zeros((clip.num_channels, 0), np.float32)
