@@ -6,11 +6,11 @@ M. Kolbaek et al., "Multitalker speech separation with utterance-level permutati
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import permutations
 
 import torch
 
 from unbraid.axes import Float, Int, Tensor
+from unbraid.losses.assignment import cheapest_assignment
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 
@@ -20,24 +20,20 @@ def best_permutation(
     estimate: Float[Tensor, "batch source channel sample"],
     reference: Float[Tensor, "batch source channel sample"],
 ) -> tuple[Float[Tensor, " batch"], Int[Tensor, "batch source"]]:
-    """The mean distance over sources under the best assignment, and for each reference the estimate assigned to it.
+    """The mean distance over sources under the best assignment, and for each reference the estimate assigned to it."""
+    pairwise = pairwise_distances(distance, estimate, reference)
+    order = cheapest_assignment(pairwise)
+    return pairwise.gather(1, order.unsqueeze(1)).mean(dim=(1, 2)), order
 
-    Every assignment is tried, which is meant for up to five sources.
-    """
-    num_sources = reference.shape[1]
-    pairwise = torch.stack(
-        [
-            torch.stack([distance(estimate[:, i], reference[:, j]) for j in range(num_sources)], dim=-1)
-            for i in range(num_sources)
-        ],
-        dim=-2,
-    )
-    orders = torch.tensor(list(permutations(range(num_sources))), device=reference.device)
-    slots = torch.arange(num_sources, device=reference.device)
-    # (batch, order): entry (o, j) takes the estimate o[j] for the reference j.
-    totals = pairwise[:, orders, slots].mean(dim=-1)
-    best = totals.argmin(dim=-1)
-    return totals.gather(1, best[:, None]).squeeze(1), orders[best]
+
+def pairwise_distances(
+    distance: Distance,
+    estimate: Float[Tensor, "batch source channel sample"],
+    reference: Float[Tensor, "batch source channel sample"],
+) -> Float[Tensor, "batch source source"]:
+    """Entry (i, j) is the distance between estimate i and reference j."""
+    against = [reference[:, j, None].expand_as(estimate) for j in range(reference.shape[1])]
+    return torch.stack([distance(estimate, one) for one in against], dim=-1)
 
 
 def reorder(

@@ -1,0 +1,132 @@
+"""The weighted sum, the assignment inside it, and the multi-loss at rising rates."""
+
+from itertools import permutations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unbraid.errors import ConfigError, UnknownNameError
+from unbraid.losses.assignment import cheapest_assignment, hungarian
+from unbraid.losses.distances import negative_si_sdr, waveform_l1
+from unbraid.losses.multi_rate import PAPER_RATES_HZ, band_limit, multi_rate, resample, rising_rates
+from unbraid.losses.weighted import LossConfig, LossTerm, WeightedLoss
+
+
+@given(size=st.integers(1, 6), seed=st.integers(0, 10_000), coarse=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_the_hungarian_method_finds_what_trying_all_finds(size, seed, coarse):
+    generator = torch.Generator().manual_seed(seed)
+    costs = torch.randn(size, size, generator=generator).double()
+    if coarse:
+        costs = costs.round()  # many ties
+    rows = hungarian(costs.tolist())
+    assert sorted(rows) == list(range(size))
+    found = sum(costs[row, column].item() for column, row in enumerate(rows))
+    best = min(sum(costs[row, column].item() for column, row in enumerate(p)) for p in permutations(range(size)))
+    assert found == pytest.approx(best)
+
+
+@pytest.mark.parametrize("num_sources", [2, 3, 4, 5])
+def test_a_known_order_is_found(num_sources):
+    reference = torch.randn(4, num_sources, 1, 300)
+    orders = torch.stack([torch.randperm(num_sources) for _ in range(4)])
+    estimate = torch.stack([row[order] for row, order in zip(reference, orders, strict=True)])
+    pairwise = torch.stack([waveform_l1(estimate, reference[:, [j]].expand_as(estimate)) for j in range(num_sources)], -1)
+    assert torch.equal(cheapest_assignment(pairwise), orders.argsort(dim=1))
+
+
+def test_terms_add_up_with_their_weights():
+    estimate, reference = torch.randn(2, 3, 2, 1, 800)
+    mixture = reference.sum(dim=1)
+    config = LossConfig(terms=(LossTerm(name="l1", weight=2.0), LossTerm(name="l2", weight=0.5)))
+    loss = WeightedLoss(config, exchangeable=False)(estimate, reference, mixture)
+    assert torch.allclose(loss.total, 2 * loss.parts["l1"] + 0.5 * loss.parts["l2"])
+    assert torch.allclose(loss.parts["l1"], (estimate - reference).abs().mean())
+
+
+def test_one_assignment_serves_all_terms():
+    reference = torch.randn(3, 4, 1, 500)
+    estimate = reference.flip(1)
+    mixture = reference.sum(dim=1)
+    terms = (LossTerm(name="si-sdr"), LossTerm(name="l1", weight=10.0))
+    assert WeightedLoss(LossConfig(terms=terms), exchangeable=True)(estimate, reference, mixture).parts["l1"] == 0
+    assert WeightedLoss(LossConfig(terms=terms), exchangeable=False)(estimate, reference, mixture).parts["l1"] > 0.5
+
+
+@pytest.mark.parametrize("exchangeable", [True, False])
+def test_an_unknown_reference_has_no_influence(exchangeable):
+    estimate, reference = torch.randn(2, 3, 2, 1, 500)
+    estimate.requires_grad_()
+    present = torch.tensor([[True, True], [True, False], [False, False]])
+    loss_of = WeightedLoss(LossConfig(terms=(LossTerm(name="l2"),)), exchangeable=exchangeable)
+    other = reference.clone()
+    other[1, 1] = 7.0
+    other[2] = -3.0
+    mixture = torch.zeros(3, 1, 500)
+    one, two = (loss_of(estimate, signal, mixture, present).total for signal in (reference, other))
+    assert torch.equal(one, two)
+    (gradient,) = torch.autograd.grad(one, estimate)
+    assert not gradient[2].any()
+    nothing = loss_of(estimate, reference, mixture, torch.zeros(3, 2, dtype=torch.bool)).total
+    assert nothing.item() == 0
+    assert not torch.autograd.grad(nothing, estimate)[0].any()
+
+
+def test_a_term_that_is_not_there_is_a_sentence():
+    with pytest.raises(UnknownNameError, match="thresholded-snr"):
+        LossTerm(name="sisnr")
+    with pytest.raises(ConfigError, match="snr_max_db"):
+        LossTerm(name="thresholded-snr", settings={"snr_max": 30})
+    with pytest.raises(ConfigError, match="at least one"):
+        LossConfig(terms=(LossTerm(name="mixture-consistency"),))
+
+
+def tone(hz, num_samples=4000, rate=8000):
+    return torch.sin(2 * torch.pi * hz * torch.arange(num_samples).double() / rate).float()
+
+
+def test_resampling_keeps_low_tones_and_drops_high_ones():
+    low, high = tone(300), tone(1700)
+    down = resample(low + high, 8000, 2000)
+    assert torch.allclose(down, tone(300, 1000, 2000), atol=1e-4)
+    assert torch.allclose(band_limit(low + high, 8000, 2000), low, atol=1e-4)
+    assert resample(low, 8000, 8000) is low
+
+
+def test_the_two_readings_differ_in_what_an_early_block_is_asked():
+    low, high = tone(300), tone(1700)
+    reference = torch.stack([low + high, tone(500)])[None, :, None]
+    full, limited = reference, torch.stack([low, tone(500)])[None, :, None]
+
+    def loss(estimate, reading):
+        return multi_rate([estimate], reference, [2000], 8000, reading).item()
+
+    # Below the band's edge both agree with the reference; only "target" minds the high tone.
+    assert loss(full, "both") < -40
+    assert loss(limited, "both") < -40
+    assert loss(limited, "target") < -40
+    # One speaker holds a high tone as loud as the low one, 0 dB; the other is perfect.
+    one_off = multi_rate([full[:, :1]], reference[:, :1], [2000], 8000, "target").item()
+    assert one_off == pytest.approx(0, abs=0.01)
+
+
+def test_blocks_are_averaged_and_each_finds_its_own_order():
+    reference = torch.randn(2, 2, 1, 800)
+    blocks = [reference + 0.1 * torch.randn_like(reference), reference.flip(1) + 0.3 * torch.randn_like(reference)]
+    whole = multi_rate(blocks, reference, [8000, 8000], 8000)
+    straight = negative_si_sdr(blocks[0], reference).mean(1)
+    turned = negative_si_sdr(blocks[1].flip(1), reference).mean(1)
+    assert torch.allclose(whole, (straight + turned) / 2, atol=1e-4)
+
+
+def test_rates_rise_and_end_at_the_full_rate():
+    assert rising_rates(8, 8000) == PAPER_RATES_HZ
+    assert rising_rates(8, 16_000)[0] == 1000
+    for num_blocks in (1, 2, 3, 5):
+        rates = rising_rates(num_blocks, 8000)
+        assert list(rates) == sorted(rates)
+        assert rates[-1] == 8000
+    with pytest.raises(ConfigError, match="one rate per block"):
+        multi_rate([torch.randn(1, 1, 1, 9)], torch.randn(1, 1, 1, 9), [500, 8000], 8000)
