@@ -1,187 +1,96 @@
-"""Training: it learns, it resumes bit for bit, and what it writes can be separated with."""
+"""Training learns, and what it writes can be separated with."""
 
-import csv
-import errno
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
-import lightning.pytorch as lightning
 import pytest
-import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from unbraid.data import lists
-from unbraid.data.corpus import load_corpus
-from unbraid.data.mixing import SpeakerMixing, list_mixtures, write_list
-from unbraid.errors import ConfigError, DataError, DiskSpaceError
-from unbraid.layers.state_space import StateSpace
-from unbraid.models.catalog import build_model
-from unbraid.models.s4m import S4MConfig
-from unbraid.recipes import RECIPES
-from unbraid.training import task
-from unbraid.training.config import OptimiserConfig, TrainingConfig
-from unbraid.training.fit import fit
-from unbraid.training.task import parameter_groups, trapezoid
+from tests.training.tiny import CONFIG, checkpoint, logged
+from unbraid.losses.weighted import LossConfig, LossTerm
+from unbraid.training.config import AveragingConfig
+from unbraid.training.fit import fit, read_settings
 from unbraid.weights.store import inspect_model, load_model
-
-CONFIG = TrainingConfig(
-    name="tiny",
-    model=S4MConfig(
-        sample_rate=8000, kernel_ms=8.0, bottleneck_dim=16, hidden_dim=32, num_rounds=2, depth=3, chunk_seconds=2.0
-    ),
-    mixing=SpeakerMixing(segment_seconds=0.8),
-    optimiser=OptimiserConfig(warmup_steps=5, learning_rate=3e-3, decay_share=0.0, ema_decay=0.98),
-    steps=12,
-    batch_size=2,
-    validate_every=5,
-    validation_mixtures=3,
-    save_every=4,
-)
-
-
-@pytest.fixture
-def data(corpus_root, tmp_path, monkeypatch):
-    path = tmp_path / "valid.csv"
-    write_list(list_mixtures(load_corpus(corpus_root, "valid", 8000), 3, seed=0), path)
-    monkeypatch.setattr(task, "VALIDATION_LIST", path)
-    return corpus_root
-
-
-def logged(out, column):
-    """Values of a column over all starts, in order."""
-    values = []
-    for path in sorted((out / "logs").glob("*/metrics.csv")):
-        with path.open() as file:
-            values += [float(row[column]) for row in csv.DictReader(file) if row.get(column)]
-    return values
-
-
-def weights(path):
-    return load_model(path).state_dict()
-
-
-def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(data, tmp_path, monkeypatch):
-    whole = fit(CONFIG, data, tmp_path / "whole")
-    # Ctrl-C during step 7, which lies between two validations and between two checkpoints.
-    step = task.SpeakerSeparation.training_step
-
-    def interrupting(self, references, batch_index):
-        if self.global_step == 6:
-            os.kill(os.getpid(), signal.SIGINT)
-        return step(self, references, batch_index)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(task.SpeakerSeparation, "training_step", interrupting)
-        with pytest.raises(KeyboardInterrupt, match="step 7"):
-            fit(CONFIG, data, tmp_path / "parts")
-    assert torch.load(tmp_path / "parts" / "last.ckpt", weights_only=True)["global_step"] == 7
-    parts = fit(CONFIG, data, tmp_path / "parts", resume=True)
-    last = [torch.load(tmp_path / run / "last.ckpt", weights_only=True) for run in ("whole", "parts")]
-    assert [checkpoint["global_step"] for checkpoint in last] == [12, 12]
-    assert inspect_model(whole).facts["steps"] in (5, 10, 12)
-    for kind in ("state_dict", "current_model_state"):
-        for name, tensor in last[0][kind].items():
-            assert torch.equal(tensor, last[1][kind][name]), name
-    for name, tensor in weights(whole).items():
-        assert torch.equal(tensor, weights(parts)[name])
 
 
 @pytest.mark.slow
-def test_it_learns(data, tmp_path):
-    config = replace(CONFIG, steps=400, validate_every=200, save_every=200)
-    model = load_model(fit(config, data, tmp_path / "run"))
+def test_it_learns(corpus_root, tmp_path):
+    config = replace(
+        CONFIG,
+        steps=400,
+        validation=replace(CONFIG.validation, every=200),
+        averaging=AveragingConfig(ema_decay=0.98),
+        save_every=200,
+    )
+    model = load_model(fit(config, corpus_root, tmp_path / "run"))
     assert model.spec.sample_rate == 8000
     assert logged(tmp_path / "run", "valid_si_sdri_db")[-1] > 3
 
 
-def test_a_killed_run_leaves_a_whole_checkpoint(data, tmp_path):
-    """SIGKILL in the middle: what is there is either nothing or a checkpoint that resumes."""
-    script = (
-        "import sys; from pathlib import Path; from dataclasses import replace\n"
-        "from tests.training.test_fit import CONFIG\n"
-        "from unbraid.training import task; from unbraid.training.fit import fit\n"
-        "task.VALIDATION_LIST = Path(sys.argv[3])\n"
-        "fit(replace(CONFIG, steps=10_000, save_every=1), Path(sys.argv[1]), Path(sys.argv[2]))\n"
-    )
+def test_what_happens_is_written_down(corpus_root, tmp_path):
+    terms = (LossTerm(name="snr"), LossTerm(name="l1", weight=0.5))
+    config = replace(CONFIG, loss=LossConfig(terms=terms), steps=10)
+    best = fit(config, corpus_root, tmp_path / "run")
     out = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, str(data), str(out), str(task.VALIDATION_LIST)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(["src", "."])},
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 60
-    while not (out / "last.ckpt").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.3)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    step = torch.load(out / "last.ckpt", weights_only=True)["global_step"]
-    assert step >= 1
-    fit(replace(CONFIG, steps=step + 2), data, out, resume=True)
-    assert torch.load(out / "last.ckpt", weights_only=True)["global_step"] == step + 2
+    for column in ("loss", "loss/snr", "loss/l1", "gradient_norm", "learning_rate", "examples_per_second"):
+        values = logged(out, column)
+        assert len(values) == 5, column
+        assert all(value == value for value in values)
+    total, snr, l1 = (logged(out, column)[-1] for column in ("loss", "loss/snr", "loss/l1"))
+    assert total == pytest.approx(snr + 0.5 * l1, abs=1e-4)
+    for column in ("valid_loss", "valid_si_sdri_db", "valid_si_sdr_db", "valid_snr_db"):
+        assert len(logged(out, column)) == 2, column
+    (folder,) = (out / "logs").iterdir()
+    board = EventAccumulator(str(folder))
+    board.Reload()
+    tags = board.Tags()
+    for signal in ("mixture", "reference/speaker1", "estimate/speaker2"):
+        assert f"valid-0/{signal}" in tags["audio"]
+        assert f"valid-0/{signal}/spectrogram" in tags["images"]
+    assert len(board.Audio("valid-0/estimate/speaker1")) == 2
+    assert len(board.Audio("valid-0/mixture")) == 1
+    assert read_settings(out)["steps"] == 10
+    facts = inspect_model(best).facts
+    assert facts["recipe"] == "tiny"
+    assert facts["steps"] in (5, 10)
+    assert "valid_snr_db" in facts
 
 
-def test_a_full_disk_keeps_the_checkpoint_before(data, tmp_path, monkeypatch):
-    saved = lightning.Trainer.save_checkpoint
-
-    def full(self, path, *args, **kwargs):
-        saved(self, path, *args, **kwargs)
-        if self.global_step > 4:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(lightning.Trainer, "save_checkpoint", full)
-    with pytest.raises(DiskSpaceError, match="--resume"):
-        fit(CONFIG, data, tmp_path / "run")
-    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 4
-    assert not list((tmp_path / "run").glob(".*partial*"))
-
-
-def test_a_run_is_not_overwritten_and_nothing_is_not_resumed(data, tmp_path):
-    (tmp_path / "run").mkdir()
-    with pytest.raises(ConfigError, match="nothing to resume"):
-        fit(CONFIG, data, tmp_path / "run", resume=True)
-    (tmp_path / "run" / "last.ckpt").touch()
-    with pytest.raises(ConfigError, match="--resume"):
-        fit(CONFIG, data, tmp_path / "run")
+def test_the_best_weights_are_averaged(corpus_root, tmp_path):
+    config = replace(CONFIG, averaging=AveragingConfig(ema_decay=0.5, keep_best=2), steps=15)
+    path = fit(config, corpus_root, tmp_path / "run")
+    assert path.name == "average.safetensors"
+    kept = sorted((tmp_path / "run" / "kept").glob("*.safetensors"))
+    assert len(kept) == 2
+    one, two = (load_model(file).state_dict() for file in kept)
+    for name, tensor in load_model(path).state_dict().items():
+        assert (tensor - (one[name] + two[name]) / 2).abs().max() < 1e-6
+    steps = [int(file.stem.removeprefix("step-")) for file in kept]
+    assert inspect_model(path).facts["average_of_steps"] == steps
+    assert inspect_model(tmp_path / "run" / "best.safetensors").facts["steps"] in steps
 
 
-def test_data_that_is_not_there_is_a_sentence(tmp_path):
-    with pytest.raises(DataError, match="--data"):
-        fit(CONFIG, tmp_path / "nowhere", tmp_path / "run")
+def test_without_an_average_the_weights_are_validated_as_they_are(corpus_root, tmp_path):
+    config = replace(CONFIG, averaging=AveragingConfig(ema_decay=None), steps=5, save_every=5)
+    best = load_model(fit(config, corpus_root, tmp_path / "run")).state_dict()
+    state = checkpoint(tmp_path / "run")["state_dict"]
+    assert all((best[name.removeprefix("model.")] == tensor).all() for name, tensor in state.items())
 
 
-def test_the_rate_goes_up_stays_and_goes_down():
-    config = OptimiserConfig(warmup_steps=10, decay_share=0.5)
-    rates = [trapezoid(step, 100, config) for step in range(101)]
-    assert rates[0] == pytest.approx(0.1)
-    assert rates[10:50] == [1.0] * 40
-    assert rates[75] == pytest.approx(0.5)
-    assert rates[100] == 0
+def test_the_average_follows_its_formula(corpus_root, tmp_path):
+    """After one more step: average = decay * average before + (1 - decay) * weights."""
+    config = replace(CONFIG, averaging=AveragingConfig(ema_decay=0.75, ema_start_step=3), steps=3)
+    fit(config, corpus_root, tmp_path / "run")
+    before = checkpoint(tmp_path / "run")
+    for name, tensor in before["state_dict"].items():
+        assert (tensor == before["current_model_state"][name]).all()
+    fit(replace(config, steps=4), corpus_root, tmp_path / "run", resume=True)
+    after = checkpoint(tmp_path / "run")
+    for name, tensor in after["state_dict"].items():
+        wanted = 0.75 * before["state_dict"][name] + 0.25 * after["current_model_state"][name]
+        assert (tensor - wanted).abs().max() < 1e-6
 
 
-def test_state_space_parameters_are_handled_with_care():
-    model = build_model(CONFIG.model)
-    rest, careful = parameter_groups(model, OptimiserConfig(learning_rate=5e-3, weight_decay=0.1))
-    systems = [module for module in model.modules() if isinstance(module, StateSpace)]
-    assert len(careful["params"]) == sum(len(list(system.parameters())) for system in systems)
-    assert (careful["lr"], careful["weight_decay"]) == (1e-3, 0.0)
-    assert rest["weight_decay"] == 0.1
-    assert len(rest["params"]) + len(careful["params"]) == len(list(model.parameters()))
-
-
-@pytest.mark.parametrize("name", sorted(RECIPES))
-def test_every_recipe_builds(name):
-    config = RECIPES[name]()
-    assert config.name == name
-    assert build_model(config.model).spec.num_sources == config.mixing.num_speakers
-
-
-def test_the_bundled_lists_are_whole():
-    from importlib.resources import files
-
-    folder = files(lists)
-    assert sum(1 for _ in (folder / "speech-valid.csv").read_text().splitlines()) == 201
-    assert sum(1 for _ in (folder / "speech-test.csv").read_text().splitlines()) == 301
+def test_early_stop_ends_the_run(corpus_root, tmp_path):
+    config = replace(CONFIG, optimiser=replace(CONFIG.optimiser, learning_rate=1e-12), early_stop=2, steps=100)
+    fit(config, corpus_root, tmp_path / "run")
+    assert checkpoint(tmp_path / "run")["global_step"] <= 20

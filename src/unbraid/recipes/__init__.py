@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from unbraid.recipes.recipe import Recipe
+from unbraid.recipes.speech import SPEECH
 
-from unbraid.recipes.speech import s4m_tiny_16k, speech
-from unbraid.training.config import TrainingConfig
-
-RECIPES: dict[str, Callable[[], TrainingConfig]] = {
-    "speech": speech,
-    "s4m-tiny-16k": s4m_tiny_16k,
-}
+RECIPES: dict[str, Recipe] = {**SPEECH}
+"""Every recipe by name; a module of recipes adds its own dict here."""

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from unbraid.data.mixing import SpeakerMixing
 from unbraid.models.s4m import S4MConfig
-from unbraid.training.config import OptimiserConfig, TrainingConfig
+from unbraid.recipes.recipe import Recipe
+from unbraid.training.config import (
+    AveragingConfig,
+    LossConfig,
+    LossTerm,
+    TrainingConfig,
+    Trapezoid,
+    ValidationConfig,
+)
 
 
 def speech() -> TrainingConfig:
@@ -17,11 +25,12 @@ def speech() -> TrainingConfig:
         name="speech",
         model=S4MConfig(kernel_ms=8.0, hidden_dim=256, num_rounds=3),
         mixing=SpeakerMixing(segment_seconds=2.5),
-        optimiser=OptimiserConfig(warmup_steps=200, decay_share=0.17),
+        loss=LossConfig(terms=(LossTerm(name="snr"),), floor_db=-30.0),
+        schedule=Trapezoid(warmup_steps=200, decay_share=0.17),
+        averaging=AveragingConfig(ema_start_step=200),
+        validation=ValidationConfig(every=1500, items=40, list_name="speech-valid"),
         steps=10_800,
         batch_size=4,
-        validate_every=1500,
-        validation_mixtures=40,
         save_every=250,
     )
 
@@ -35,3 +44,9 @@ def s4m_tiny_16k() -> TrainingConfig:
         steps=500_000,
         batch_size=4,
     )
+
+
+SPEECH = {
+    "speech": Recipe(build=speech, model="S4M, 0.59 M", data="corpus of speakers, 16 kHz", row="the bundled model"),
+    "s4m-tiny-16k": Recipe(build=s4m_tiny_16k, model="S4M-tiny, 1.8 M", data="corpus of speakers, 16 kHz", row="-"),
+}

@@ -1,25 +1,26 @@
-"""What runs beside training: checkpoints that are never half-written, the best weights, and a live display."""
+"""What runs beside training: checkpoints that are never half-written, the best weights, and what depends on scores."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import lightning.pytorch as lightning
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from unbraid.errors import DiskSpaceError
-from unbraid.training.task import SpeakerSeparation
-from unbraid.weights.store import save_model
+from unbraid.training.config import AveragingConfig, HalveOnPlateau
+from unbraid.training.export import average_models, exportable
+from unbraid.training.task import SeparationTask
+from unbraid.weights.store import inspect_model, save_model
 
 LAST_CHECKPOINT = "last.ckpt"
 BEST_WEIGHTS = "best.safetensors"
+AVERAGE_WEIGHTS = "average.safetensors"
+KEPT = "kept"
 
 
 class Interrupted(Exception):
@@ -29,12 +30,14 @@ class Interrupted(Exception):
 class AtomicCheckpoint(lightning.Callback):
     """Writes `last.ckpt` every so many steps and at the last one; a crash or a full disk leaves the one before.
 
-    On Ctrl-C or SIGTERM the step under way is finished and saved, then `Interrupted` is raised. Stands after the
-    averaging callback in the list, so that the averaged weights are those of this step.
+    A checkpoint that falls together with a validation is written after it, so that a resumed run has its outcome. On
+    Ctrl-C or SIGTERM the step under way is finished and saved, then `Interrupted` is raised. Stands last in the list,
+    so that all others have done their part for this step.
     """
 
-    def __init__(self, folder: Path, every: int) -> None:
-        self.path, self.every, self.stop_requested = folder / LAST_CHECKPOINT, every, False
+    def __init__(self, folder: Path, every: int, best: BestWeights) -> None:
+        self.path, self.every, self.best, self.stop_requested = folder / LAST_CHECKPOINT, every, best, False
+        self._step = -1
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -54,86 +57,187 @@ class AtomicCheckpoint(lightning.Callback):
             raise KeyboardInterrupt
         self.stop_requested = True
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: object) -> None:
-        if self.stop_requested or trainer.global_step % self.every == 0 or trainer.global_step == trainer.max_steps:
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self._step = trainer.global_step
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule, *_: object) -> None:
+        assert isinstance(module, SeparationTask)
+        if trainer.global_step == self._step:
+            return  # gradients are being accumulated
+        self._step = trainer.global_step
+        if self._step % module.config.validation.every:
+            self._save_if_due(trainer)
+
+    def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        if trainer.state.fn == "fit":
+            self._save_if_due(trainer)
+
+    def _save_if_due(self, trainer: lightning.Trainer) -> None:
+        stop = self.stop_requested
+        if trainer.world_size > 1:
+            # Every process has to stop after the same step, or the others would wait for it for ever.
+            stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
+        done = trainer.global_step == trainer.max_steps or trainer.should_stop
+        if stop or done or trainer.global_step % self.every == 0:
             self.save(trainer)
-        if self.stop_requested:
+        if stop:
             raise Interrupted
 
     def save(self, trainer: lightning.Trainer) -> None:
         partial = self.path.with_name(f".{self.path.name}.partial")
         try:
             trainer.save_checkpoint(partial)
-            os.replace(partial, self.path)
+            if trainer.is_global_zero:
+                os.replace(partial, self.path)
         except OSError as error:
             raise DiskSpaceError(
                 f"cannot write the checkpoint {self.path} ({error.strerror or error}): free some space and go on with "
                 "--resume; the checkpoint before is still whole"
             ) from error
         finally:
-            partial.unlink(missing_ok=True)
+            if trainer.is_global_zero:
+                partial.unlink(missing_ok=True)
+        self.best.prune()
 
 
 class BestWeights(lightning.Callback):
     """Keeps the weights with the best validation score as a safetensors file that `unbraid separate -n` takes.
 
-    Stands before the averaging callback in the list, so that it sees the averaged weights during validation.
+    With `keep_best` over 1 the best few are kept in a folder and their average is written beside. Stands before the
+    averaging callback in the list, so that it sees the averaged weights during validation.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self.path, self.name, self.best = folder / BEST_WEIGHTS, name, float("-inf")
+    def __init__(self, folder: Path, name: str, averaging: AveragingConfig) -> None:
+        self.folder, self.name, self.num_kept = folder, name, averaging.keep_best
+        self.path, self.best = folder / BEST_WEIGHTS, float("-inf")
+        self.kept: list[tuple[float, int]] = []
+        """Goodness and step of the best few, best first."""
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        assert isinstance(module, SpeakerSeparation)
-        score = trainer.callback_metrics.get("valid_si_sdri_db")
-        if trainer.sanity_checking or score is None or float(score) <= self.best:
+        assert isinstance(module, SeparationTask)
+        goodness = module.goodness()  # on every process: they add up their scores here
+        if trainer.sanity_checking or goodness != goodness:
             return
-        self.best = float(score)
-        facts = {"recipe": module.config.name, "steps": trainer.global_step, "valid_si_sdri_db": round(self.best, 3)}
-        save_model(module.model, self.path, name=self.name, facts=facts)
+        step = trainer.global_step
+        if goodness > self.best:
+            self.best = goodness
+            self._save(trainer, module, self.path)
+        if self.num_kept > 1 and all(step != other for _, other in self.kept):
+            ranked = sorted([*self.kept, (goodness, step)], key=lambda entry: (-entry[0], entry[1]))[: self.num_kept]
+            if (goodness, step) in ranked:
+                self._save(trainer, module, self._kept_path(step))
+            self.kept = ranked
 
-    def state_dict(self) -> dict[str, float]:
-        return {"best": self.best}
+    def _save(self, trainer: lightning.Trainer, module: SeparationTask, path: Path) -> None:
+        if not trainer.is_global_zero:
+            return
+        scores = {f"valid_{name}": round(value, 3) for name, value in module.scores().items() if "/" not in name}
+        facts = {"recipe": module.config.name, "steps": trainer.global_step, **scores}
+        path.parent.mkdir(exist_ok=True)
+        try:
+            save_model(exportable(module.model), path, name=self.name, facts=facts)
+        except OSError as error:
+            raise DiskSpaceError(
+                f"cannot write {path} ({error.strerror or error}): free some space and go on with --resume"
+            ) from error
 
-    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+    def write_average(self) -> Path | None:
+        """The average of the kept weights, for the end of a run; None where one alone is kept."""
+        paths = [path for _, step in self.kept if (path := self._kept_path(step)).is_file()]
+        if len(paths) < 2:
+            return None
+        steps = sorted(step for _, step in self.kept)
+        return average_models(paths, self.folder / AVERAGE_WEIGHTS, name=self.name, facts={"average_of_steps": steps})
+
+    def prune(self) -> None:
+        """Removes kept weights that are no longer among the best; only once a checkpoint says so, in case of a crash."""
+        wanted = {self._kept_path(step) for _, step in self.kept}
+        for path in (self.folder / KEPT).glob("*.safetensors"):
+            if path not in wanted:
+                path.unlink(missing_ok=True)
+
+    def _kept_path(self, step: int) -> Path:
+        return self.folder / KEPT / f"step-{step:08d}.safetensors"
+
+    def on_fit_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """A validation after the last checkpoint may have left weights that are better than the checkpoint knows."""
+        assert isinstance(module, SeparationTask)
+        key = f"valid_{module.metric}"
+        if self.best > float("-inf") and self.path.is_file():
+            found = inspect_model(self.path).facts.get(key)
+            if isinstance(found, int | float):
+                # The file has three decimals; the same validation run again must not lose against its own rounding.
+                self.best = max(self.best, module.sign * float(found) - 5e-4)
+
+    def state_dict(self) -> dict[str, object]:
+        return {"best": self.best, "kept": [list(entry) for entry in self.kept]}
+
+    def load_state_dict(self, state_dict: dict) -> None:
         self.best = state_dict["best"]
+        self.kept = [(float(goodness), int(step)) for goodness, step in state_dict.get("kept", [])]
 
 
-class LiveDisplay(lightning.Callback):
-    """Steps, loss, validation score, examples per second and time left; one line per validation when not a terminal."""
+class _Patience(lightning.Callback):
+    """Counts validations in a row that were no better than the best one before."""
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        columns = (TextColumn("step {task.completed:,}/{task.total:,}"), BarColumn(), TextColumn("{task.fields[text]}"))
-        self.progress = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
-        self.bar = self.progress.add_task("train", total=None, text="")
-        self.loss, self.score, self.seen, self.since = float("nan"), float("nan"), 0, time.monotonic()
+    def __init__(self) -> None:
+        self.best, self.waited = float("-inf"), 0
 
-    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        self.progress.update(self.bar, total=trainer.max_steps, completed=trainer.global_step)
-        if self.console.is_terminal:
-            self.progress.start()
+    def judge(self, goodness: float) -> bool:
+        """True where this validation is the best so far."""
+        if goodness > self.best:
+            self.best, self.waited = goodness, 0
+            return True
+        self.waited += 1
+        return False
 
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: dict, batch: object, index: int
-    ) -> None:
-        loss = float(outputs["loss"])
-        self.loss = loss if self.loss != self.loss else 0.99 * self.loss + 0.01 * loss
-        self.seen += 1
-        rate = self.seen / (time.monotonic() - self.since)
-        text = f"loss {self.loss:6.2f} dB   valid {self.score:5.2f} dB SI-SDRi   {rate:.2f} steps/s"
-        self.progress.update(self.bar, completed=trainer.global_step, text=text)
+    def state_dict(self) -> dict[str, object]:
+        return {"best": self.best, "waited": self.waited}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        self.best, self.waited = state_dict["best"], state_dict["waited"]
+
+
+class Plateau(_Patience):
+    """Multiplies the learning rate by a factor when validation has not improved for more than `patience` times."""
+
+    def __init__(self, config: HalveOnPlateau) -> None:
+        super().__init__()
+        self.config, self.share = config, 1.0
+
+    def on_fit_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        assert isinstance(module, SeparationTask)
+        module.plateau_share = self.share
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        if trainer.sanity_checking or "valid_si_sdri_db" not in trainer.callback_metrics:
+        assert isinstance(module, SeparationTask)
+        goodness = module.goodness()
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        self.score = float(trainer.callback_metrics["valid_si_sdri_db"])
-        rate = self.seen / (time.monotonic() - self.since)
-        self.console.print(
-            f"step {trainer.global_step:,}: loss {self.loss:.2f} dB, valid {self.score:.2f} dB SI-SDRi, "
-            f"{rate:.2f} steps/s",
-            highlight=False,
-        )
+        if trainer.global_step < self.config.hold_steps:
+            self.judge(goodness)
+            self.waited = 0
+        elif not self.judge(goodness) and self.waited > self.config.patience:
+            self.share, self.waited = self.share * self.config.factor, 0
+            module.plateau_share = self.share
 
-    def teardown(self, trainer: lightning.Trainer, module: lightning.LightningModule, stage: str) -> None:
-        self.progress.stop()
+    def state_dict(self) -> dict[str, object]:
+        return {**super().state_dict(), "share": self.share}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        super().load_state_dict(state_dict)
+        self.share = state_dict["share"]
+
+
+class EarlyStop(_Patience):
+    """Ends the run when validation has not improved for `patience` times."""
+
+    def __init__(self, patience: int) -> None:
+        super().__init__()
+        self.patience = patience
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        assert isinstance(module, SeparationTask)
+        goodness = module.goodness()
+        if trainer.state.fn == "fit" and not self.judge(goodness) and self.waited >= self.patience:
+            trainer.should_stop = True

@@ -7,34 +7,106 @@ from typing import Literal
 
 from unbraid.data.mixing import SpeakerMixing
 from unbraid.errors import ConfigError
+from unbraid.losses.weighted import LossConfig, LossTerm
 from unbraid.models.catalog import ModelConfig
+from unbraid.training.optimisers import OptimiserConfig
+from unbraid.training.schedules import HalveOnPlateau, Schedule, Trapezoid, WarmupDecay
+
+__all__ = [
+    "AveragingConfig",
+    "HalveOnPlateau",
+    "LogConfig",
+    "LoraConfig",
+    "LossConfig",
+    "LossTerm",
+    "Mixing",
+    "OptimiserConfig",
+    "Schedule",
+    "TrainingConfig",
+    "Trapezoid",
+    "ValidationConfig",
+    "WarmupDecay",
+]
+
+Mixing = SpeakerMixing
+"""How examples are made: drawn speakers, drawn stems, or crops of the mixtures that a data set gives."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimiserConfig:
-    """Adam with warm-up, a plateau at full rate, and a straight way down at the end."""
+class AveragingConfig:
+    """Averages of weights, over the steps and over the best validations."""
 
-    learning_rate: float = 1e-3
+    ema_decay: float | None = 0.999
+    """The weights that are validated and exported are an exponential average with this decay per step; None: as they
+    are."""
 
-    state_space_learning_rate: float = 1e-3
-    """Upper bound of the rate for A, B and dt of state-space layers, which never get weight decay."""
+    ema_start_step: int = 0
+    """Before this step the average is the present weights."""
 
-    weight_decay: float = 0.0
-
-    warmup_steps: int = 500
-
-    decay_share: float = 0.2
-    """ours: over this last share of all steps the rate goes down to zero; a run stopped before can be prolonged."""
-
-    gradient_clip: float = 5.0
-    """Largest L2 norm of the gradient."""
-
-    ema_decay: float = 0.999
-    """The weights that are validated and exported are an exponential average with this decay per step."""
+    keep_best: int = 1
+    """The best so many validated weights are kept, and averaged into `average.safetensors` if there are several."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.decay_share <= 1:
-            raise ConfigError(f"decay_share lies between 0 and 1, not {self.decay_share}")
+        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"ema_decay lies between 0 and 1, not {self.ema_decay}")
+        if self.keep_best < 1:
+            raise ConfigError(f"keep_best is at least 1, not {self.keep_best}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationConfig:
+    """How a run is judged while it goes on."""
+
+    every: int = 1000
+    """Steps between validations."""
+
+    items: int = 200
+    """So many mixtures at most, from the head of the list."""
+
+    list_name: str | None = None
+    """A bundled list of mixtures, used if the data holds its files; else the items of the split `valid`, or, where these
+    are single speakers, mixtures of them drawn once and for all."""
+
+    piece_seconds: float = 30.0
+    """Longer items are separated and scored in pieces of this length, so that memory is bounded."""
+
+    metric: Literal["auto", "si_sdri_db", "si_sdr_db", "snr_db", "loss"] = "auto"
+    """What the best weights are best in; auto: the SI-SDR improvement for speakers, the SNR for stems."""
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or self.items < 1:
+            raise ConfigError("validation.every and validation.items are at least 1")
+        if self.piece_seconds <= 0:
+            raise ConfigError(f"validation.piece_seconds is positive, not {self.piece_seconds}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogConfig:
+    """What is written down besides; CSV and TensorBoard always are."""
+
+    every: int = 20
+    """Steps between two entries."""
+
+    sounds: int = 2
+    """From so many fixed validation items audio and spectrogram go to the log."""
+
+    wandb_project: str | None = None
+    """Logs to this project of Weights & Biases as well."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraConfig:
+    """Low-rank adapters on linear layers (E. Hu et al., "LoRA", ICLR 2022); everything else is frozen."""
+
+    rank: int = 8
+
+    alpha: float = 16.0
+    """Adapters are scaled by alpha / rank."""
+
+    dropout: float = 0.0
+
+    targets: tuple[str, ...] = ()
+    """Linear layers whose name begins so, or holds it as a part; by default all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,34 +118,66 @@ class TrainingConfig:
 
     model: ModelConfig
 
-    mixing: SpeakerMixing = field(default_factory=SpeakerMixing)
+    mixing: Mixing = field(default_factory=SpeakerMixing)
+
+    loss: LossConfig = field(default_factory=LossConfig)
 
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
 
+    schedule: Schedule = field(default_factory=Trapezoid)
+
+    averaging: AveragingConfig = field(default_factory=AveragingConfig)
+
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
+
+    log: LogConfig = field(default_factory=LogConfig)
+
+    freeze: tuple[str, ...] = ()
+    """Modules that do not learn, by the beginning of their name in the model."""
+
+    lora: LoraConfig | None = None
+    """Adapters to learn instead of the weights; they are merged in what is exported."""
+
+    layout: str = "auto"
+    """Layout of the data, with options after a colon, such as "librimix:noisy"."""
+
     steps: int = 100_000
+    """Optimiser steps."""
 
-    batch_size: int = 4
+    batch_size: int | Literal["auto"] = 4
+    """Examples per process and forward pass; "auto" tries how many fit into the GPU's memory."""
 
-    loss_floor_db: float | None = -30.0
-    """Examples whose loss is below this no longer count towards the mean."""
-
-    validate_every: int = 1000
-    """Steps between validations."""
-
-    validation_mixtures: int = 200
-    """How many of the fixed validation mixtures are scored, from the head of the list."""
+    accumulate: int = 1
+    """Batches whose gradients make one step."""
 
     save_every: int = 500
     """Steps between resumable checkpoints."""
 
+    early_stop: int | None = None
+    """The run ends after so many validations in a row without improvement."""
+
     seed: int = 2026
 
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    """Mixed precision leaves STFT, S4 and losses in float32."""
+
+    compile: bool = False
+    """Compile the model with torch.compile: minutes at the start, faster afterwards."""
+
+    gradient_checkpointing: bool = False
+    """Compute activations twice instead of keeping them: less memory, about a third slower."""
+
+    deterministic: bool = False
+    """Refuse operations whose result changes from run to run on a GPU."""
 
     num_workers: int = 0
     """Processes that prepare examples beside the training process."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "validate_every", "validation_mixtures", "save_every"):
+        for name in ("steps", "accumulate", "save_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is at least 1, not {getattr(self, name)}")
+        if self.batch_size != "auto" and self.batch_size < 1:
+            raise ConfigError(f"batch_size is at least 1, not {self.batch_size}")
+        if self.early_stop is not None and self.early_stop < 1:
+            raise ConfigError(f"early_stop is at least 1, not {self.early_stop}")

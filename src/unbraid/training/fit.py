@@ -2,88 +2,203 @@
 
 from __future__ import annotations
 
+import json
 import logging
-import time
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as lightning
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
-from unbraid.errors import ConfigError, DataError
+from unbraid.errors import ConfigError, DataError, DeviceError
+from unbraid.training.averaging import ExponentialAverage
+from unbraid.training.batch_size import is_out_of_memory, largest_batch, smaller_batch
 from unbraid.training.callbacks import (
     BEST_WEIGHTS,
     LAST_CHECKPOINT,
     AtomicCheckpoint,
     BestWeights,
+    EarlyStop,
     Interrupted,
-    LiveDisplay,
+    Plateau,
 )
-from unbraid.training.config import TrainingConfig
-from unbraid.training.task import SpeakerSeparation
+from unbraid.training.config import HalveOnPlateau, TrainingConfig
+from unbraid.training.display import LiveDisplay
+from unbraid.training.logs import Measures, Sounds, build_loggers
+from unbraid.training.task import SeparationTask
+
+SETTINGS = "config.json"
 
 
-def fit(config: TrainingConfig, data: Path, out: Path, *, resume: bool = False, console: Console | None = None) -> Path:
+@dataclass(frozen=True, kw_only=True)
+class Machines:
+    """What a run runs on."""
+
+    accelerator: str = "auto"
+    """auto, cpu, gpu or mps."""
+
+    devices: int | str = 1
+    """Processes per machine, one per GPU; "auto" takes all GPUs."""
+
+    nodes: int = 1
+    """Machines."""
+
+    strategy: str = "auto"
+    """auto (DDP where there are several processes), ddp, fsdp, or another name that Lightning knows."""
+
+
+def fit(
+    config: TrainingConfig,
+    data: Path,
+    out: Path,
+    *,
+    resume: bool = False,
+    init: str | None = None,
+    machines: Machines | None = None,
+    console: Console | None = None,
+) -> Path:
     """Trains and returns the path of the best weights.
 
     `out` gets `last.ckpt` (to resume from), `best.safetensors` (to separate with), and the logs. An `out` that already
-    holds a run is refused unless `resume` is set, and `resume` without one is refused as well.
+    holds a run is refused unless `resume` is set, and `resume` without one is refused as well. `init` names a trained
+    model whose weights are taken over where they fit. Where memory runs out, the batch is halved, two of them make a
+    step instead of one, and the run goes on from its last checkpoint.
     """
+    machines, console = machines or Machines(), console or Console(stderr=True)
     checkpoint = out / LAST_CHECKPOINT
-    if checkpoint.exists() and not resume:
-        raise ConfigError(f"{out} already holds a run: add --resume to go on with it, or choose another --out")
-    if resume and not checkpoint.exists():
-        raise ConfigError(f"nothing to resume in {out}: there is no {LAST_CHECKPOINT}; leave out --resume to start")
+    # Other processes of the same run start later, when the first one may have written its checkpoint already.
+    if rank_zero_only.rank == 0:
+        if checkpoint.exists() and not resume:
+            raise ConfigError(f"{out} already holds a run: add --resume to go on with it, or choose another --out")
+        if resume and not checkpoint.exists():
+            raise ConfigError(f"nothing to resume in {out}: there is no {LAST_CHECKPOINT}; leave out --resume to start")
     if not data.is_dir():
         raise DataError(f"{data} is not a folder; --data names the folder that holds the corpus")
     out.mkdir(parents=True, exist_ok=True)
     _quieten()
+    config = _with_batch_size(config, data, out, resume, machines, console)
+    while True:
+        try:
+            return _run(config, data, out, checkpoint if resume else None, init, machines, console)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            smaller = smaller_batch(config)
+            if smaller is None or machines.nodes > 1 or machines.devices not in (1, "1"):
+                raise DeviceError(
+                    f"memory runs out with {config.batch_size} examples at a time: set a smaller batch_size and more "
+                    "accumulate, gradient_checkpointing=true, shorter segments or a smaller model"
+                ) from error
+        # Outside of the handler, or its traceback would hold on to the memory of the failed step.
+        config = smaller
+        torch.cuda.empty_cache()
+        resume = checkpoint.exists()
+        console.print(f"memory ran out: going on with batch_size={config.batch_size}, accumulate={config.accumulate}")
+
+
+def _run(
+    config: TrainingConfig,
+    data: Path,
+    out: Path,
+    checkpoint: Path | None,
+    init: str | None,
+    machines: Machines,
+    console: Console,
+) -> Path:
     lightning.seed_everything(config.seed, workers=True, verbose=False)
-    task = SpeakerSeparation(config, data)
-    checkpoints = AtomicCheckpoint(out, config.save_every)
-    # Each start logs into a folder of its own, because a logger empties the folder that it finds.
-    started = time.strftime("%Y%m%d-%H%M%S")
+    task = SeparationTask(config, data, init if checkpoint is None else None)
+    if task.kept is not None and rank_zero_only.rank == 0:
+        console.print(str(task.kept), highlight=False)
+    if config.compile:
+        task.model.compile()
+    best = BestWeights(out, config.name, config.averaging)
+    checkpoints = AtomicCheckpoint(out, config.save_every, best)
     trainer = lightning.Trainer(
+        accelerator=machines.accelerator,
+        devices=machines.devices,
+        num_nodes=machines.nodes,
+        strategy=machines.strategy,
         max_steps=config.steps,
         max_epochs=-1,
         # One epoch is the stretch between two validations; the loader is made anew for each, at the current step.
-        limit_train_batches=config.validate_every,
+        limit_train_batches=config.validation.every * config.accumulate,
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
+        accumulate_grad_batches=config.accumulate,
         gradient_clip_val=config.optimiser.gradient_clip,
         precision=config.precision,
-        callbacks=[
-            BestWeights(out, config.name),
-            LiveDisplay(console or Console(stderr=True)),
-            EMAWeightAveraging(decay=config.optimiser.ema_decay, update_starting_at_step=config.optimiser.warmup_steps),
-            checkpoints,
-        ],
-        logger=[CSVLogger(out, name="logs", version=started), TensorBoardLogger(out, name="logs", version=started)],
-        log_every_n_steps=20,
+        deterministic=config.deterministic,
+        callbacks=_callbacks(config, best, checkpoints, console),
+        logger=build_loggers(config, out),
+        log_every_n_steps=config.log.every,
+        use_distributed_sampler=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=out,
     )
-    (out / "config.txt").write_text("\n".join(f"{key} = {value}" for key, value in asdict(config).items()) + "\n")
+    if trainer.is_global_zero:
+        _write_settings(config, out)
     try:
         with checkpoints.listening():
             # Our checkpoints hold tensors and plain numbers only, so nothing needs to be unpickled.
-            trainer.fit(task, ckpt_path=checkpoint if resume else None, weights_only=True)
+            trainer.fit(task, ckpt_path=checkpoint, weights_only=True)
     except Interrupted as interrupted:
         raise KeyboardInterrupt(f"stopped at step {trainer.global_step}; --resume goes on from there") from interrupted
-    if trainer.global_step % config.validate_every:
+    if trainer.global_step % config.validation.every and not trainer.should_stop:
         # The last weights have not been scored yet, and they are often the best.
         trainer.validate(task, verbose=False)
+    if trainer.is_global_zero:
+        return best.write_average() or out / BEST_WEIGHTS
     return out / BEST_WEIGHTS
+
+
+def _callbacks(
+    config: TrainingConfig, best: BestWeights, checkpoints: AtomicCheckpoint, console: Console
+) -> list[lightning.Callback]:
+    """In the order in which they have to act: judges first, then the average, then what saves."""
+    callbacks: list[lightning.Callback] = [best]
+    if isinstance(config.schedule, HalveOnPlateau):
+        callbacks.append(Plateau(config.schedule))
+    if config.early_stop is not None:
+        callbacks.append(EarlyStop(config.early_stop))
+    callbacks += [Measures(), Sounds(config.log.sounds)]
+    if config.averaging.ema_decay is not None:
+        callbacks.append(ExponentialAverage(config.averaging.ema_decay, config.averaging.ema_start_step))
+    return [*callbacks, LiveDisplay(console), checkpoints]
+
+
+def _with_batch_size(
+    config: TrainingConfig, data: Path, out: Path, resume: bool, machines: Machines, console: Console
+) -> TrainingConfig:
+    """The config with a number of examples: that of the run before, or what fits into memory."""
+    if config.batch_size != "auto":
+        return config
+    if resume and (stored := read_settings(out)):
+        return replace(config, batch_size=stored["batch_size"], accumulate=stored["accumulate"])
+    found = largest_batch(config, data, machines.accelerator)
+    console.print(f"batch_size={found} is the largest that fits")
+    return replace(config, batch_size=found)
+
+
+def _write_settings(config: TrainingConfig, out: Path) -> None:
+    text = json.dumps(asdict(config) | {"torch": torch.__version__}, indent=2, default=str)
+    (out / SETTINGS).write_text(text + "\n", encoding="utf-8")
+
+
+def read_settings(out: Path) -> dict[str, Any] | None:
+    """The settings with which a run was last started."""
+    path = out / SETTINGS
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def _quieten() -> None:
     """Lightning's own remarks are for its developers."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning\..*")
     torch.set_float32_matmul_precision("high")

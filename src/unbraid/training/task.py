@@ -1,85 +1,190 @@
-"""The training task: what happens to one batch. A thin shell around a plain model."""
+"""The training task: what happens to one batch. A thin shell around a plain model, the same for every model."""
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from pathlib import Path
 
 import lightning.pytorch as lightning
+import numpy as np
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
-from unbraid.data.corpus import load_corpus
-from unbraid.data.loaders import ListedMixtures, MixtureStream, listed_loader, stream_loader
-from unbraid.data.mixing import read_list
-from unbraid.layers.mamba import SelectiveSystem
-from unbraid.layers.state_space import StateSpace
-from unbraid.losses.distances import negative_si_sdr, negative_snr
-from unbraid.losses.permutation import best_permutation, mean_above, reorder
-from unbraid.metrics.ratios import si_sdr_improvement
+from unbraid.axes import Float, Tensor
+from unbraid.data.items import Example
+from unbraid.errors import ConfigError
+from unbraid.evaluation.scoring import score_estimates
+from unbraid.losses.weighted import WeightedLoss
 from unbraid.models.catalog import build_model
-from unbraid.training.config import OptimiserConfig, TrainingConfig
+from unbraid.models.contract import SeparationModel
+from unbraid.training.adapt import KeptWeights, add_adapters, freeze, start_from
+from unbraid.training.config import TrainingConfig
+from unbraid.training.examples import Examples
+from unbraid.training.optimisers import build_optimiser
 
-VALIDATION_LIST = Path(__file__).parents[1] / "data" / "lists" / "speech-valid.csv"
+SCORES = ("si_sdri_db", "si_sdr_db", "snr_db")
+_CAP_DB = 100.0
 
 
-class SpeakerSeparation(lightning.LightningModule):
-    """Speakers apart, by permutation-invariant negative SNR; validated by the mean SI-SDR improvement."""
+class SeparationTask(lightning.LightningModule):
+    """A model of the catalog learns to separate: exchangeable sources by permutation, others each in its place."""
 
-    def __init__(self, config: TrainingConfig, data: Path) -> None:
+    def __init__(self, config: TrainingConfig, data: Path, init: str | None = None) -> None:
+        """`init` names a trained model whose weights are taken over where they fit."""
         super().__init__()
-        self.config, self.data = config, data
+        self.config = config
         # Lightning leaves each module in the mode in which it finds it.
-        self.model = build_model(config.model).train()
+        self.model: SeparationModel = build_model(config.model).train()
+        self.kept: KeptWeights | None = start_from(self.model, init) if init else None
+        if config.lora is not None:
+            add_adapters(self.model, config.lora)
+        freeze(self.model, config.freeze)
+        if config.gradient_checkpointing:
+            switch = getattr(self.model, "set_gradient_checkpointing", None)
+            if switch is None:
+                raise ConfigError(
+                    f"{type(self.model).__name__} does not support gradient checkpointing: set "
+                    "gradient_checkpointing=false, and a smaller batch_size with accumulate if memory is short"
+                )
+            switch(True)
+        spec = self.model.spec
+        self.examples = Examples(config, spec, data)
+        self.loss = WeightedLoss(config.loss, exchangeable=spec.exchangeable)
+        wanted = config.validation.metric
+        self.metric = ("si_sdri_db" if spec.exchangeable else "snr_db") if wanted == "auto" else wanted
+        """What the best weights are best in."""
+        self.sign = -1.0 if self.metric == "loss" else 1.0
+        self.plateau_share = 1.0
+        self._sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        self._scores: dict[str, float] | None = None
 
-    def training_step(self, references: torch.Tensor, batch_index: int) -> torch.Tensor:
-        estimates = self.model(references.sum(dim=1)).float()
-        losses, _ = best_permutation(negative_snr, estimates, references)
-        loss = mean_above(losses, self.config.loss_floor_db)
-        self.log("loss", loss.detach(), prog_bar=True)
+    # Training
+
+    def on_train_batch_start(self, batch: Example, batch_index: int) -> None:
+        """Whatever is random in this step is a function of seed, step and process, as the examples are."""
+        position = self.global_step * self.config.accumulate + batch_index % self.config.accumulate
+        seed = np.random.SeedSequence([self.config.seed, position, self.global_rank]).generate_state(1, np.uint64)[0]
+        torch.manual_seed(int(seed))
+
+    def training_step(self, batch: Example, batch_index: int) -> torch.Tensor:
+        loss, parts = self._loss(self.model(batch.mixture), batch)
+        self.log("loss", loss.detach())
+        if len(parts) > 1:
+            self.log_dict({f"loss/{name}": value for name, value in parts.items()})
         return loss
 
-    def validation_step(self, references: torch.Tensor, batch_index: int) -> None:
-        mixture = references.sum(dim=1)
-        estimates = self.model(mixture).float()
-        _, order = best_permutation(negative_si_sdr, estimates, references)
-        scores = si_sdr_improvement(reorder(estimates, order), references, mixture.unsqueeze(1).expand_as(references))
-        self.log("valid_si_sdri_db", scores.mean().float(), on_epoch=True, batch_size=1)
+    def _loss(self, estimates: Float[Tensor, "batch source channel sample"], batch: Example) -> tuple[Tensor, dict]:
+        with torch.autocast(self.device.type, enabled=False):
+            loss = self.loss(estimates.float(), batch.references, batch.mixture, batch.present)
+        return loss.total, loss.parts
 
-    def train_dataloader(self) -> DataLoader[torch.Tensor]:
+    def train_dataloader(self) -> DataLoader[Example]:
         """Goes on with the batch after the last one trained on, also in a resumed run."""
-        config = self.config
-        corpus = load_corpus(self.data, "train", self.model.spec.sample_rate)
-        stream = MixtureStream(corpus, config.mixing, config.seed, config.batch_size, start=self.global_step)
-        return stream_loader(stream, config.num_workers)
+        start = self.global_step * self.config.accumulate
+        return self.examples.train_loader(start, self.global_rank, self.trainer.world_size)
 
-    def val_dataloader(self) -> DataLoader[torch.Tensor]:
-        corpus = load_corpus(self.data, "valid", self.model.spec.sample_rate)
-        mixtures = read_list(VALIDATION_LIST)[: self.config.validation_mixtures]
-        return listed_loader(ListedMixtures(corpus, mixtures))
+    def examples_per_step(self, world_size: int) -> int:
+        assert self.config.batch_size != "auto"
+        return self.config.batch_size * self.config.accumulate * world_size
 
     def configure_optimizers(self) -> dict[str, object]:
-        config = self.config.optimiser
-        optimiser = torch.optim.Adam(parameter_groups(self.model, config), lr=config.learning_rate)
-        schedule = LambdaLR(optimiser, lambda step: trapezoid(step, self.config.steps, config))
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        optimiser = build_optimiser(self.model, self.config.optimiser)
+        schedule, steps = self.config.schedule, self.config.steps
+        # The plateau's share is looked up at every step, because it changes with validation.
+        rate = LambdaLR(optimiser, lambda step: schedule.share(step, steps) * self.plateau_share)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
 
+    # Validation
 
-def parameter_groups(model: torch.nn.Module, config: OptimiserConfig) -> list[dict[str, object]]:
-    """State-space systems apart from the rest: a bounded learning rate and no weight decay."""
-    systems = [module for module in model.modules() if isinstance(module, StateSpace | SelectiveSystem)]
-    careful = {id(parameter) for system in systems for parameter in system.parameters()}
-    rest = [parameter for parameter in model.parameters() if id(parameter) not in careful]
-    groups: list[dict[str, object]] = [{"params": rest, "weight_decay": config.weight_decay}]
-    if careful:
-        rate = min(config.learning_rate, config.state_space_learning_rate)
-        parameters = [parameter for parameter in model.parameters() if id(parameter) in careful]
-        groups.append({"params": parameters, "weight_decay": 0.0, "lr": rate})
-    return groups
+    def val_dataloader(self) -> DataLoader[Example]:
+        return self.examples.valid_loader(self.global_rank, self.trainer.world_size)
 
+    def on_validation_epoch_start(self) -> None:
+        self._sums.clear()
+        self._scores = None
 
-def trapezoid(step: int, steps: int, config: OptimiserConfig) -> float:
-    """Share of the full learning rate at this step: up, level, down to zero."""
-    rise = min(1.0, (step + 1) / max(config.warmup_steps, 1))
-    fall = (steps - step) / max(config.decay_share * steps, 1)
-    return max(0.0, min(rise, fall, 1.0))
+    def validation_step(self, item: Example, batch_index: int) -> None:
+        """One whole item, in pieces if it is long."""
+        piece_samples = round(self.config.validation.piece_seconds * self.model.spec.sample_rate)
+        values: dict[str, list[float]] = defaultdict(list)
+        for start in range(0, max(item.mixture.shape[-1], 1), piece_samples):
+            piece = Example(
+                item.mixture[..., start : start + piece_samples],
+                item.references[..., start : start + piece_samples],
+                item.present,
+            )
+            if start and piece.mixture.shape[-1] < piece_samples / 4:
+                continue  # too little to say much
+            self._score(piece, values)
+        # Every item counts once, however long.
+        for name, found in values.items():
+            self._sums[name][0] += sum(found) / len(found)
+            self._sums[name][1] += 1
+
+    def _score(self, piece: Example, values: dict[str, list[float]]) -> None:
+        spec = self.model.spec
+        estimates = self.model(piece.mixture.unsqueeze(0)).float()
+        batch = Example(*(part.unsqueeze(0) for part in piece))
+        values["loss"].append(float(self._loss(estimates, batch)[0]))
+        if spec.exchangeable and not piece.present.all():
+            return
+        score = score_estimates(
+            estimates[0], piece.references, piece.mixture, exchangeable=spec.exchangeable, sources=spec.sources
+        )
+        overall: dict[str, list[float]] = defaultdict(list)
+        for source, reference, known in zip(score.sources, piece.references, piece.present, strict=True):
+            if not known or not reference.any():
+                continue  # nothing can be said in dB of a silent source; the loss knows it
+            found = (source.si_sdr_improvement_db, source.si_sdr_db, source.snr_db)
+            for name, value in zip(SCORES, found, strict=True):
+                if value == value:
+                    capped = min(max(value, -_CAP_DB), _CAP_DB)
+                    overall[name].append(capped)
+                    if not spec.exchangeable:
+                        values[f"{name}/{source.source}"].append(capped)
+        for name, found in overall.items():
+            values[name].append(sum(found) / len(found))
+
+    def scores(self) -> dict[str, float]:
+        """Mean over all items of this validation, on all processes: `loss`, the ratios, and the ratios per source."""
+        if self._scores is None:
+            names = ["loss", *SCORES]
+            if not self.model.spec.exchangeable:
+                names += [f"{name}/{source}" for name in SCORES for source in self.model.spec.sources]
+            kind = torch.float32 if self.device.type == "mps" else torch.float64
+            sums = torch.tensor([self._sums[name] for name in names], dtype=kind, device=self.device)
+            sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
+            assert isinstance(sums, torch.Tensor)
+            self._scores = {name: total / count for name, (total, count) in zip(names, sums.tolist(), strict=True) if count}
+        return self._scores
+
+    def goodness(self) -> float:
+        """The score that the run is judged by, higher is better; nan where nothing could be scored."""
+        return self.sign * self.scores().get(self.metric, math.nan)
+
+    def on_validation_epoch_end(self) -> None:
+        self.log_dict({f"valid_{name}": value for name, value in self.scores().items()}, rank_zero_only=True)
+
+    # Checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        checkpoint["unbraid"] = {"accumulate": self.config.accumulate, "validate_every": self.config.validation.every}
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        """Puts the progress of Lightning's loops right where batches or validations are counted otherwise by now."""
+        then = checkpoint.get("unbraid")
+        now = {"accumulate": self.config.accumulate, "validate_every": self.config.validation.every}
+        if then is None or then == now:
+            return
+        epoch, within = divmod(checkpoint["global_step"], now["validate_every"])
+        loop = checkpoint["loops"]["fit_loop"]
+        progress = loop["epoch_loop.batch_progress"]
+        for counts, batches in (
+            (progress["current"], within * now["accumulate"]),
+            (progress["total"], checkpoint["global_step"] * now["accumulate"]),
+        ):
+            counts.update(ready=batches, started=batches, processed=batches, completed=batches)
+        progress["is_last_batch"] = False
+        loop["epoch_progress"]["current"].update(ready=epoch + 1, started=epoch + 1, processed=epoch, completed=epoch)

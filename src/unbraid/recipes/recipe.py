@@ -1,0 +1,29 @@
+"""What a recipe is: a training run by a name, and what the listing says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from unbraid.training.config import TrainingConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One run that can be asked for by name."""
+
+    build: Callable[[], TrainingConfig]
+
+    model: str
+    """The model in a few words."""
+
+    data: str
+    """What `--data` is to be."""
+
+    row: str
+    """Which row of which paper's table this is, with its figure; or what it is for."""
+
+    @property
+    def about(self) -> str:
+        """First line of the function's docstring."""
+        return (self.build.__doc__ or "").strip().splitlines()[0]

@@ -1,0 +1,69 @@
+"""Optimisers and their groups of parameters: state-space systems are handled with care."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from unbraid.errors import ConfigError
+from unbraid.layers.state_space import StateSpace
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimiserConfig:
+    """Adam or AdamW."""
+
+    name: Literal["adam", "adamw"] = "adam"
+
+    learning_rate: float = 1e-3
+
+    betas: tuple[float, float] = (0.9, 0.999)
+
+    weight_decay: float = 0.0
+
+    state_space_learning_rate: float | None = 1e-3
+    """Upper bound of the rate for A, B, C, D and dt of state-space layers (S4, Mamba), which then get no weight decay;
+    None treats them like all others, as SFC does."""
+
+    gradient_clip: float | None = 5.0
+    """Largest L2 norm of the gradient; None leaves it as it is."""
+
+    def __post_init__(self) -> None:
+        if self.learning_rate <= 0:
+            raise ConfigError(f"learning_rate is positive, not {self.learning_rate}")
+        if self.gradient_clip is not None and self.gradient_clip <= 0:
+            raise ConfigError(f"gradient_clip is positive or none, not {self.gradient_clip}")
+
+
+def build_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.name]
+    return kind(parameter_groups(model, config), lr=config.learning_rate, betas=config.betas)
+
+
+def parameter_groups(model: nn.Module, config: OptimiserConfig) -> list[dict[str, object]]:
+    """All parameters that learn; state-space systems apart, with a bounded learning rate and no weight decay."""
+    careful = state_space_parameters(model) if config.state_space_learning_rate is not None else set()
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    rest = [parameter for parameter in learning if id(parameter) not in careful]
+    apart = [parameter for parameter in learning if id(parameter) in careful]
+    if not learning:
+        raise ConfigError("nothing is left to learn: freeze fewer parts")
+    groups: list[dict[str, object]] = [{"params": rest, "weight_decay": config.weight_decay}] if rest else []
+    if apart:
+        assert config.state_space_learning_rate is not None
+        rate = min(config.learning_rate, config.state_space_learning_rate)
+        groups.append({"params": apart, "weight_decay": 0.0, "lr": rate})
+    return groups
+
+
+def state_space_parameters(model: nn.Module) -> set[int]:
+    """Identities of the parameters that describe dynamics: those of S4 systems, and those that a layer marks.
+
+    A mark is the attribute `_no_weight_decay` of a parameter, as Mamba layers set it on A and D.
+    """
+    systems = [module for module in model.modules() if isinstance(module, StateSpace)]
+    careful = {id(parameter) for system in systems for parameter in system.parameters()}
+    return careful | {id(parameter) for parameter in model.parameters() if getattr(parameter, "_no_weight_decay", False)}

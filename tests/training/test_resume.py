@@ -1,0 +1,236 @@
+"""A run that is stopped or killed at any moment goes on bit for bit, and never loses what it has."""
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import lightning.pytorch as lightning
+import pytest
+
+from tests.training.tiny import CONFIG, assert_same, checkpoint
+from unbraid.data.mixing import SpeakerMixing
+from unbraid.errors import ConfigError, DataError, DiskSpaceError
+from unbraid.models.s4m import S4MConfig
+from unbraid.recipes import RECIPES
+from unbraid.training import callbacks, task
+from unbraid.training.config import AveragingConfig, HalveOnPlateau, LoraConfig, Trapezoid, ValidationConfig
+from unbraid.training.fit import fit
+from unbraid.weights.store import inspect_model, load_model
+
+EVERYTHING = replace(
+    CONFIG,
+    schedule=HalveOnPlateau(patience=0, warmup_steps=3),
+    averaging=AveragingConfig(ema_decay=0.9, keep_best=2),
+    accumulate=2,
+    batch_size=1,
+    lora=LoraConfig(rank=2, dropout=0.3),  # dropout draws random numbers
+    early_stop=50,
+)
+PARTS = ("state_dict", "current_model_state", "optimizer_states", "lr_schedulers", "callbacks", "global_step")
+
+
+def assert_same_outcome(one, other):
+    first, second = checkpoint(one), checkpoint(other)
+    for part in PARTS:
+        assert_same(first[part], second[part], part)
+    for path in sorted(one.rglob("*.safetensors")):
+        twin = other / path.relative_to(one)
+        assert inspect_model(path).sha256 == inspect_model(twin).sha256, path.name
+        assert inspect_model(path).facts == inspect_model(twin).facts
+    assert len(list(one.rglob("*.safetensors"))) == len(list(other.rglob("*.safetensors")))
+
+
+@pytest.mark.parametrize("config", [CONFIG, EVERYTHING], ids=["plain", "everything"])
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(config, corpus_root, tmp_path, monkeypatch):
+    """Ctrl-C during step 7, which lies between two validations and between two checkpoints."""
+    fit(config, corpus_root, tmp_path / "whole")
+    step = task.SeparationTask.training_step
+
+    def interrupting(self, batch, batch_index):
+        if self.global_step == 6 and batch_index % config.accumulate == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, batch, batch_index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(task.SeparationTask, "training_step", interrupting)
+        with pytest.raises(KeyboardInterrupt, match="step 7"):
+            fit(config, corpus_root, tmp_path / "parts")
+    assert checkpoint(tmp_path / "parts")["global_step"] == 7
+    fit(config, corpus_root, tmp_path / "parts", resume=True)
+    assert_same_outcome(tmp_path / "whole", tmp_path / "parts")
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing of ours catches it."""
+
+
+@pytest.mark.parametrize("moment", ["validation", "weights written", "checkpoint written", "backward"])
+@pytest.mark.parametrize("save_every", [1, 5])
+def test_a_run_killed_at_an_awkward_moment_goes_on_bit_for_bit(moment, save_every, corpus_root, tmp_path, monkeypatch):
+    """All around step 10, where validation, best weights, halving and checkpoint fall together."""
+    config = replace(EVERYTHING, save_every=save_every, lora=None)
+    fit(config, corpus_root, tmp_path / "whole")
+
+    def dying(function, where=lambda self, *_: self.global_step == 10):
+        def wrapped(self, *args, **kwargs):
+            result = function(self, *args, **kwargs)
+            if where(self, *args):
+                raise Killed
+            return result
+
+        return wrapped
+
+    with monkeypatch.context() as patch:
+        if moment == "validation":
+            patch.setattr(task.SeparationTask, "validation_step", dying(task.SeparationTask.validation_step))
+        elif moment == "backward":
+            patch.setattr(task.SeparationTask, "training_step", dying(task.SeparationTask.training_step))
+        elif moment == "weights written":
+            at_step = lambda self, trainer, *_: trainer.global_step == 10  # noqa: E731
+            patch.setattr(callbacks.BestWeights, "_save", dying(callbacks.BestWeights._save, at_step))
+        else:
+            at_step = lambda self, trainer, *_: trainer.global_step == 10  # noqa: E731
+            patch.setattr(callbacks.AtomicCheckpoint, "save", dying(callbacks.AtomicCheckpoint.save, at_step))
+        with pytest.raises(BaseException) as caught:  # noqa: PT011
+            fit(config, corpus_root, tmp_path / "parts")
+        if not isinstance(caught.value, Killed):
+            pytest.skip(f"nothing of the kind happens at step 10: {caught.value}")
+    fit(config, corpus_root, tmp_path / "parts", resume=True)
+    assert_same_outcome(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_killed_run_leaves_a_whole_checkpoint(corpus_root, tmp_path):
+    """SIGKILL in the middle: what is there is either nothing or a checkpoint that resumes."""
+    script = (
+        "import sys; from pathlib import Path; from dataclasses import replace\n"
+        "from tests.training.tiny import CONFIG\n"
+        "from unbraid.training.fit import fit\n"
+        "fit(replace(CONFIG, steps=10_000, save_every=1), Path(sys.argv[1]), Path(sys.argv[2]))\n"
+    )
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(corpus_root), str(out)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(["src", "."])},
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 60
+    while not (out / "last.ckpt").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    step = checkpoint(out)["global_step"]
+    assert step >= 1
+    fit(replace(CONFIG, steps=step + 2), corpus_root, out, resume=True)
+    assert checkpoint(out)["global_step"] == step + 2
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(corpus_root, tmp_path, monkeypatch):
+    saved = lightning.Trainer.save_checkpoint
+
+    def full(self, path, *args, **kwargs):
+        saved(self, path, *args, **kwargs)
+        if self.global_step > 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lightning.Trainer, "save_checkpoint", full)
+        with pytest.raises(DiskSpaceError, match="--resume"):
+            fit(CONFIG, corpus_root, tmp_path / "run")
+    assert checkpoint(tmp_path / "run")["global_step"] == 4
+    assert not list((tmp_path / "run").glob(".*partial*"))
+    fit(CONFIG, corpus_root, tmp_path / "run", resume=True)
+    fit(CONFIG, corpus_root, tmp_path / "whole")
+    assert_same_outcome(tmp_path / "whole", tmp_path / "run")
+
+
+def test_a_disk_too_full_for_the_weights_is_a_sentence(corpus_root, tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(callbacks, "save_model", full)
+    with pytest.raises(DiskSpaceError, match=r"best\.safetensors"):
+        fit(replace(CONFIG, save_every=2), corpus_root, tmp_path / "run")
+    assert checkpoint(tmp_path / "run")["global_step"] == 4
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"accumulate": 2, "batch_size": 1},
+        {"validation": ValidationConfig(every=4, items=3)},
+        {"validation": ValidationConfig(every=7, items=3)},
+    ],
+    ids=["accumulate", "earlier", "later"],
+)
+def test_a_run_goes_on_with_other_batches_or_validations(changes, corpus_root, tmp_path, monkeypatch):
+    """The step it is at, and with it the next example, stays right; so does when it validates."""
+    fit(replace(CONFIG, steps=6, save_every=6), corpus_root, tmp_path / "run")
+    validated, seen = [], []
+    step, start = task.SeparationTask.training_step, task.SeparationTask.on_validation_epoch_start
+    monkeypatch.setattr(
+        task.SeparationTask,
+        "training_step",
+        lambda self, batch, index: (seen.append(batch.mixture), step(self, batch, index))[1],
+    )
+    monkeypatch.setattr(
+        task.SeparationTask,
+        "on_validation_epoch_start",
+        lambda self: (validated.append(self.global_step), start(self))[1],
+    )
+    config = replace(CONFIG, steps=14, **changes)
+    fit(config, corpus_root, tmp_path / "run", resume=True)
+    assert checkpoint(tmp_path / "run")["global_step"] == 14
+    every = config.validation.every
+    assert validated == sorted({*range(6 // every * every + every, 15, every), 14})
+    first = next(iter(task.Examples(config, load_model(tmp_path / "run/best.safetensors").spec, corpus_root).train_loader(6 * config.accumulate, 0, 1)))
+    assert (seen[0] == first.mixture).all()
+    assert len(seen) == 8 * config.accumulate
+
+
+def test_a_run_is_not_overwritten_and_nothing_is_not_resumed(corpus_root, tmp_path):
+    (tmp_path / "run").mkdir()
+    with pytest.raises(ConfigError, match="nothing to resume"):
+        fit(CONFIG, corpus_root, tmp_path / "run", resume=True)
+    (tmp_path / "run" / "last.ckpt").touch()
+    with pytest.raises(ConfigError, match="--resume"):
+        fit(CONFIG, corpus_root, tmp_path / "run")
+
+
+def test_data_that_is_not_there_is_a_sentence(tmp_path):
+    with pytest.raises(DataError, match="--data"):
+        fit(CONFIG, tmp_path / "nowhere", tmp_path / "run")
+
+
+def test_the_committed_checkpoint_of_the_speech_model_goes_on(corpus_root, tmp_path):
+    """It was written by version 0.1, and its steps were 8,750."""
+    source = Path(__file__).parents[2] / "checkpoints" / "speech.ckpt"
+    (tmp_path / "run").mkdir()
+    shutil.copyfile(source, tmp_path / "run" / "last.ckpt")
+    before = checkpoint(tmp_path / "run")
+    recipe = RECIPES["speech"].build()
+    assert isinstance(recipe.model, S4MConfig)
+    config = replace(
+        recipe,
+        mixing=SpeakerMixing(segment_seconds=0.5),
+        schedule=Trapezoid(warmup_steps=200, decay_share=0.0),
+        validation=replace(recipe.validation, items=1),
+        steps=8752,
+        batch_size=1,
+    )
+    best = fit(config, corpus_root, tmp_path / "run", resume=True)
+    after = checkpoint(tmp_path / "run")
+    assert after["global_step"] == 8752
+    for name, average in before["state_dict"].items():
+        new = after["state_dict"][name]
+        # Two steps with a decay of 0.999 hardly move the average.
+        assert (new - average).abs().max() < 0.02 * max(float(average.abs().max()), 0.1), name
+    assert after["optimizer_states"][0]["state"][0]["step"] == before["optimizer_states"][0]["state"][0]["step"] + 2
+    assert after["callbacks"]["BestWeights"]["best"] >= before["callbacks"]["BestWeights"]["best"]
+    assert best.name == "best.safetensors"
