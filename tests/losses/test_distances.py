@@ -58,7 +58,9 @@ def test_silence_everywhere_stays_finite():
     names = ["snr", "si-sdr", "thresholded-snr", "l1", "l2", "multi-resolution-stft", "mixture-consistency"]
     settings = {"multi-resolution-stft": {"windows_samples": (256, 128)}}
     terms = tuple(LossTerm(name=name, settings=settings.get(name, {})) for name in names)
-    loss = WeightedLoss(LossConfig(terms=terms), exchangeable=True)(silence, torch.zeros(2, 2, 1, 600), torch.zeros(2, 1, 600))
+    loss = WeightedLoss(LossConfig(terms=terms), exchangeable=True)(
+        silence, torch.zeros(2, 2, 1, 600), torch.zeros(2, 1, 600)
+    )
     (gradient,) = torch.autograd.grad(loss.total, silence)
     assert loss.total.isfinite()
     assert gradient.isfinite().all()
@@ -82,6 +84,8 @@ def test_spectrograms_in_closed_form():
     # Twice the amplitude: a convergence of 1 and a log difference of log 2 in every bin, at every resolution.
     distance = multi_resolution_stft(2 * reference, reference, (512, 256))
     assert torch.allclose(distance, torch.full((2,), 1 + math.log(2)), atol=1e-4)
-    assert torch.allclose(multi_resolution_stft(-reference, reference, (512,)), torch.tensor(2 * [1e-5 / 1e3]), atol=1e-4)
+    assert torch.allclose(
+        multi_resolution_stft(-reference, reference, (512,)), torch.tensor(2 * [1e-5 / 1e3]), atol=1e-4
+    )
     upside_down = multi_resolution_stft(-reference, reference, (512,), compare="complex")
     assert torch.allclose(upside_down, 2 * multi_resolution_stft(0 * reference, reference, (512,), compare="complex"))

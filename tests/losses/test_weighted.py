@@ -33,7 +33,9 @@ def test_a_known_order_is_found(num_sources):
     reference = torch.randn(4, num_sources, 1, 300)
     orders = torch.stack([torch.randperm(num_sources) for _ in range(4)])
     estimate = torch.stack([row[order] for row, order in zip(reference, orders, strict=True)])
-    pairwise = torch.stack([waveform_l1(estimate, reference[:, [j]].expand_as(estimate)) for j in range(num_sources)], -1)
+    pairwise = torch.stack(
+        [waveform_l1(estimate, reference[:, [j]].expand_as(estimate)) for j in range(num_sources)], -1
+    )
     assert torch.equal(cheapest_assignment(pairwise), orders.argsort(dim=1))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from unbraid.errors import ConfigError
 
@@ -27,15 +27,27 @@ def _replaced(config: Any, path: list[str], text: str, item: str) -> Any:
     name, *rest = path
     if name not in names:
         raise ConfigError(f"--set {item}: there is no setting '{name}' here; there are: {', '.join(names)}")
-    current = getattr(config, name)
-    if is_dataclass(current):
+    current, kind = getattr(config, name), get_type_hints(type(config))[name]
+    groups: list[Any] = [choice for choice in (kind, *get_args(kind)) if is_dataclass(choice)]
+    if current is None and rest and len(groups) == 1:
+        current = groups[0]()  # a group that is off is switched on by any of its settings
+    if is_dataclass(current) and (rest or text.lower() not in ("none", "null")):
         if not rest:
-            inside = ", ".join(f"{name}.{field.name}" for field in fields(current))
-            raise ConfigError(f"--set {item}: '{name}' is a group of settings; name one of {inside}")
+            return replace(config, **{name: _chosen(current, groups, name, text, item)})
         return replace(config, **{name: _replaced(current, rest, text, item)})
     if rest:
         raise ConfigError(f"--set {item}: '{name}' is a single value and has no '{'.'.join(rest)}'")
-    return replace(config, **{name: _parsed(get_type_hints(type(config))[name], text, item)})
+    return replace(config, **{name: _parsed(kind, text, item)})
+
+
+def _chosen(current: Any, groups: list[Any], name: str, text: str, item: str) -> Any:
+    """Another group of settings, by the name of its class, with all its defaults."""
+    by_name = {group.__name__: group for group in groups}
+    if len(groups) > 1 and text in by_name:
+        return by_name[text]()
+    inside = ", ".join(f"{name}.{field.name}" for field in fields(current))
+    choices = f", or choose one of {', '.join(by_name)}" if len(groups) > 1 else ""
+    raise ConfigError(f"--set {item}: '{name}' is a group of settings; name one of {inside}{choices}")
 
 
 def _parsed(kind: Any, text: str, item: str) -> Any:

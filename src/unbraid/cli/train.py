@@ -1,9 +1,10 @@
-"""`unbraid train`: runs a recipe, or goes on with a run."""
+"""`unbraid train`: runs a recipe, goes on with a run, or starts from a trained model."""
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,14 +12,21 @@ from unbraid.cli.messages import complain
 from unbraid.cli.options import flag
 from unbraid.errors import ConfigError, MissingExtraError, UnknownNameError
 
+if TYPE_CHECKING:
+    from unbraid.training.config import TrainingConfig
+
+_MACHINES = "Machines"
+
 
 def _list_recipes(wanted: bool) -> bool:
     if wanted:
+        from unbraid.cli.tables import make_console, make_table
         from unbraid.recipes import RECIPES
 
-        width = max(map(len, RECIPES))
+        table = make_table("recipe", "model", "data", "steps", "what it is", numbers_from=100)
         for name, recipe in RECIPES.items():
-            typer.echo(f"{name:<{width}}  {(recipe.__doc__ or '').strip().splitlines()[0]}")
+            table.add_row(name, recipe.model, recipe.data, f"{recipe.build().steps:,}", recipe.row)
+        make_console().print(table)
         raise typer.Exit
     return wanted
 
@@ -28,7 +36,7 @@ def train(
         str | None, typer.Argument(metavar="RECIPE", help="Name of a recipe, see --list.", show_default=False)
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder that holds the corpus.", show_default=False)
+        Path | None, typer.Option(metavar="DIR", help="Folder that holds the data set.", show_default=False)
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Folder of the run; by default runs/RECIPE.")
@@ -38,20 +46,46 @@ def train(
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe; repeat it for more."),
     ] = None,
     resume: Annotated[bool, flag("--resume", "Go on with the run that --out holds.")] = False,
+    init: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Start from the weights of this model: a bundled name or a file."),
+    ] = None,
+    settings: Annotated[bool, flag("--settings", "Print all settings of the recipe and exit.")] = False,
+    smoke: Annotated[
+        bool, flag("--smoke", "Try the recipe in seconds: a tiny model, data made on the spot, three steps.")
+    ] = False,
     list_: Annotated[
         bool, flag("--list/-l", "List the recipes and exit.", callback=_list_recipes, is_eager=True)
     ] = False,
+    accelerator: Annotated[
+        str, typer.Option(metavar="KIND", help="auto, cpu, gpu or mps.", rich_help_panel=_MACHINES)
+    ] = "auto",
+    devices: Annotated[
+        str,
+        typer.Option(metavar="N", help="GPUs (or processes) per machine; auto takes all.", rich_help_panel=_MACHINES),
+    ] = "1",
+    nodes: Annotated[int, typer.Option(metavar="N", help="Number of machines.", rich_help_panel=_MACHINES)] = 1,
+    strategy: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="auto, ddp, fsdp, or another of Lightning's.", rich_help_panel=_MACHINES),
+    ] = "auto",
 ) -> None:
     """Trains a model by a recipe; the best weights become a file for `unbraid separate -n`.
 
-    The run can be stopped with Ctrl-C at any time and goes on with --resume.
+    The run can be stopped with Ctrl-C, or killed, at any time and goes on with --resume.
+    batch_size counts per device; every step sees batch_size x accumulate x devices x nodes examples.
 
     [bold]Examples[/bold]
 
     unbraid train --list
+    unbraid train speech --smoke
     unbraid train speech --data corpus/
-    unbraid train speech --data corpus/ --set steps=2000 --set optimiser.learning_rate=5e-4
     unbraid train speech --data corpus/ --resume
+    unbraid train speech --settings
+    unbraid train speech --data corpus/ --set steps=2000 --set optimiser.learning_rate=5e-4
+    unbraid train speech --data corpus/ --set schedule=HalveOnPlateau --set schedule.patience=3
+    unbraid train speech --data mine/ --init speech --set lora.rank=8
+    unbraid train speech --data corpus/ --devices 8 --set precision=bf16-mixed --set num_workers=4
     """
     from unbraid.cli.overrides import apply_overrides
     from unbraid.recipes import RECIPES
@@ -60,19 +94,68 @@ def train(
         raise ConfigError(f"no recipe is named: choose one of {', '.join(RECIPES)}")
     if recipe not in RECIPES:
         raise UnknownNameError(f"there is no recipe '{recipe}'; there are: {', '.join(RECIPES)}")
-    config = apply_overrides(RECIPES[recipe](), set_ or [])
-    if data is None:
-        raise ConfigError("no data is named: add --data with the folder that holds the corpus")
-    folder = out or Path("runs", recipe)
+    config = RECIPES[recipe].build()
+    if smoke:
+        from unbraid.recipes.smoke import smoke as smallest
+
+        config = smallest(config)
+    config = apply_overrides(config, set_ or [])
+    if settings:
+        _print_settings(config)
+        return
+    folder = out or Path("runs", f"{recipe}-smoke" if smoke else recipe)
+    with tempfile.TemporaryDirectory(prefix="unbraid-smoke-") as made:
+        if smoke and data is None:
+            from unbraid.recipes.smoke import make_data
+
+            data = make_data(config, Path(made))
+        if data is None:
+            raise ConfigError("no data is named: add --data with the folder that holds the data set")
+        best = _fit(config, data, folder, resume, init, accelerator, devices, nodes, strategy)
+    complain(f"the best weights are in {best}; try  unbraid separate talk.wav -n {best}", kind="")
+
+
+def _fit(
+    config: TrainingConfig,
+    data: Path,
+    folder: Path,
+    resume: bool,
+    init: str | None,
+    accelerator: str,
+    devices: str,
+    nodes: int,
+    strategy: str,
+) -> Path:
+    if not (devices == "auto" or (devices.isdigit() and int(devices) > 0)):
+        raise ConfigError(f"--devices {devices} is neither a number from 1 up nor auto")
     try:
-        from unbraid.training.fit import fit
+        from unbraid.training.fit import Machines, fit
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package == "unbraid":
             raise
         raise MissingExtraError(package, "train", "training") from error
+    machines = Machines(
+        accelerator=accelerator,
+        devices=int(devices) if devices.isdigit() else devices,
+        nodes=nodes,
+        strategy=strategy,
+    )
     try:
-        best = fit(config, data, folder, resume=resume)
+        return fit(config, data, folder, resume=resume, init=init, machines=machines)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"add --resume to go on with the run in {folder}") from None
-    complain(f"the best weights are in {best}; try  unbraid separate talk.wav -n {best}", kind="")
+
+
+def _print_settings(config: object, prefix: str = "") -> None:
+    """One line per setting, as --set takes it, with what its config says of it."""
+    from dataclasses import fields, is_dataclass
+
+    for field in fields(config):  # type: ignore[arg-type]
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            typer.echo(f"{prefix}{field.name}: {type(value).__name__}")
+            _print_settings(value, f"{prefix}{field.name}.")
+        else:
+            shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
+            typer.echo(f"  {prefix}{field.name}={shown}")

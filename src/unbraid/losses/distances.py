@@ -1,8 +1,7 @@
-"""Distances between estimates and references, lower is better: (estimate, reference[, mixture]) -> one value per source.
+"""Distances of estimates from references, lower is better: (estimate, reference[, mixture]) -> a value per source.
 
-Signals are (..., channel, sample) and the result is (...). Leading axes broadcast, so that estimates (batch, source, 1,
-...) against references (batch, 1, source, ...) give every pair at once. A distance that needs the mixture takes it as
-its third argument, (..., channel, sample) as well. Channels and samples are pooled unless a docstring says otherwise.
+Signals are (..., channel, sample) and the result is (...); leading axes of size 1 are repeated. Channels and samples
+are pooled unless a docstring says otherwise.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def multi_resolution_stft(
 
     "magnitude": spectral convergence plus mean absolute difference of log magnitudes (R. Yamamoto et al., "Parallel
     WaveGAN", ICASSP 2020); magnitudes are not below `eps`, which keeps silence finite. "complex": mean absolute
-    difference of real and imaginary parts, which sees phase as well (in the manner of BS-RoFormer, W.-T. Lu et al., 2024).
+    difference of real and imaginary parts, which sees phase as well (as in BS-RoFormer, W.-T. Lu et al., 2024).
     """
     total = torch.zeros((), device=estimate.device)
     for window_samples in windows_samples:

@@ -1,4 +1,4 @@
-"""The loss of a training run: a weighted sum of named distances, under one assignment where sources are exchangeable."""
+"""The loss of a training run: a weighted sum of named distances, all under one assignment of exchangeable sources."""
 
 from __future__ import annotations
 
@@ -55,17 +55,19 @@ class LossTerm:
             raise UnknownNameError(f"there is no loss '{self.name}'; there are: {', '.join(DISTANCES)}")
         known = [name for name in inspect.signature(DISTANCES[self.name]).parameters if name not in _SIGNALS]
         if unknown := sorted(set(self.settings) - set(known)):
-            raise ConfigError(f"the loss '{self.name}' has no setting '{unknown[0]}'; it has: {', '.join(known) or '-'}")
+            raise ConfigError(
+                f"the loss '{self.name}' has no setting '{unknown[0]}'; it has: {', '.join(known) or '-'}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
-    """A weighted sum of distances; the default is the loss of S4M, PIT negative SNR with the -30 dB rule."""
+    """A weighted sum of distances; the default is the negative SNR."""
 
     terms: tuple[LossTerm, ...] = (LossTerm(name="snr"),)
 
     floor_db: float | None = None
-    """Examples whose whole loss is below this no longer count towards the mean; for sums in dB."""
+    """Examples whose whole loss is below this no longer count towards the mean; -30 for S4M."""
 
     def __post_init__(self) -> None:
         if not any(term.name != "mixture-consistency" for term in self.terms):
@@ -97,7 +99,9 @@ class WeightedLoss:
     ) -> Loss:
         """`present` is False where a reference is unknown: that source then has no influence."""
         mixture = mixture.unsqueeze(1)
-        present = torch.ones(reference.shape[:2], dtype=torch.bool, device=reference.device) if present is None else present
+        present = (
+            torch.ones(reference.shape[:2], dtype=torch.bool, device=reference.device) if present is None else present
+        )
         if self.exchangeable:
             estimate = reorder(estimate, self._assign(estimate, reference, mixture, present))
         values = torch.zeros(len(estimate), device=estimate.device)

@@ -85,7 +85,9 @@ def add_adapters(model: nn.Module, config: LoraConfig) -> None:
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     chosen = [name for name in linear if not config.targets or any(_matches(name, part) for part in config.targets)]
     if not chosen:
-        raise ConfigError(f"no linear layer matches {', '.join(config.targets)}; there are: {', '.join(linear) or 'none'}")
+        raise ConfigError(
+            f"no linear layer matches {', '.join(config.targets)}; there are: {', '.join(linear) or 'none'}"
+        )
     peft = _peft()
     settings = peft.LoraConfig(
         r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=chosen, bias="none"

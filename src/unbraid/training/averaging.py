@@ -12,7 +12,7 @@ from unbraid.errors import ConfigError
 
 
 class ExponentialAverage(lightning.Callback):
-    """average <- decay * average + (1 - decay) * weights after every step; the average is what is validated and exported.
+    """average <- decay * average + (1 - decay) * weights after every step; it is what is validated and exported.
 
     A checkpoint holds the average as `state_dict` and the learning weights as `current_model_state`.
     """
@@ -78,7 +78,7 @@ class ExponentialAverage(lightning.Callback):
     def on_load_checkpoint(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, checkpoint: dict
     ) -> None:
-        """The module holds the average by now: it is taken from there, and the learning weights are put in its place."""
+        """The module holds the average by now: it is taken from there, and the learning weights take its place."""
         if "current_model_state" not in checkpoint:
             raise ConfigError("this run was begun without an average of its weights: set averaging.ema_decay=none")
         self._average = [tensor.clone() for tensor in _tensors(module)]

@@ -150,7 +150,7 @@ class BestWeights(lightning.Callback):
         return average_models(paths, self.folder / AVERAGE_WEIGHTS, name=self.name, facts={"average_of_steps": steps})
 
     def prune(self) -> None:
-        """Removes kept weights that are no longer among the best; only once a checkpoint says so, in case of a crash."""
+        """Removes kept weights that are no longer among the best, once a checkpoint says so, in case of a crash."""
         wanted = {self._kept_path(step) for _, step in self.kept}
         for path in (self.folder / KEPT).glob("*.safetensors"):
             if path not in wanted:

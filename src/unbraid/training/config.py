@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from unbraid.data.mixing import SpeakerMixing
+from unbraid.data.mixing import GivenMixtures, Mixing, SpeakerMixing, StemMixing
 from unbraid.errors import ConfigError
 from unbraid.losses.weighted import LossConfig, LossTerm
 from unbraid.models.catalog import ModelConfig
@@ -14,6 +14,7 @@ from unbraid.training.schedules import HalveOnPlateau, Schedule, Trapezoid, Warm
 
 __all__ = [
     "AveragingConfig",
+    "GivenMixtures",
     "HalveOnPlateau",
     "LogConfig",
     "LoraConfig",
@@ -22,14 +23,13 @@ __all__ = [
     "Mixing",
     "OptimiserConfig",
     "Schedule",
+    "SpeakerMixing",
+    "StemMixing",
     "TrainingConfig",
     "Trapezoid",
     "ValidationConfig",
     "WarmupDecay",
 ]
-
-Mixing = SpeakerMixing
-"""How examples are made: drawn speakers, drawn stems, or crops of the mixtures that a data set gives."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +64,8 @@ class ValidationConfig:
     """So many mixtures at most, from the head of the list."""
 
     list_name: str | None = None
-    """A bundled list of mixtures, used if the data holds its files; else the items of the split `valid`, or, where these
-    are single speakers, mixtures of them drawn once and for all."""
+    """A bundled list of mixtures, used if the data holds its files; else the items of the split `valid`, or, where
+    these are single sources, mixtures of them drawn once and for all."""
 
     piece_seconds: float = 30.0
     """Longer items are separated and scored in pieces of this length, so that memory is bounded."""
@@ -119,6 +119,7 @@ class TrainingConfig:
     model: ModelConfig
 
     mixing: Mixing = field(default_factory=SpeakerMixing)
+    """How examples are made: drawn speakers, drawn stems, or crops of the mixtures that the data set gives."""
 
     loss: LossConfig = field(default_factory=LossConfig)
 

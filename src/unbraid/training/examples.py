@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
+from torch.utils.data import DataLoader, Subset
+from torch.utils.data import Dataset as MapDataset
 
-from unbraid.data.corpus import load_corpus
-from unbraid.data.items import Example
-from unbraid.data.loaders import ListedMixtures, MixtureStream
-from unbraid.data.mixing import draw_mixture, read_list
+from unbraid.data.items import Dataset, Example
+from unbraid.data.listed import read_list
+from unbraid.data.loaders import DrawnExamples, ExampleStream, GivenExamples, ListedExamples, build_loader
+from unbraid.data.open import open_dataset
+from unbraid.errors import DataError
 from unbraid.models.contract import ModelSpec
 from unbraid.training.config import TrainingConfig
 
@@ -27,48 +29,34 @@ class Examples:
     def __init__(self, config: TrainingConfig, spec: ModelSpec, root: Path) -> None:
         self.config, self.spec, self.root = config, spec, root
 
+    @cached_property
+    def _train(self) -> Dataset:
+        return open_dataset(self.root, "train", self.config.layout)
+
+    @cached_property
+    def _valid(self) -> MapDataset[Example]:
+        dataset = open_dataset(self.root, "valid", self.config.layout)
+        config = self.config.validation
+        if config.list_name is not None:
+            mixtures = read_list(LISTS / f"{config.list_name}.csv")[: config.items]
+            try:
+                return ListedExamples(dataset, mixtures, self.spec)
+            except DataError:
+                pass  # other data than the list's; its own items serve as well
+        if all(item.mixture is None and len(item.sources) == 1 for item in dataset.items):
+            return DrawnExamples(dataset, self.config.mixing, self.spec, _VALIDATION_SEED, config.items)
+        return GivenExamples(dataset, self.spec, limit=config.items)
+
     def train_loader(self, start: int, rank: int, world_size: int) -> DataLoader[Example]:
         """Batches from number `start` on, for one of several processes."""
         config = self.config
         assert config.batch_size != "auto"
-        corpus = load_corpus(self.root, "train", self.spec.sample_rate)
-        stream = MixtureStream(corpus, config.mixing, config.seed, config.batch_size * world_size, start=start)
-        shard = _Batches(stream, rank * config.batch_size, config.batch_size)
-        return DataLoader(shard, batch_size=None, num_workers=config.num_workers)
+        stream = ExampleStream(
+            self._train, config.mixing, self.spec, config.seed, config.batch_size, start, rank, world_size
+        )
+        return build_loader(stream, config.num_workers, pin_memory=torch.cuda.is_available())
 
     def valid_loader(self, rank: int, world_size: int) -> DataLoader[Example]:
         """Whole items, shared out among the processes."""
-        corpus = load_corpus(self.root, "valid", self.spec.sample_rate)
-        name, count = self.config.validation.list_name, self.config.validation.items
-        mixtures = read_list(LISTS / f"{name}.csv")[:count] if name else []
-        if mixtures and all(path in corpus.by_path for one in mixtures for path in (one.first, one.second)):
-            listed = ListedMixtures(corpus, mixtures)
-            read = listed.__getitem__
-        else:
-            read = lambda index: torch.from_numpy(  # noqa: E731
-                draw_mixture(corpus, self.config.mixing, _VALIDATION_SEED, index)
-            ).unsqueeze(1)
-        items = _Items(read, count if not mixtures else len(mixtures))
-        return DataLoader(Subset(items, range(rank, len(items), world_size)), batch_size=None)
-
-
-class _Batches(IterableDataset[Example]):
-    def __init__(self, stream: MixtureStream, first: int, count: int) -> None:
-        self.stream, self.first, self.count = stream, first, count
-
-    def __iter__(self) -> Iterator[Example]:
-        for references in self.stream:
-            mine = references[self.first : self.first + self.count]
-            yield Example(mine.sum(dim=1), mine, torch.ones(mine.shape[:2], dtype=torch.bool))
-
-
-class _Items(Dataset[Example]):
-    def __init__(self, read, count: int) -> None:
-        self.read, self.count = read, count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> Example:
-        references = self.read(index)
-        return Example(references.sum(dim=0), references, torch.ones(len(references), dtype=torch.bool))
+        items = self._valid
+        return DataLoader(Subset(items, range(rank, len(items), world_size)), batch_size=None)  # type: ignore[arg-type]

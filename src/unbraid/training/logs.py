@@ -50,9 +50,9 @@ class Measures(lightning.Callback):
     def on_before_optimizer_step(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        if (trainer.global_step + 1) % trainer.log_every_n_steps:
-            return
         assert isinstance(module, SeparationTask)
+        if (trainer.global_step + 1) % module.config.log.every:
+            return
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         now = time.monotonic()
         per_second = (trainer.global_step + 1 - self._step) / max(now - self._since, 1e-9)
@@ -87,7 +87,9 @@ class Sounds(lightning.Callback):
         spec = module.model.spec
         samples = round(SOUND_SECONDS * spec.sample_rate)
         mixture = batch.mixture[..., :samples]
-        signals = {f"estimate/{name}": one for name, one in zip(spec.sources, module.model(mixture[None])[0], strict=True)}
+        signals = {
+            f"estimate/{name}": one for name, one in zip(spec.sources, module.model(mixture[None])[0], strict=True)
+        }
         if not self._known:
             references = zip(spec.sources, batch.references[..., :samples], strict=True)
             signals |= {f"reference/{name}": one for name, one in references} | {"mixture": mixture}

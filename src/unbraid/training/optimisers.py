@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from unbraid.errors import ConfigError
+from unbraid.layers.mamba import SelectiveSystem
 from unbraid.layers.state_space import StateSpace
 
 
@@ -60,10 +61,6 @@ def parameter_groups(model: nn.Module, config: OptimiserConfig) -> list[dict[str
 
 
 def state_space_parameters(model: nn.Module) -> set[int]:
-    """Identities of the parameters that describe dynamics: those of S4 systems, and those that a layer marks.
-
-    A mark is the attribute `_no_weight_decay` of a parameter, as Mamba layers set it on A and D.
-    """
-    systems = [module for module in model.modules() if isinstance(module, StateSpace)]
-    careful = {id(parameter) for system in systems for parameter in system.parameters()}
-    return careful | {id(parameter) for parameter in model.parameters() if getattr(parameter, "_no_weight_decay", False)}
+    """Identities of the parameters that describe dynamics: the systems of S4, S4D and Mamba layers."""
+    systems = [module for module in model.modules() if isinstance(module, StateSpace | SelectiveSystem)]
+    return {id(parameter) for system in systems for parameter in system.parameters()}

@@ -157,7 +157,9 @@ class SeparationTask(lightning.LightningModule):
             sums = torch.tensor([self._sums[name] for name in names], dtype=kind, device=self.device)
             sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
             assert isinstance(sums, torch.Tensor)
-            self._scores = {name: total / count for name, (total, count) in zip(names, sums.tolist(), strict=True) if count}
+            self._scores = {
+                name: total / count for name, (total, count) in zip(names, sums.tolist(), strict=True) if count
+            }
         return self._scores
 
     def goodness(self) -> float:

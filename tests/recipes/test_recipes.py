@@ -1,0 +1,88 @@
+"""Every recipe builds, names what it is, and runs in its smallest form."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from unbraid.cli.main import app
+from unbraid.data.mixing import SpeakerMixing
+from unbraid.models.catalog import build_model
+from unbraid.recipes import RECIPES
+from unbraid.recipes.smoke import make_data, smoke
+from unbraid.training.fit import fit
+from unbraid.weights.store import inspect_model
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_every_recipe_builds(name):
+    recipe = RECIPES[name]
+    config = recipe.build()
+    assert config.name == name
+    assert recipe.model
+    assert recipe.data
+    assert recipe.row
+    if isinstance(config.mixing, SpeakerMixing):
+        assert build_model(config.model).spec.num_sources == config.mixing.num_speakers + bool(config.mixing.noise)
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_every_recipe_runs_in_its_smallest_form(name, tmp_path):
+    config = smoke(RECIPES[name].build())
+    best = fit(config, make_data(config, tmp_path / "data"), tmp_path / "run")
+    facts = inspect_model(best).facts
+    assert facts["recipe"] == name or "average_of_steps" in facts
+    assert (tmp_path / "run" / "last.ckpt").is_file()
+
+
+def test_the_listing_names_them_all():
+    result = CliRunner().invoke(app, ["train", "--list"])
+    assert result.exit_code == 0
+    assert all(name in result.stdout for name in RECIPES)
+
+
+def test_smoke_on_the_command_line(tmp_path):
+    result = CliRunner().invoke(app, ["train", "speech", "--smoke", "-o", str(tmp_path / "run"), "--set", "steps=2"])
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["steps"] == 2
+
+
+def test_settings_are_printed_as_set_takes_them():
+    result = CliRunner().invoke(app, ["train", "speech", "--settings", "--set", "lora.rank=3"])
+    assert result.exit_code == 0
+    assert "  lora.rank=3" in result.stdout.splitlines()
+    assert "  optimiser.learning_rate=0.001" in result.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--set", "schedule=Triangle"], "HalveOnPlateau"),
+        (["--set", "optimiser.rate=1"], "learning_rate"),
+        (["--set", 'loss.terms=[{"name": "sisnr"}]'], "si-sdr"),
+        (["--smoke", "--devices", "none"], "--devices"),
+        ([], "--data"),
+        (["--smoke", "--set", "gradient_checkpointing=true"], "does not support"),
+        (["--smoke", "--set", "batch_size=auto"], "GPU"),
+        (["--smoke", "--set", "freeze=encodr"], "encoder"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(arguments, sentence, tmp_path):
+    result = CliRunner().invoke(app, ["train", "speech", "-o", str(tmp_path / "run"), *arguments])
+    assert result.exit_code == 1
+    assert sentence in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_group_can_be_chosen_and_changed():
+    arguments = [
+        "--set",
+        "schedule=HalveOnPlateau",
+        "--set",
+        "schedule.patience=3",
+        "--set",
+        "averaging.ema_decay=none",
+    ]
+    result = CliRunner().invoke(app, ["train", "speech", "--settings", *arguments])
+    assert "  schedule.patience=3" in result.stdout.splitlines()
+    assert "  averaging.ema_decay=None" in result.stdout.splitlines()

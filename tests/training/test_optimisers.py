@@ -1,0 +1,83 @@
+"""Groups of parameters, and largest batches."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.training.tiny import CONFIG
+from unbraid.errors import ConfigError
+from unbraid.layers.mamba import Mamba, SelectiveSystem
+from unbraid.layers.state_space import StateSpace
+from unbraid.models.catalog import build_model
+from unbraid.training.batch_size import is_out_of_memory, search, smaller_batch
+from unbraid.training.config import OptimiserConfig
+from unbraid.training.optimisers import build_optimiser, parameter_groups
+
+
+def test_state_space_parameters_are_handled_with_care():
+    model = build_model(CONFIG.model)
+    rest, careful = parameter_groups(model, OptimiserConfig(learning_rate=5e-3, weight_decay=0.1))
+    systems = [module for module in model.modules() if isinstance(module, StateSpace)]
+    assert len(careful["params"]) == sum(len(list(system.parameters())) for system in systems)
+    assert (careful["lr"], careful["weight_decay"]) == (1e-3, 0.0)
+    assert rest["weight_decay"] == 0.1
+    assert len(rest["params"]) + len(careful["params"]) == len(list(model.parameters()))
+
+
+def test_so_is_the_system_of_mamba():
+    model = Mamba(8)
+    _, careful = parameter_groups(model, OptimiserConfig(weight_decay=0.1))
+    (system,) = [module for module in model.modules() if isinstance(module, SelectiveSystem)]
+    assert {id(parameter) for parameter in careful["params"]} == {id(parameter) for parameter in system.parameters()}
+
+
+def test_without_a_rate_of_their_own_they_are_like_all_others():
+    model = build_model(CONFIG.model)
+    config = OptimiserConfig(name="adamw", weight_decay=1e-2, state_space_learning_rate=None)
+    optimiser = build_optimiser(model, config)
+    assert isinstance(optimiser, torch.optim.AdamW)
+    (group,) = optimiser.param_groups
+    assert (group["weight_decay"], group["lr"]) == (1e-2, 1e-3)
+
+
+def test_frozen_parameters_are_left_out_and_something_has_to_learn():
+    model = torch.nn.Linear(2, 2)
+    model.bias.requires_grad_(False)
+    (group,) = parameter_groups(model, OptimiserConfig())
+    assert group["params"] == [model.weight]
+    model.weight.requires_grad_(False)
+    with pytest.raises(ConfigError, match="nothing is left"):
+        parameter_groups(model, OptimiserConfig())
+
+
+@pytest.mark.parametrize("capacity", [0, 1, 2, 3, 7, 8, 20, 100, 1023, 5000])
+def test_the_largest_batch_is_found_to_an_eighth(capacity):
+    asked = []
+
+    def fits(count):
+        asked.append(count)
+        return count <= capacity
+
+    found = search(fits, largest=1024)
+    best = min(capacity, 1024)
+    assert found <= best
+    assert found >= best - max(best // 8, 0) - (best > 8)
+    assert len(asked) < 20
+
+
+def test_where_memory_runs_out_the_same_examples_come_in_smaller_batches():
+    smaller = smaller_batch(replace(CONFIG, batch_size=6, accumulate=2))
+    assert smaller is not None
+    assert (smaller.batch_size, smaller.accumulate) == (3, 4)
+    smaller = smaller_batch(smaller)
+    assert smaller is not None
+    assert (smaller.batch_size, smaller.accumulate) == (1, 12)
+    assert smaller_batch(smaller) is None
+
+
+def test_what_running_out_of_memory_looks_like():
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert is_out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"))
+    assert not is_out_of_memory(RuntimeError("shapes do not fit"))
+    assert not is_out_of_memory(ValueError("out of memory"))
