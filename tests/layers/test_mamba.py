@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from unbraid.errors import ConfigError
 from unbraid.layers.convolution import CausalDepthwiseConv
@@ -86,6 +87,16 @@ def test_bfloat16_autocast_trains():
     assert all(parameter.grad.isfinite().all() for parameter in layer.parameters())
 
 
+def test_gradients_are_the_same_with_checkpointing():
+    layer, features = Mamba(6), torch.randn(3, 20, 6)
+    layer(features).square().sum().backward()
+    expected = [parameter.grad.clone() for parameter in layer.parameters()]
+    layer.zero_grad()
+    checkpoint(layer, features, use_reentrant=False).square().sum().backward()
+    for parameter, gradient in zip(layer.parameters(), expected, strict=True):
+        assert torch.allclose(parameter.grad, gradient, atol=1e-6)
+
+
 def test_a_whole_model_in_bfloat16_runs():
     assert Mamba(16).bfloat16()(torch.randn(1, 9, 16).bfloat16()).dtype == torch.bfloat16
 
@@ -95,6 +106,14 @@ def test_large_steps_over_a_long_sequence_stay_finite():
     with torch.no_grad():
         layer.system.step_bias.fill_(50.0)
         assert layer(100 * torch.randn(2, 5000, 4)).isfinite().all()
+
+
+def test_it_exports_for_any_number_of_sequences():
+    layer, features = Mamba(4).eval(), torch.randn(5, 6, 4)
+    with torch.no_grad():
+        exported = torch.export.export(layer, (features,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)).module()
+        many = torch.randn(150, 6, 4)
+        assert torch.allclose(exported(many), layer(many), atol=1e-6)
 
 
 @pytest.mark.parametrize("wrong", [{"state_size": 0}, {"step_rank": 0}, {"min_step": 1.0}, {"conv_size": 0}])

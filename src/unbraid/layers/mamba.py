@@ -81,10 +81,14 @@ class Mamba(nn.Module):
         self.narrow = Linear(inner, dim, bias=False)
 
     def forward(self, features: Float[Tensor, "batch frame dim"]) -> Float[Tensor, "batch frame dim"]:
-        if torch.is_grad_enabled() or len(features) <= _SEQUENCES_AT_ONCE:
+        if torch.is_grad_enabled() or torch.compiler.is_compiling() or len(features) <= _SEQUENCES_AT_ONCE:
             return self._mix(features)
         # Between input and output there are a dozen tensors as large; some sequences at a time need less memory.
-        return torch.cat([self._mix(part) for part in features.chunk(math.ceil(len(features) / _SEQUENCES_AT_ONCE))])
+        num_parts = math.ceil(len(features) / _SEQUENCES_AT_ONCE)
+        outputs = torch.empty_like(features, memory_format=torch.contiguous_format)
+        for part, place in zip(features.chunk(num_parts), outputs.chunk(num_parts), strict=True):
+            place.copy_(self._mix(part))
+        return outputs
 
     def _mix(self, features: Tensor) -> Tensor:
         inputs, gate = self.widen(features).chunk(2, dim=-1)

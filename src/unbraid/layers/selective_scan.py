@@ -53,6 +53,9 @@ def selective_scan(
         fused = fused_scan() if inputs.is_cuda and tensors[0].dtype == torch.float32 else None
         if fused is not None:
             outputs = run_fused(fused, *tensors)
+        elif torch.compiler.is_compiling():
+            # Spans of sequences would fix the batch size of what is traced; the loop fixes no more than the frames.
+            outputs = selective_scan_reference(*tensors)
         elif torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
             outputs = SelectiveScan.apply(*tensors)
         else:
@@ -112,7 +115,9 @@ class SelectiveScan(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
-        return scan_backward(*ctx.saved_tensors[:6], carried=ctx.saved_tensors[6:], grad=grad)
+        # Checkpointing hands these out once.
+        saved = ctx.saved_tensors
+        return scan_backward(*saved[:6], carried=saved[6:], grad=grad)
 
 
 def scan_forward(
