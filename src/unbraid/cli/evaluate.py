@@ -1,164 +1,202 @@
-"""`unbraid evaluate`: scores a model on a fixed list of mixtures."""
+"""`unbraid evaluate`: scores a model, or another tool's estimates, against references."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from unbraid.cli.options import DEVICE_HELP, flag
+from unbraid.errors import ConfigError
 
-    from unbraid.evaluation.evaluate import Group, MixtureScore, Summary
+_DATA, _OUT, _HOW, _RUN = "What is scored", "What is written", "How a model is run", "How it runs"
+
+
+def _list_metrics(wanted: bool) -> bool:
+    """Prints what can be measured and ends."""
+    if not wanted:
+        return wanted
+    from unbraid.cli.tables import make_console, make_table
+    from unbraid.evaluation.measures import MEASURES
+
+    table = make_table("metric", "unit", "over tracks", "what it is")
+    for measure in MEASURES.values():
+        table.add_row(measure.name, measure.unit, measure.over_tracks, measure.meaning)
+    make_console().print(table)
+    raise typer.Exit
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A bundled model's name, or a weights file.")],
-    data: Annotated[Path, typer.Option("--data", help="Folder of the corpus, with speech/manifest.csv in it.")],
-    mixtures: Annotated[
-        str, typer.Option("--list", help="speech-test, speech-valid, or a CSV file like those.")
-    ] = "speech-test",
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many mixtures.")] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write all scores to this file; '-' prints them and no table.")
-    ] = None,
-    device: Annotated[str, typer.Option("-d", "--device", help="auto, cpu, cuda or mps.")] = "auto",
-    whole: Annotated[
-        bool,
-        typer.Option(
-            "--whole/--chunked", help="Each mixture in one call of the model, or in chunks as `separate` does it."
+    estimates: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL|FOLDER",
+            help="A bundled model, a weights file, or a folder of estimates: FOLDER/TRACK/SOURCE.wav and the like.",
         ),
-    ] = True,
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Argument(metavar="DATA", help="Data set with references, or a corpus for --list.", show_default=False),
+    ] = None,
+    data_option: Annotated[
+        Path | None, typer.Option("--data", metavar="DATA", help="The same as DATA.", rich_help_panel=_DATA)
+    ] = None,
+    mixtures: Annotated[
+        str | None,
+        typer.Option(
+            "--list",
+            metavar="LIST",
+            help="Fixed mixtures of a corpus of speakers: speech-test (where DATA is one), speech-valid, or a CSV file.",
+            show_default=False,
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    split: Annotated[
+        Literal["train", "valid", "test"], typer.Option(help="Part of the data set.", rich_help_panel=_DATA)
+    ] = "test",
+    layout: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Layout of the data set, if it is not recognised.", rich_help_panel=_DATA),
+    ] = "auto",
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Only the first N tracks.", show_default=False, rich_help_panel=_DATA),
+    ] = None,
+    skip_missing: Annotated[
+        bool, flag("--skip-missing", "Leave out tracks whose estimates are not all in FOLDER.", _DATA)
+    ] = False,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="With commas between; by default those that papers on this kind of separation report.",
+            show_default=False,
+            rich_help_panel=_OUT,
+        ),
+    ] = None,
+    list_metrics: Annotated[
+        bool, flag("--list-metrics", "List metrics and exit.", _OUT, callback=_list_metrics, is_eager=True)
+    ] = False,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--by",
+            metavar="LABEL",
+            help="Break down by this label, or by 'track'; repeat it for more. By default by all that form groups.",
+            show_default=False,
+            rich_help_panel=_OUT,
+        ),
+    ] = None,
+    json_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--json",
+            metavar="FILE",
+            help="All scores; - prints them and no table.",
+            show_default=False,
+            rich_help_panel=_OUT,
+        ),
+    ] = None,
+    csv_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv", metavar="FILE", help="A line per track and source.", show_default=False, rich_help_panel=_OUT
+        ),
+    ] = None,
+    device: Annotated[
+        str, typer.Option("--device", "-d", metavar="DEVICE", help=DEVICE_HELP, rich_help_panel=_HOW)
+    ] = "auto",
+    whole: Annotated[
+        bool | None,
+        typer.Option(
+            "--whole/--chunked",
+            help="Each track in one call of the model, or in chunks as `separate` does it; by default the former for "
+            "mixtures of speakers up to a minute.",
+            show_default=False,
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
+    segment: Annotated[
+        float | None,
+        typer.Option(metavar="SEC", help="As in `separate`.", show_default=False, rich_help_panel=_HOW),
+    ] = None,
+    overlap: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="As in `separate`.", show_default=False, rich_help_panel=_HOW),
+    ] = None,
+    shifts: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="As in `separate`.", show_default=False, rich_help_panel=_HOW),
+    ] = None,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=0,
+            metavar="N",
+            help="Tracks at a time; 0 takes all cores for a folder, and one track for a model.",
+            rich_help_panel=_RUN,
+        ),
+    ] = 0,
+    resume: Annotated[bool, flag("--resume", "Go on with an interrupted evaluation; needs --json.", _RUN)] = False,
 ) -> None:
-    """Score a model of two speakers: SI-SDR before and after, with 95 % confidence intervals."""
-    from math import isnan
+    """Scores a model, or what another tool has separated, against references.
 
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    Prints means and medians over tracks with 95 % confidence intervals, for
+    all tracks and for each kind.
+
+    [bold]Examples[/bold]
+
+    unbraid evaluate speech corpus --list speech-test --json scores.json
+        a fixed list of mixtures of two speakers
+    unbraid evaluate music.safetensors musdb18hq --metrics cSDR,uSDR
+        songs with their stems
+    unbraid evaluate separated/htdemucs musdb18hq --json demucs.json
+        what another tool made of them, by the same protocol
+    unbraid evaluate speech corpus --json scores.json --resume
+        go on after an interruption
+    unbraid compare scores.json demucs.json
+        which is better, and how sure that is
+    """
+    if data is not None and data_option is not None:
+        raise ConfigError("the data are named twice: give DATA or --data DATA")
+    root = data or data_option
+    if root is None:
+        raise ConfigError("no data are named: give a folder with references, as in  unbraid evaluate speech DATA")
+    to_stdout = str(json_file) == "-"
+    if resume and (json_file is None or to_stdout):
+        raise ConfigError("--resume goes on with the file of --json: name it")
+    settings = {"segment_seconds": segment, "overlap": overlap, "shifts": shifts}
+    chosen = {name: value for name, value in settings.items() if value is not None}
 
     from unbraid.audio.pending import PendingFile, write_pending
-    from unbraid.evaluation.evaluate import evaluate_list, open_list, summarise
-    from unbraid.inference.separator import Separator
+    from unbraid.cli.evaluate_run import open_estimates, open_tracks, print_summary, run_evaluation
+    from unbraid.evaluation.measures import default_measures, find_measures
+    from unbraid.evaluation.scores import scores_csv, scores_json
 
-    separator = Separator(model, device=device)
-    corpus, listed = open_list(mixtures, data)
-    listed = listed[:limit]
-    scores: list[MixtureScore] = []
-    to_stdout = str(json_file) == "-"
+    tracks = open_tracks(root, mixtures, split, layout).first(limit)
+    source = open_estimates(estimates, tracks, device=device, whole=whole, settings=chosen, skip_missing=skip_missing)
+    if metrics is None:
+        measures = default_measures(source.sources(tracks), exchangeable=tracks.exchangeable)
+    else:
+        measures = find_measures(metrics)
     # Opened before the work, so that a folder that cannot be written to is not found out an hour later.
-    pending = None if json_file is None or to_stdout else PendingFile(json_file)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[mean]}"),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
+    files = {"json": None if to_stdout else json_file, "csv": csv_file}
+    pending = {kind: PendingFile(path) for kind, path in files.items() if path is not None}
     try:
-        with Progress(*columns, console=Console(stderr=True)) as progress:
-            bar = progress.add_task(mixtures, total=len(listed), mean="")
-            for score in evaluate_list(separator.model if whole else separator, corpus, listed):
-                scores.append(score)
-                known = [value for one in scores if not isnan(value := one.score.si_sdr_improvement_db)]
-                mean = f"{sum(known) / len(known):+.2f} dB" if known else ""
-                progress.update(bar, advance=1, mean=mean)
-        summary = summarise(scores)
-        text = _to_json(model, mixtures, whole, summary, scores)
-        if pending is not None:
-            write_pending(pending, f"{text}\n".encode())
+        run = run_evaluation(source, tracks, measures, jobs=jobs, by=by, scores_path=files["json"], resume=resume)
+        texts = {"json": scores_json(run.scores), "csv": scores_csv(run.scores)}
+        for kind, file in pending.items():
+            write_pending(file, f"{texts[kind].rstrip()}\n".encode())
+        run.finish()
     finally:
-        if pending is not None:
-            pending.discard()
+        for file in pending.values():
+            file.discard()
     if to_stdout:
-        typer.echo(text)
-        return
-    console = Console()
-    console.print(summary_table(summary, f"{model} on {mixtures}"))
-    speed = summary.model_seconds / summary.audio_seconds
-    console.print(
-        f"{len(scores)} mixtures, {summary.audio_seconds:.0f} s of audio in {summary.model_seconds:.0f} s "
-        f"({speed:.2f} s per second); 95 %: confidence interval of the mean SI-SDRi over mixtures."
-    )
-    if summary.overall.undefined:
-        console.print(f"{summary.overall.undefined} mixtures have a silent reference, so no score, and are left out.")
-
-
-def summary_table(summary: Summary, title: str) -> Table:
-    """One row for all mixtures and one for each kind; fits into 80 columns."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, title_justify="left")
-    table.add_column("SI-SDR in dB", no_wrap=True)
-    for heading in ("n", "before", "after", "SI-SDRi", "95 %", "median", "SNR"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_row(*_row("all", summary.overall))
-    for kind, groups in summary.breakdowns.items():
-        table.add_row(f"[dim]by {kind}[/dim]")
-        for group in groups:
-            table.add_row(*_row(f"  {group.name}", group))
-    return table
-
-
-def _row(name: str, group: Group) -> tuple[str, ...]:
-    improvement = group.si_sdr_improvement
-    return (
-        name,
-        str(group.count),
-        f"{group.mixture_si_sdr.mean_db:.2f}",
-        f"{group.si_sdr.mean_db:.2f}",
-        f"{improvement.mean_db:+.2f}",
-        f"{improvement.low_db:+.2f} to {improvement.high_db:+.2f}" if group.count > 1 else "",
-        f"{improvement.median_db:+.2f}",
-        f"{group.snr.mean_db:.2f}",
-    )
-
-
-def _to_json(model: str, mixtures: str, whole: bool, summary: Summary, scores: list[MixtureScore]) -> str:
-    import json
-    from dataclasses import asdict
-
-    import torch
-
-    import unbraid
-
-    content = {
-        "model": model,
-        "list": mixtures,
-        "whole": whole,
-        "versions": {"unbraid": unbraid.__version__, "torch": torch.__version__},
-        "summary": asdict(summary),
-        "mixtures": [
-            {
-                **asdict(score.mixture),
-                "model_seconds": round(score.model_seconds, 4),
-                "si_sdr_db": score.score.si_sdr_db,
-                "si_sdr_improvement_db": score.score.si_sdr_improvement_db,
-                "sources": [
-                    {**asdict(source), "si_sdr_improvement_db": source.si_sdr_improvement_db}
-                    for source in score.score.sources
-                ],
-            }
-            for score in scores
-        ],
-    }
-    return json.dumps(_finite(content), indent=1, allow_nan=False)
-
-
-def _finite(value: object) -> object:
-    """JSON has neither nan nor infinity; both become null."""
-    from math import isfinite
-
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not isfinite(value) else value
+        typer.echo(texts["json"])
+    else:
+        print_summary(run, measures, by=by)
+    if run.num_failed:
+        raise typer.Exit(1)

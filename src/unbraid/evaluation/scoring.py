@@ -6,19 +6,18 @@ scores as `metrics.ratios` says, except that a silent estimate of a source that 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import permutations
 
-import torch
+import numpy as np
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
-from unbraid.losses.permutation import best_permutation, reorder
-from unbraid.metrics.ratios import si_sdr, snr
+from unbraid.evaluation.energies import Energies, EnergyMeter
 
-_CAP_DB = 200.0
-"""Beyond what double precision resolves; lets infinite scores take part in an assignment."""
+CAP_DB = 200.0
+"""Beyond what double precision resolves; stands for infinity where a score takes part in an assignment or a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,56 +77,44 @@ def score_estimates(
 ) -> Score:
     """Scores every source; `exchangeable` estimates are first assigned so that the mean SI-SDR is highest.
 
-    `sources` names the references; by default they are called source1, source2 and so on.
+    `sources` names the references; by default they are called source1, source2 and so on. Validation during training
+    and `unbraid evaluate` both end here.
     """
-    num_sources = references.shape[0]
-    names = sources or tuple(f"source{number}" for number in range(1, num_sources + 1))
-    if len(names) != num_sources:
-        raise ConfigError(f"{num_sources} references and {len(names)} names: give one name for each reference")
-    if estimates.shape[-1] == 0:
-        raise ConfigError("signals of 0 samples have no score: give at least 1 sample")
-    order = torch.arange(num_sources)
-    if exchangeable:
-        order = best_permutation(_distance, estimates.unsqueeze(0), references.unsqueeze(0))[1][0].cpu()
-        estimates = reorder(estimates.unsqueeze(0), order.unsqueeze(0).to(estimates.device))[0]
-    after = pooled_si_sdr(estimates, references).tolist()
-    before = pooled_si_sdr(mixture.expand_as(references), references).tolist()
-    levels = snr(_pool(estimates), _pool(references)).tolist()
+    names = sources or tuple(f"source{number}" for number in range(1, references.shape[0] + 1))
+    if len(names) != references.shape[0]:
+        raise ConfigError(f"{references.shape[0]} references and {len(names)} names: give one name for each reference")
+    meter = EnergyMeter(max(references.shape[-1], 1), exchangeable=exchangeable)
+    meter.push(estimates, references, mixture)
+    return score_energies(meter.finish(), names, exchangeable=exchangeable)
+
+
+def score_energies(energies: Energies, sources: tuple[str, ...], *, exchangeable: bool) -> Score:
+    """The same from sums that were gathered block by block."""
+    si_sdr, snr = energies.si_sdr(), energies.snr()
+    order = assign(si_sdr[:-1].numpy()) if exchangeable else tuple(range(len(sources)))
     return Score(
         tuple(
             SourceScore(
                 source=name,
-                estimate=int(order[index]),
-                si_sdr_db=after[index],
-                mixture_si_sdr_db=before[index],
-                snr_db=levels[index],
+                estimate=order[index],
+                si_sdr_db=float(si_sdr[order[index], index]),
+                mixture_si_sdr_db=float(si_sdr[-1, index]),
+                snr_db=float(snr[order[index], index]),
             )
-            for index, name in enumerate(names)
+            for index, name in enumerate(sources)
         )
     )
 
 
-def pooled_si_sdr(
-    estimate: Float[Tensor, "*axes channel sample"], reference: Float[Tensor, "*axes channel sample"]
-) -> Float[Tensor, "*axes"]:
-    """SI-SDR over all channels together, each without its mean."""
-    estimate, reference = _pool(_zero_mean(estimate)), _pool(_zero_mean(reference))
-    ratio = si_sdr(estimate, reference, zero_mean=False)
-    missed = (estimate.square().sum(-1) == 0) & (reference.square().sum(-1) > 0)
-    return torch.where(missed, -math.inf, ratio)
+def assign(scores: np.ndarray) -> tuple[int, ...]:
+    """For each reference the estimate, each taken once, so that the mean of `scores` (estimate, source) is highest.
 
-
-def _distance(estimate: Tensor, reference: Tensor) -> Tensor:
-    return -pooled_si_sdr(estimate, reference).nan_to_num(nan=0.0, posinf=_CAP_DB, neginf=-_CAP_DB)
-
-
-def _zero_mean(signal: Tensor) -> Tensor:
-    signal = signal.double()
-    return signal - signal.mean(-1, keepdim=True)
-
-
-def _pool(signal: Tensor) -> Tensor:
-    return signal.double().flatten(-2)
+    Every assignment is tried, which is meant for up to eight sources.
+    """
+    capped = np.nan_to_num(scores, nan=0.0, posinf=CAP_DB, neginf=-CAP_DB)
+    orders = list(permutations(range(scores.shape[0]), scores.shape[1]))
+    totals = capped[np.array(orders), np.arange(scores.shape[1])].mean(axis=1)
+    return orders[int(totals.argmax())]
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -14,9 +14,6 @@ from unbraid.audio.sources import AudioSource
 from unbraid.axes import Tensor
 from unbraid.errors import AudioReadError, ConfigError
 
-Input = AudioSource | Recording | np.ndarray | Tensor
-"""A path, "-" for standard input, bytes, a binary file object, a Recording, or an array or tensor with a rate."""
-
 
 @runtime_checkable
 class Reader(Protocol):
@@ -27,6 +24,11 @@ class Reader(Protocol):
     def blocks(self, block_samples: int) -> Iterator[np.ndarray]: ...
     def reopen(self) -> Reader: ...
     def close(self) -> None: ...
+
+
+Input = AudioSource | Recording | np.ndarray | Tensor | Reader
+"""A path, "-" for standard input, bytes, a binary file object, a Recording, a reader of one's own, or an array or
+tensor with a rate."""
 
 
 class MemoryReader:
@@ -74,4 +76,6 @@ def open_input(
         raise ConfigError("sample_rate goes with an array or a tensor; files carry their own")
     if isinstance(source, Recording):
         return MemoryReader(source)
+    if isinstance(source, Reader):
+        return source
     return open_audio(source, allow_truncated=allow_truncated, mend_samples=mend_samples)

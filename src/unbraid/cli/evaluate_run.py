@@ -1,0 +1,240 @@
+"""What `unbraid evaluate` does with what it was told: opens, scores, keeps what is done, and prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from unbraid.cli.messages import complain
+from unbraid.cli.tables import make_console, make_table
+from unbraid.data.items import Split
+from unbraid.errors import ConfigError, DataError
+from unbraid.evaluation.estimates import EstimateSource, FolderEstimates, ModelEstimates
+from unbraid.evaluation.evaluate import TrackFailed, TrackScored, choose_jobs, evaluate
+from unbraid.evaluation.journal import Journal, identity
+from unbraid.evaluation.measures import Measure
+from unbraid.evaluation.scores import Scores, TrackScore
+from unbraid.evaluation.summary import Group, Summary, headline, summarise, summary_data
+from unbraid.evaluation.tracks import TrackList, list_tracks, open_list
+
+_TRACK = "track"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One evaluation that has come to its end."""
+
+    scores: Scores
+    summary: Summary
+    num_failed: int
+    num_left_out: int
+    """Tracks without estimates."""
+    journal: Journal | None
+
+    def finish(self) -> None:
+        """The file of scores is whole; while tracks have failed, what is done is kept to go on from."""
+        if self.journal is not None and not self.num_failed:
+            self.journal.remove()
+
+
+def open_tracks(root: Path, mixtures: str | None, split: Split, layout: str) -> TrackList:
+    """A fixed list where one is named, or where DATA is a corpus of speakers, which holds no mixtures of its own."""
+    is_corpus = any((root / place / "manifest.csv").is_file() for place in (".", "speech"))
+    if mixtures is not None or (is_corpus and layout == "auto"):
+        return open_list(mixtures or "speech-test", root)
+    from unbraid.data.open import open_dataset
+
+    return list_tracks(open_dataset(root, split, layout))
+
+
+def open_estimates(
+    name: str,
+    tracks: TrackList,
+    *,
+    device: str,
+    whole: bool | None,
+    settings: Mapping[str, Any],
+    skip_missing: bool,
+) -> EstimateSource:
+    """A folder of estimates where there is one of that name, else a model."""
+    if Path(name).is_dir():
+        if whole is not None or settings:
+            raise ConfigError(f"{name} is a folder of estimates: settings of models do not go with it")
+        return FolderEstimates(Path(name), tracks, skip_missing=skip_missing)
+    # A mistake in the settings is found out here, not after the first track.
+    source = ModelEstimates(name, device=device, whole=whole, settings=settings)
+    source.separator  # noqa: B018
+    return source
+
+
+def run_evaluation(
+    source: EstimateSource,
+    tracks: TrackList,
+    measures: Sequence[Measure],
+    *,
+    jobs: int,
+    by: Sequence[str] | None,
+    scores_path: Path | None,
+    resume: bool,
+) -> Run:
+    """Scores all tracks, shows how it goes on stderr, and keeps every finished track beside `scores_path`."""
+    facts = {
+        "estimates": source.facts(),
+        "data": {
+            "name": tracks.name,
+            "layout": tracks.layout,
+            "sources": tracks.sources,
+            "exchangeable": tracks.exchangeable,
+        },
+        "metrics": tuple(measure.name for measure in measures),
+    }
+    journal = None if scores_path is None else Journal(scores_path, facts)
+    done: dict[str, TrackScore] = {}
+    if journal is not None and resume:
+        wanted = {track.name for track in tracks.tracks}
+        done = {track.name: track for track in journal.resume() if track.name in wanted}
+        if done:
+            complain(f"{len(done)} of {len(tracks.tracks)} tracks are done already", kind="")
+    elif journal is not None:
+        journal.begin()
+    left_out = 0
+    if isinstance(source, FolderEstimates):
+        left_out = len(tracks.tracks) - len(source.clips)
+        if left_out:
+            complain(
+                f"{left_out} of {len(tracks.tracks)} tracks have no complete estimates and are left out", "warning"
+            )
+    headliner = measures[0]
+    failed = 0
+    with _Display(tracks, done, headliner) as display:
+        try:
+            jobs = choose_jobs(jobs, source)
+            for event in evaluate(source, tracks, measures, jobs=jobs, done=frozenset(done)):
+                match event:
+                    case TrackScored():
+                        done[event.score.name] = event.score
+                        if journal is not None:
+                            journal.append(event.score)
+                        display.advance(event.score)
+                    case TrackFailed():
+                        failed += 1
+                        complain(event.message)
+        except KeyboardInterrupt as error:
+            kept = "nothing is kept; with --json an evaluation can be resumed"
+            if journal is not None:
+                kept = f"{len(done)} of {len(tracks.tracks)} tracks are kept: go on with --resume"
+            raise KeyboardInterrupt(kept) from error
+    if not done:
+        raise DataError(f"no track of {tracks.name} could be scored")
+    ordered = tuple(done[track.name] for track in tracks.tracks if track.name in done)
+    scores = Scores(**facts, tracks=ordered)
+    shown = None if by is None else [label for label in by if label != _TRACK]
+    summary = summarise(scores, by=shown)
+    scores = Scores(**identity(scores), tracks=ordered, summary=summary_data(summary))
+    return Run(scores=scores, summary=summary, num_failed=failed, num_left_out=left_out, journal=journal)
+
+
+def print_summary(run: Run, measures: Sequence[Measure], *, by: Sequence[str] | None) -> None:
+    """All tracks, every source, every kind; and each track, where that is asked for."""
+    scores, summary = run.scores, run.summary
+    console = make_console()
+    for measure in measures:
+        unit = f" in {measure.unit}" if measure.unit else ""
+        title = escape(f"{measure.name}{unit}: {scores.name} on {scores.data['name']}")
+        table = make_table("", "n", measure.over_tracks, "95 %", _other(measure), title=title, numbers_from=1)
+        table.add_row(*_row("all", summary.overall, measure))
+        for group in summary.sources:
+            table.add_row(*_row(f"  {group.name}", group, measure))
+        for label, groups in summary.breakdowns.items():
+            table.add_row(f"[dim]by {escape(label)}[/dim]")
+            for group in groups:
+                table.add_row(*_row(f"  {group.name}", group, measure))
+        if by and _TRACK in by:
+            table.add_row("[dim]by track[/dim]")
+            for track in scores.tracks:
+                table.add_row(f"  {escape(track.name)}", "", _number(track.value(measure.name), measure))
+        console.print(table)
+        console.print()
+    _print_remarks(console, run)
+
+
+def _print_remarks(console: Console, run: Run) -> None:
+    scores, summary = run.scores, run.summary
+    count = len(scores.tracks)
+    text = f"{count} {'track' if count == 1 else 'tracks'}, {summary.audio_seconds:.0f} s of audio"
+    if summary.model_seconds:
+        speed = summary.model_seconds / summary.audio_seconds
+        text += f" separated in {summary.model_seconds:.0f} s ({speed:.2f} s per second)"
+    console.print(f"{text}; 95 %: bootstrap confidence interval over tracks.", soft_wrap=True, markup=False)
+    if summary.overall.undefined:
+        verb = "has" if summary.overall.undefined == 1 else "have"
+        console.print(f"{summary.overall.undefined} of them {verb} a silent reference, so no score, and are left out.")
+    for note in sorted({note for track in scores.tracks for note in track.notes}):
+        affected = sum(note in track.notes for track in scores.tracks)
+        console.print(f"estimates of {affected} tracks were {note}", soft_wrap=True, markup=False)
+
+
+def _row(name: str, group: Group, measure: Measure) -> tuple[str, ...]:
+    statistic = group.measures[measure.name]
+    value, low, high = headline(statistic, measure.name)
+    other = statistic.median if measure.over_tracks == "mean" else statistic.mean
+    interval = "" if isnan(low) else f"{_number(low, measure)} to {_number(high, measure)}"
+    return escape(name), str(statistic.count), _number(value, measure), interval, _number(other.value, measure)
+
+
+def _other(measure: Measure) -> str:
+    return "median" if measure.over_tracks == "mean" else "mean"
+
+
+def _number(value: float, measure: Measure) -> str:
+    """Two digits, three where a scale ends at 1; improvements with their sign."""
+    if isnan(value):
+        return "–"
+    digits = 2 if measure.unit else 3
+    return f"{value:+.{digits}f}" if measure.name.endswith("i") else f"{value:.{digits}f}"
+
+
+class _Display:
+    """A bar on stderr: tracks, the mean so far, time left by seconds of audio."""
+
+    def __init__(self, tracks: TrackList, done: Mapping[str, TrackScore], measure: Measure) -> None:
+        self.measure = measure
+        self.values = [track.value(measure.name) for track in done.values()]
+        self.bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[done]}/{task.fields[count]}"),
+            TextColumn("{task.fields[mean]}"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self.bar: TaskID = self.bars.add_task(
+            tracks.name,
+            total=sum(track.seconds for track in tracks.tracks),
+            completed=sum(track.seconds for track in done.values()),
+            done=len(done),
+            count=len(tracks.tracks),
+            mean="",
+        )
+
+    def advance(self, track: TrackScore) -> None:
+        self.values.append(track.value(self.measure.name))
+        known = [value for value in self.values if not isnan(value)]
+        mean = f"{self.measure.name} {_number(sum(known) / len(known), self.measure)}" if known else ""
+        self.bars.update(self.bar, advance=track.seconds, done=len(self.values), mean=mean)
+
+    def __enter__(self) -> _Display:
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bars.stop()

@@ -1,0 +1,135 @@
+"""What energy ratios are made of, gathered frame by frame, so that a recording of hours is scored in constant memory.
+
+A ratio needs no signals, only sums over them: of the reference, of its square, and of what is wrong with an estimate.
+From the sums of every frame come the ratios of the whole and those of any passage.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from unbraid.axes import Float, Tensor
+from unbraid.errors import ConfigError
+
+_ROUNDING = 1e-13
+"""A signal whose energy falls to this share of itself when its mean is taken off was a constant."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Energies:
+    """Sums per frame, in float64. Candidates are the estimates, in order, and then the mixture.
+
+    An error is candidate minus reference. Pairs that cannot be wanted (one stem's estimate with another stem's
+    reference) are nan.
+    """
+
+    num_samples: int
+    """Per channel."""
+    frame_samples: int
+    """The last frame may be shorter."""
+    reference_sum: Float[Tensor, "source channel frame"]
+    reference_power: Float[Tensor, "source channel frame"]
+    candidate_power: Float[Tensor, "candidate channel frame"]
+    error_sum: Float[Tensor, "candidate source channel frame"]
+    error_power: Float[Tensor, "candidate source channel frame"]
+    error_reference: Float[Tensor, "candidate source channel frame"]
+    """Sums of error times reference."""
+
+    def silent(self) -> list[bool]:
+        """For every reference, whether all its samples are zero."""
+        return (self.reference_power.sum(dim=(1, 2)) == 0).tolist()
+
+    def snr(self) -> Float[Tensor, "candidate source"]:
+        """Signal-to-noise ratios in dB, channels pooled."""
+        return _decibels(self.reference_power.sum(dim=(1, 2)), self.error_power.sum(dim=(2, 3)))
+
+    def si_sdr(self) -> Float[Tensor, "candidate source"]:
+        """Scale-invariant ratios in dB: one scale and one error for all channels, each channel without its mean."""
+        count = max(self.num_samples, 1)
+        reference_sum, error_sum = self.reference_sum.sum(-1), self.error_sum.sum(-1)
+        reference = self.reference_power.sum(-1) - reference_sum.square() / count
+        reference = _vanishing(reference, self.reference_power.sum(-1)).sum(-1)
+        error = (self.error_power.sum(-1) - error_sum.square() / count).sum(-1)
+        cross = (self.error_reference.sum(-1) - error_sum * reference_sum / count).sum(-1)
+        raw = self.candidate_power.sum(-1).unsqueeze(1)
+        candidate = _vanishing(raw - (error_sum + reference_sum).square() / count, raw).sum(-1)
+        # Of the error, what lies along the reference belongs to the target, which is the reference times 1 + share.
+        share = torch.where(reference > 0, cross / reference, 0)
+        residual = torch.where(reference > 0, (error - cross * share).clamp(min=0), candidate)
+        ratio = _decibels((1 + share).square() * reference, residual)
+        return torch.where((candidate == 0) & (reference > 0), -math.inf, ratio)
+
+
+class EnergyMeter:
+    """Gathers `Energies` from blocks that follow each other; all but the last hold whole frames."""
+
+    def __init__(self, frame_samples: int, *, exchangeable: bool) -> None:
+        self.frame_samples, self.exchangeable = frame_samples, exchangeable
+        self._num_samples = 0
+        self._parts: list[tuple[Tensor, ...]] = []
+
+    def push(
+        self,
+        estimates: Float[Tensor, "source channel sample"],
+        references: Float[Tensor, "source channel sample"],
+        mixture: Float[Tensor, "channel sample"],
+    ) -> None:
+        """Takes the next samples; on any device, in any precision."""
+        if self._num_samples % self.frame_samples:
+            raise ConfigError("only the last block may end within a frame: push whole frames before it")
+        self._num_samples += references.shape[-1]
+        sounding = [self._framed(signal) for signal in references]
+        candidates = [self._framed(signal) for signal in (*estimates, mixture)]
+        nothing = torch.full_like(sounding[0].sum(-1), math.nan)
+        rows = []
+        for index, candidate in enumerate(candidates):
+            wanted = self.exchangeable or index == len(candidates) - 1
+            row = []
+            for source, reference in enumerate(sounding):
+                if wanted or source == index:
+                    error = candidate - reference
+                    row.append((error.sum(-1), error.square().sum(-1), (error * reference).sum(-1)))
+                else:
+                    row.append((nothing, nothing, nothing))
+            rows.append(row)
+        self._parts.append(
+            (
+                torch.stack([reference.sum(-1) for reference in sounding]),
+                torch.stack([reference.square().sum(-1) for reference in sounding]),
+                torch.stack([candidate.square().sum(-1) for candidate in candidates]),
+                *(torch.stack([torch.stack([sums[kind] for sums in row]) for row in rows]) for kind in range(3)),
+            )
+        )
+
+    def finish(self) -> Energies:
+        """All that was pushed."""
+        if self._num_samples == 0:
+            raise ConfigError("signals of 0 samples have no score: give at least 1 sample")
+        sums = [torch.cat(parts, dim=-1).cpu() for parts in zip(*self._parts, strict=True)]
+        return Energies(
+            num_samples=self._num_samples,
+            frame_samples=self.frame_samples,
+            reference_sum=sums[0],
+            reference_power=sums[1],
+            candidate_power=sums[2],
+            error_sum=sums[3],
+            error_power=sums[4],
+            error_reference=sums[5],
+        )
+
+    def _framed(self, signal: Tensor) -> Tensor:
+        """(channel, frame, sample) in float64, the last frame filled up with zeros, which add nothing to a sum."""
+        signal = torch.nn.functional.pad(signal.double(), (0, -signal.shape[-1] % self.frame_samples))
+        return signal.unflatten(-1, (-1, self.frame_samples))
+
+
+def _vanishing(energy: Tensor, raw: Tensor) -> Tensor:
+    """Zero where nothing but rounding is left of `raw`."""
+    return torch.where(energy > _ROUNDING * raw, energy, 0)
+
+
+def _decibels(numerator: Tensor, denominator: Tensor) -> Tensor:
+    return 10 * (torch.log10(numerator) - torch.log10(denominator))

@@ -1,0 +1,88 @@
+"""What an evaluation has done so far, so that an interrupted one goes on: a file of one line per finished track.
+
+The first line says what is evaluated. A line that was cut off by a crash is as if it had never been written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from unbraid.audio.pending import writing_to
+from unbraid.errors import DataError
+from unbraid.evaluation.scores import FORMAT, Scores, TrackScore, plain, read_scores, read_track, track_data
+
+
+class Journal:
+    """Beside the file of scores that it becomes, with `.partial` after its name."""
+
+    def __init__(self, scores_path: Path, facts: Mapping[str, Any]) -> None:
+        """`facts` identify the evaluation; see `identity`."""
+        self.scores_path = scores_path
+        self.path = scores_path.with_name(f"{scores_path.name}.partial")
+        self.facts = plain({"format": FORMAT, **facts})
+
+    def begin(self) -> None:
+        """Starts anew; what was there is overwritten."""
+        with writing_to(f"'{self.path}'"):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.write_text(f"{json.dumps(self.facts)}\n", encoding="utf-8")
+
+    def resume(self) -> list[TrackScore]:
+        """What is done already, here or in the finished file; starts anew where there is neither.
+
+        Raises DataError where that is of another evaluation.
+        """
+        if not self.path.exists() and self.scores_path.exists():
+            scores = read_scores(self.scores_path)
+            self._check(plain({"format": FORMAT, **identity(scores)}), self.scores_path)
+            done = list(scores.tracks)
+        elif self.path.exists():
+            done = self._read()
+        else:
+            done = []
+        self.begin()
+        for track in done:
+            self.append(track)
+        return done
+
+    def append(self, track: TrackScore) -> None:
+        """Keeps one finished track, on the disk when this returns."""
+        line = f"{json.dumps(plain(track_data(track)), allow_nan=False)}\n".encode()
+        with writing_to(f"'{self.path}'"):
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+            try:
+                os.write(descriptor, line)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def remove(self) -> None:
+        """Once the file of scores is whole."""
+        self.path.unlink(missing_ok=True)
+
+    def _read(self) -> list[TrackScore]:
+        *lines, _cut_off = self.path.read_text(encoding="utf-8").split("\n")
+        try:
+            rows = [json.loads(line) for line in lines]
+            if rows:
+                self._check(rows[0], self.path)
+            return [read_track(row) for row in rows[1:]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{self.path} is damaged ({error!r}): remove it, or start anew without --resume") from error
+
+    def _check(self, found: Mapping[str, Any], path: Path) -> None:
+        different = [key for key in self.facts if found.get(key) != self.facts[key]]
+        if different:
+            raise DataError(
+                f"{path} is of another evaluation (other {' and '.join(different)}): name another file with --json, or "
+                "start anew without --resume"
+            )
+
+
+def identity(scores: Scores) -> dict[str, Any]:
+    """What must be the same for two evaluations to be the same; not how many tracks, so that a longer one can go on."""
+    return {"estimates": scores.estimates, "data": scores.data, "metrics": scores.metrics}

@@ -1,0 +1,166 @@
+"""What can be measured, by name: one dict to read, each entry a function of one track.
+
+Definitions are those of `unbraid.metrics`; what is said here is which of them the report calls by which name, and how
+tracks come together: by the mean, or by the median where the literature takes that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+
+from unbraid.axes import Float, Tensor
+from unbraid.errors import UnknownNameError
+from unbraid.evaluation.energies import Energies
+from unbraid.evaluation.tracks import Track
+
+FRAME_SECONDS = 1.0
+"""Length of the frames of museval, which do not overlap."""
+BLOCK_SECONDS = 8.0
+"""ours: so much of a track is in memory at a time."""
+
+
+@runtime_checkable
+class Estimated(Protocol):
+    """The estimates of one track."""
+
+    num_sources: int
+
+    def read(self, start: int, num_samples: int) -> np.ndarray:
+        """(source, channel, sample) float32, at the track's rate."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Material:
+    """All that a measure may want to know of one track. Estimates come in the order of the sources."""
+
+    track: Track
+    sources: tuple[str, ...]
+    """What is scored."""
+    order: tuple[int, ...]
+    """For every source the estimate that was taken for it."""
+    energies: Energies
+    estimated: Estimated
+
+    def blocks(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Estimates, references and mixture, in blocks of whole frames."""
+        rate = self.track.sample_rate
+        size = round(BLOCK_SECONDS / FRAME_SECONDS) * round(FRAME_SECONDS * rate)
+        for start in range(0, self.track.num_samples, size):
+            yield self._read(start, min(size, self.track.num_samples - start))
+
+    @cached_property
+    def whole(
+        self,
+    ) -> tuple[
+        Float[Tensor, "source channel sample"], Float[Tensor, "source channel sample"], Float[Tensor, "channel sample"]
+    ]:
+        """The same in one piece, for measures that need it: memory in proportion to the track."""
+        return self._read(0, self.track.num_samples)
+
+    def _read(self, start: int, num_samples: int) -> tuple[Tensor, Tensor, Tensor]:
+        estimates = self.estimated.read(start, num_samples)[list(self.order)]
+        references = self.track.read_references(self.sources, start, num_samples)
+        mixture = self.track.read_mixture(start, num_samples)
+        return torch.from_numpy(estimates), torch.from_numpy(references), torch.from_numpy(mixture)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One measure of one track: a value for every source; nan where nothing can be said."""
+
+    values: Sequence[float]
+    frames: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Per name that museval gives it, (source, frame)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """One thing to measure."""
+
+    name: str
+    meaning: str
+    measure: Callable[[Material], Measured]
+    over_tracks: Literal["mean", "median"] = "mean"
+    """What stands for many tracks, as the literature has it."""
+    unit: str = "dB"
+    higher_is_better: bool = True
+
+
+def _snr(material: Material) -> Measured:
+    return _taken(material, material.energies.snr())
+
+
+def _snr_improvement(material: Material) -> Measured:
+    return _gained(material, material.energies.snr())
+
+
+def _si_sdr(material: Material) -> Measured:
+    return _taken(material, material.energies.si_sdr())
+
+
+def _si_sdr_improvement(material: Material) -> Measured:
+    return _gained(material, material.energies.si_sdr())
+
+
+def _taken(material: Material, ratios: Tensor) -> Measured:
+    """The ratio of every source with its estimate. Where the reference is silent nothing can be said."""
+    values = [float(ratios[estimate, source]) for source, estimate in enumerate(material.order)]
+    return Measured(values=_defined(material, values))
+
+
+def _gained(material: Material, ratios: Tensor) -> Measured:
+    """The same less that of the mixture."""
+    values = [float(ratios[estimate, source] - ratios[-1, source]) for source, estimate in enumerate(material.order)]
+    return Measured(values=_defined(material, values))
+
+
+def _defined(material: Material, values: Sequence[float]) -> list[float]:
+    silent = material.energies.silent()
+    return [math.nan if nothing else value for value, nothing in zip(values, silent, strict=True)]
+
+
+MEASURES = {
+    measure.name: measure
+    for measure in (
+        Measure(name="SNR", meaning="energy of the reference to that of the error; a wrong level counts", measure=_snr),
+        Measure(name="SNRi", meaning="SNR less that of the mixture", measure=_snr_improvement),
+        Measure(name="SI-SDR", meaning="the same whatever the level of the estimate", measure=_si_sdr),
+        Measure(name="SI-SDRi", meaning="SI-SDR less that of the mixture", measure=_si_sdr_improvement),
+    )
+}
+"""Every measure by its name, in the order in which they are listed."""
+
+DEFAULTS: dict[str, tuple[str, ...]] = {
+    "speakers": ("SI-SDR", "SI-SDRi"),
+    "stems": ("SNR",),
+    "cinematic": ("SNR", "SI-SDR"),
+}
+"""What papers on each kind of separation report. The first is the headline."""
+
+
+def find_measures(text: str) -> tuple[Measure, ...]:
+    """Measures from their names with commas between; capitals, hyphens and underscores do not matter."""
+    wanted = [part.strip() for part in text.split(",") if part.strip()]
+    known = {_key(name): name for name in MEASURES}
+    for name in wanted:
+        if _key(name) not in known:
+            raise UnknownNameError(f"there is no metric '{name}': choose from {', '.join(MEASURES)}")
+    return tuple(MEASURES[name] for name in dict.fromkeys(known[_key(name)] for name in wanted))
+
+
+def default_measures(sources: Sequence[str], *, exchangeable: bool) -> tuple[Measure, ...]:
+    """Those of the literature on this kind of separation."""
+    kind = "speakers" if exchangeable else "cinematic" if {"dialogue", "speech"} & set(sources) else "stems"
+    return tuple(MEASURES[name] for name in DEFAULTS[kind])
+
+
+def _key(name: str) -> str:
+    return name.casefold().replace("-", "").replace("_", "").replace(" ", "")

@@ -1,0 +1,225 @@
+"""What is scored: tracks with their references, whether they come from a data set or from a fixed list of mixtures.
+
+A track holds no audio; any stretch of it is read when it is asked for, here or in another process.
+"""
+
+from __future__ import annotations
+
+import csv
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from unbraid.audio.formats import AudioInfo, Encoding
+from unbraid.data.clips import read_source
+from unbraid.data.corpus import SpeechCorpus, load_corpus
+from unbraid.data.items import Dataset, Item, Split
+from unbraid.data.mixing import ListedMixture, build_mixture, read_list
+from unbraid.errors import ConfigError, DataError
+
+LIST_SAMPLE_RATE = 16_000
+"""Hz. The lengths in the lists count samples at this rate."""
+LISTS = Path(__file__).parents[1] / "data" / "lists"
+_SPLITS: dict[str, Split] = {"speech-test": "test", "speech-valid": "valid"}
+_BANDS_DB = ((1.0, "below 1 dB"), (3.0, "1 to 3 dB"))
+_LOUDEST_BAND = "from 3 dB"
+_REST = {"accompaniment": "vocals", "instrumental": "vocals"}
+"""Names under which tools write everything but one source; so do no_<source> and minus_<source>."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackList:
+    """The tracks of one evaluation, and what they are called together."""
+
+    name: str
+    """As the report calls it: the list, or the folder's name and its split."""
+    layout: str
+    sources: tuple[str, ...]
+    exchangeable: bool
+    tracks: tuple[Track, ...]
+
+    def first(self, limit: int | None) -> TrackList:
+        """Only the first so many tracks."""
+        return TrackList(**{**vars(self), "tracks": self.tracks[:limit]})
+
+
+class Track(ABC):
+    """One mixture with its references, all at one rate, with the same channels and length."""
+
+    name: str
+    sample_rate: int
+    """Hz."""
+    num_channels: int
+    num_samples: int
+    """Per channel."""
+    sources: tuple[str, ...]
+    """Those whose reference is known."""
+    labels: Mapping[str, str]
+    """What it can be grouped by."""
+    directory: Path | None = None
+    """Where its mixture lies, if that is a file."""
+
+    @property
+    def seconds(self) -> float:
+        return self.num_samples / self.sample_rate
+
+    @abstractmethod
+    def read_reference(self, source: str, start: int, num_samples: int) -> np.ndarray:
+        """(channel, sample) float32."""
+
+    @abstractmethod
+    def read_mixture(self, start: int, num_samples: int) -> np.ndarray:
+        """(channel, sample) float32."""
+
+    def read_references(self, sources: Sequence[str], start: int, num_samples: int) -> np.ndarray:
+        """(source, channel, sample) float32; the rest of a source, such as no_vocals, is the sum of all others."""
+        return np.stack([self._read(source, start, num_samples) for source in sources])
+
+    def knows(self, source: str) -> bool:
+        """Whether there is a reference for it, or all that its reference is made of."""
+        return source in self.sources or rest_of(source) in self.sources
+
+    def _read(self, source: str, start: int, num_samples: int) -> np.ndarray:
+        if source in self.sources:
+            return self.read_reference(source, start, num_samples)
+        others = [self.read_reference(one, start, num_samples) for one in self.sources if one != rest_of(source)]
+        return np.sum(others, axis=0, dtype=np.float32) if others else self.read_mixture(start, num_samples) * 0
+
+
+class ItemTrack(Track):
+    """An item of a data set, at the rate and with the channels of its mixture or else of its sources."""
+
+    def __init__(self, item: Item) -> None:
+        clips = [item.mixture] if item.mixture else [clip for clips in item.sources.values() for clip in clips]
+        if not item.sources or not clips:
+            raise DataError(f"'{item.name}' has no references: only what has references can be scored")
+        self.item, self.name, self.sources = item, item.name, tuple(item.sources)
+        self.sample_rate = clips[0].sample_rate
+        self.num_channels = max(clip.num_channels for clip in clips)
+        self.num_samples = max(-(-clip.num_samples * self.sample_rate // clip.sample_rate) for clip in clips)
+        self.labels = dict(item.labels)
+        if item.mixture is not None:
+            self.directory = item.mixture.path.parent
+
+    def read_reference(self, source: str, start: int, num_samples: int) -> np.ndarray:
+        return read_source(self.item.sources[source], start, num_samples, self.sample_rate, self.num_channels)
+
+    def read_mixture(self, start: int, num_samples: int) -> np.ndarray:
+        mixture = self.item.mixture
+        clips = [mixture] if mixture else [clip for clips in self.item.sources.values() for clip in clips]
+        return read_source(clips, start, num_samples, self.sample_rate, self.num_channels)
+
+
+class ListedTrack(Track):
+    """A mixture of a fixed list; its references are short and made in memory."""
+
+    def __init__(self, root: Path, mixture: ListedMixture) -> None:
+        self.root, self.mixture, self.name = root, mixture, mixture.name
+        self.sample_rate, self.num_channels, self.num_samples = LIST_SAMPLE_RATE, 1, mixture.num_samples
+        self.sources = ("speaker1", "speaker2")
+        self.labels = {
+            "collection": mixture.collections,
+            "sexes": mixture.sexes,
+            "level": level_band(mixture.level_difference_db),
+        }
+
+    @cached_property
+    def _references(self) -> np.ndarray:
+        return build_mixture(SpeechCorpus(self.root, [], LIST_SAMPLE_RATE), self.mixture)
+
+    def read_reference(self, source: str, start: int, num_samples: int) -> np.ndarray:
+        return self._references[[self.sources.index(source)], start : start + num_samples]
+
+    def read_mixture(self, start: int, num_samples: int) -> np.ndarray:
+        return self._references[:, start : start + num_samples].sum(axis=0, keepdims=True)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Without the audio, which another process reads itself."""
+        return {name: value for name, value in vars(self).items() if name != "_references"}
+
+
+class TrackReader:
+    """The mixture of a track as a Separator reads it: one pass, and the way to another."""
+
+    def __init__(self, track: Track) -> None:
+        self.track = track
+        self.info = AudioInfo(
+            name=f"'{track.name}'",
+            sample_rate=track.sample_rate,
+            num_channels=track.num_channels,
+            num_samples=track.num_samples,
+            expected_samples=track.num_samples,
+            encoding=Encoding(),
+        )
+
+    def blocks(self, block_samples: int) -> Iterator[np.ndarray]:
+        for start in range(0, self.track.num_samples, block_samples):
+            yield self.track.read_mixture(start, min(block_samples, self.track.num_samples - start))
+
+    def reopen(self) -> TrackReader:
+        return TrackReader(self.track)
+
+    def close(self) -> None:
+        pass
+
+
+def list_tracks(dataset: Dataset) -> TrackList:
+    """The items of a data set that have references."""
+    tracks = tuple(ItemTrack(item) for item in dataset.items)
+    if not tracks:
+        raise DataError(f"{dataset.root} holds nothing in the split '{dataset.split}': name another split")
+    return TrackList(
+        name=f"{dataset.root.resolve().name} ({dataset.split})",
+        layout=dataset.layout,
+        sources=dataset.sources,
+        exchangeable=dataset.exchangeable,
+        tracks=tracks,
+    )
+
+
+def open_list(name: str, root: str | Path) -> TrackList:
+    """A committed list by name, or a file of the same form, over the corpus that its utterances are in."""
+    path = LISTS / f"{name}.csv" if name in _SPLITS else Path(name)
+    if not path.is_file():
+        raise DataError(f"there is no list '{name}': give the path of a CSV file or one of {', '.join(_SPLITS)}")
+    corpus = load_corpus(root, _SPLITS.get(name, "test"), LIST_SAMPLE_RATE)
+    try:
+        mixtures = read_list(path)
+    except (KeyError, ValueError, csv.Error) as error:
+        raise DataError(f"{path} is not a list of mixtures, see {LISTS / 'speech-test.csv'}: {error}") from error
+    if not mixtures:
+        raise DataError(f"the list {path} is empty: give one with at least one mixture")
+    tracks = tuple(ListedTrack(corpus.root, mixture) for mixture in mixtures)
+    return TrackList(
+        name=name if name in _SPLITS else path.stem,
+        layout="list",
+        sources=tracks[0].sources,
+        exchangeable=True,
+        tracks=tracks,
+    )
+
+
+def rest_of(source: str) -> str | None:
+    """The source that is left out of `source`: vocals for no_vocals or accompaniment; None for an ordinary source."""
+    for prefix in ("no_", "minus_"):
+        if source.startswith(prefix):
+            return source.removeprefix(prefix)
+    return _REST.get(source)
+
+
+def level_band(difference_db: float) -> str:
+    """How far apart two speakers are in level, as a label."""
+    return next((name for limit, name in _BANDS_DB if abs(difference_db) < limit), _LOUDEST_BAND)
+
+
+def check_names(tracks: Sequence[Track]) -> None:
+    """Results are kept by name, so no name may stand twice."""
+    seen: set[str] = set()
+    for track in tracks:
+        if track.name in seen:
+            raise ConfigError(f"two tracks are called '{track.name}': give every track a name of its own")
+        seen.add(track.name)
