@@ -25,7 +25,7 @@ def compare(
         float | None,
         typer.Option(
             metavar="DB",
-            help="Exit with 1 if B is worse than A by more than this on average; a negative number asks B to be better.",
+            help="Exit with 1 if B is worse than A by more than this on average; if negative, unless B is better.",
             show_default=False,
         ),
     ] = None,
@@ -81,7 +81,9 @@ def _print(result: Comparison, first: str, second: str, most: int) -> None:
     console = make_console()
     unit = MEASURES[result.measure].unit
     title = escape(f"{result.measure}{f' in {unit}' if unit else ''} on {result.data}: A {first}, B {second}")
-    table = make_table("", "n", "A", "B", "B - A", "95 %", "median", "p", "better", "worse", title=title, numbers_from=1)
+    table = make_table(
+        "", "n", "A", "B", "B - A", "95 %", "median", "p", "better", "worse", title=title, numbers_from=1
+    )
     for row in (result.overall, *result.sources):
         table.add_row(
             escape(row.name),

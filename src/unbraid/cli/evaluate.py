@@ -47,14 +47,19 @@ def evaluate(
         typer.Option(
             "--list",
             metavar="LIST",
-            help="Fixed mixtures of a corpus of speakers: speech-test (where DATA is one), speech-valid, or a CSV file.",
+            help="Fixed mixtures of a corpus of speakers: speech-test (where DATA is one), speech-valid, or a CSV.",
             show_default=False,
             rich_help_panel=_DATA,
         ),
     ] = None,
     split: Annotated[
-        Literal["train", "valid", "test"], typer.Option(help="Part of the data set.", rich_help_panel=_DATA)
-    ] = "test",
+        Literal["train", "valid", "test", "all"] | None,
+        typer.Option(
+            help="Part of the data set; by default test, or all where it has no parts.",
+            show_default=False,
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
     layout: Annotated[
         str,
         typer.Option(metavar="NAME", help="Layout of the data set, if it is not recognised.", rich_help_panel=_DATA),
@@ -102,6 +107,16 @@ def evaluate(
         Path | None,
         typer.Option(
             "--csv", metavar="FILE", help="A line per track and source.", show_default=False, rich_help_panel=_OUT
+        ),
+    ] = None,
+    html_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            help="One page with scores, charts, and the best and worst tracks to hear.",
+            show_default=False,
+            rich_help_panel=_OUT,
         ),
     ] = None,
     device: Annotated[
@@ -172,25 +187,30 @@ def evaluate(
     chosen = {name: value for name, value in settings.items() if value is not None}
 
     from unbraid.audio.pending import PendingFile, write_pending
-    from unbraid.cli.evaluate_run import open_estimates, open_tracks, print_summary, run_evaluation
+    from unbraid.cli.evaluate_run import draw_report, open_data, open_estimates, print_summary, run_evaluation
     from unbraid.evaluation.measures import default_measures, find_measures
+    from unbraid.evaluation.plots import check_drawing
     from unbraid.evaluation.scores import scores_csv, scores_json
 
-    tracks = open_tracks(root, mixtures, split, layout).first(limit)
+    tracks = open_data(root, mixtures, split, layout).first(limit)
     source = open_estimates(estimates, tracks, device=device, whole=whole, settings=chosen, skip_missing=skip_missing)
     if metrics is None:
         measures = default_measures(source.sources(tracks), exchangeable=tracks.exchangeable)
     else:
         measures = find_measures(metrics)
+    if html_file is not None:
+        check_drawing()
     # Opened before the work, so that a folder that cannot be written to is not found out an hour later.
-    files = {"json": None if to_stdout else json_file, "csv": csv_file}
+    files = {"json": None if to_stdout else json_file, "csv": csv_file, "html": html_file}
     pending = {kind: PendingFile(path) for kind, path in files.items() if path is not None}
     try:
         run = run_evaluation(source, tracks, measures, jobs=jobs, by=by, scores_path=files["json"], resume=resume)
         texts = {"json": scores_json(run.scores), "csv": scores_csv(run.scores)}
-        for kind, file in pending.items():
-            write_pending(file, f"{texts[kind].rstrip()}\n".encode())
+        for kind in pending.keys() & texts.keys():
+            write_pending(pending[kind], f"{texts[kind].rstrip()}\n".encode())
         run.finish()
+        if html_file is not None:
+            draw_report(pending["html"], run, source, tracks)
     finally:
         for file in pending.values():
             file.discard()

@@ -6,23 +6,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from unbraid.audio.pending import PendingFile
 from unbraid.cli.messages import complain
 from unbraid.cli.tables import make_console, make_table
 from unbraid.data.items import Split
+from unbraid.data.open import find_layout
 from unbraid.errors import ConfigError, DataError
 from unbraid.evaluation.estimates import EstimateSource, FolderEstimates, ModelEstimates
 from unbraid.evaluation.evaluate import TrackFailed, TrackScored, choose_jobs, evaluate
 from unbraid.evaluation.journal import Journal, identity
 from unbraid.evaluation.measures import Measure
+from unbraid.evaluation.score_report import write_score_report
 from unbraid.evaluation.scores import Scores, TrackScore
 from unbraid.evaluation.summary import Group, Summary, headline, summarise, summary_data
-from unbraid.evaluation.tracks import TrackList, list_tracks, open_list
+from unbraid.evaluation.tracks import TrackList, open_list, open_tracks
 
 _TRACK = "track"
 
@@ -44,14 +47,11 @@ class Run:
             self.journal.remove()
 
 
-def open_tracks(root: Path, mixtures: str | None, split: Split, layout: str) -> TrackList:
+def open_data(root: Path, mixtures: str | None, split: Split | Literal["all"] | None, layout: str) -> TrackList:
     """A fixed list where one is named, or where DATA is a corpus of speakers, which holds no mixtures of its own."""
-    is_corpus = any((root / place / "manifest.csv").is_file() for place in (".", "speech"))
-    if mixtures is not None or (is_corpus and layout == "auto"):
-        return open_list(mixtures or "speech-test", root)
-    from unbraid.data.open import open_dataset
-
-    return list_tracks(open_dataset(root, split, layout))
+    if mixtures is None and layout == "auto" and find_layout(root)[0].name == "corpus":
+        mixtures = "speech-test"
+    return open_tracks(root, split, layout) if mixtures is None else open_list(mixtures, root)
 
 
 def open_estimates(
@@ -141,6 +141,13 @@ def run_evaluation(
     return Run(scores=scores, summary=summary, num_failed=failed, num_left_out=left_out, journal=journal)
 
 
+def draw_report(file: PendingFile, run: Run, source: EstimateSource, tracks: TrackList) -> None:
+    """The page of --html; says how far it is."""
+    with Console(stderr=True).status("drawing the report") as status:
+        for event in write_score_report(file, run.scores, run.summary, source, tracks):
+            status.update(f"drawing the report: {event.index + 1} of {event.count} tracks")
+
+
 def print_summary(run: Run, measures: Sequence[Measure], *, by: Sequence[str] | None) -> None:
     """All tracks, every source, every kind; and each track, where that is asked for."""
     scores, summary = run.scores, run.summary
@@ -220,11 +227,11 @@ class _Display:
         self.bar: TaskID = self.bars.add_task(
             tracks.name,
             total=sum(track.seconds for track in tracks.tracks),
-            completed=sum(track.seconds for track in done.values()),
             done=len(done),
             count=len(tracks.tracks),
             mean="",
         )
+        self.bars.update(self.bar, completed=sum(track.seconds for track in done.values()))
 
     def advance(self, track: TrackScore) -> None:
         self.values.append(track.value(self.measure.name))

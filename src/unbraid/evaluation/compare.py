@@ -186,8 +186,8 @@ def _check_data(first: Scores, second: Scores) -> None:
     for key, what in (("name", "data"), ("exchangeable", "kinds of sources")):
         if first.data[key] != second.data[key]:
             raise DataError(
-                f"the two files are of different {what}, '{first.data[key]}' and '{second.data[key]}': evaluate both on "
-                "the same"
+                f"the two files are of different {what}, '{first.data[key]}' and '{second.data[key]}': evaluate both "
+                "on the same"
             )
     if not first.data["exchangeable"] and not _common_sources(first, second):
         raise DataError("the two files have no source in common: evaluate both on the same sources")

@@ -7,6 +7,7 @@ From the sums of every frame come the ratios of the whole and those of any passa
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,6 +42,15 @@ class Energies:
     def silent(self) -> list[bool]:
         """For every reference, whether all its samples are zero."""
         return (self.reference_power.sum(dim=(1, 2)) == 0).tolist()
+
+    def most_error_at(self, order: Sequence[int], num_frames: int) -> int:
+        """The first frame of the `num_frames` together in which the estimates, taken in this order, err most."""
+        errors = torch.stack([self.error_power[estimate, source] for source, estimate in enumerate(order)])
+        total = errors.sum(dim=(0, 1)).cumsum(0)
+        before = torch.cat([total.new_zeros(1), total])
+        if len(total) <= num_frames:
+            return 0
+        return int((before[num_frames:] - before[:-num_frames]).argmax())
 
     def snr(self) -> Float[Tensor, "candidate source"]:
         """Signal-to-noise ratios in dB, channels pooled."""

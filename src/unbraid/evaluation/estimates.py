@@ -33,7 +33,7 @@ from unbraid.models.contract import SeparationModel
 from unbraid.weights.store import inspect_model
 
 WHOLE_SECONDS = 60.0
-"""ours: mixtures of speakers up to this length are given to a model in one call, as papers do; longer ones in chunks."""
+"""ours: mixtures of speakers up to this length go through a model in one call, as papers do; longer ones in chunks."""
 _IN_MEMORY_BYTES = 256 * 2**20
 """Estimates that are larger wait in a temporary file."""
 
@@ -47,10 +47,6 @@ class TrackEstimates:
     """A function of first sample and count: (source, channel, sample) float32."""
     model_seconds: float = 0.0
     notes: tuple[str, ...] = ()
-
-    @property
-    def num_sources(self) -> int:
-        return len(self.names)
 
     def read(self, start: int, num_samples: int) -> np.ndarray:
         return self.read_all(start, num_samples)

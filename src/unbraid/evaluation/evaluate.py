@@ -22,7 +22,7 @@ import torch
 from unbraid.errors import ConfigError, UnbraidError
 from unbraid.evaluation.energies import EnergyMeter
 from unbraid.evaluation.estimates import EstimateSource, FolderEstimates, ModelEstimates
-from unbraid.evaluation.measures import BLOCK_SECONDS, FRAME_SECONDS, MEASURES, Material, Measure
+from unbraid.evaluation.measures import BLOCK_SECONDS, FRAME_SECONDS, MEASURES, PASSAGE_SECONDS, Material, Measure
 from unbraid.evaluation.scores import TargetScore, TrackScore
 from unbraid.evaluation.scoring import assign
 from unbraid.evaluation.tracks import Track, TrackList, check_names
@@ -130,6 +130,7 @@ def score_track(
             labels=track.labels,
             targets=targets,
             model_seconds=estimated.model_seconds,
+            most_error_at=FRAME_SECONDS * energies.most_error_at(order, round(PASSAGE_SECONDS / FRAME_SECONDS)),
             notes=estimated.notes,
         )
 
@@ -195,7 +196,7 @@ def _pool(task: _Task, jobs: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def choose_jobs(wanted: int, estimates: EstimateSource) -> int:
-    """Processes for `--jobs`; 0 takes a process per core for files, and one for a model, which uses all cores itself."""
+    """Processes for `--jobs`; 0 takes one per core for files, and one for a model, which uses all cores itself."""
     if wanted < 0:
         raise ConfigError(f"there are no {wanted} jobs: give 0 or more")
     if wanted:

@@ -22,6 +22,8 @@ from unbraid.evaluation.tracks import Track
 
 FRAME_SECONDS = 1.0
 """Length of the frames of museval, which do not overlap."""
+PASSAGE_SECONDS = 10.0
+"""ours: of each track the stretch of this length with the most error is found, for whoever wants to hear it."""
 BLOCK_SECONDS = 8.0
 """ours: so much of a track is in memory at a time."""
 
@@ -29,8 +31,6 @@ BLOCK_SECONDS = 8.0
 @runtime_checkable
 class Estimated(Protocol):
     """The estimates of one track."""
-
-    num_sources: int
 
     def read(self, start: int, num_samples: int) -> np.ndarray:
         """(source, channel, sample) float32, at the track's rate."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 WIDTH_PIXELS, HEIGHT_PIXELS = 900, 380
 HIGHEST_HZ = 8000.0
-"""Speech has little above; lower rates end at their Nyquist frequency."""
+"""Speech has little above."""
 RANGE_DB = 70.0
 """From the loudest bin of a page down to what is drawn as silence."""
 _WINDOW_SECONDS = 0.032
@@ -43,19 +43,29 @@ class Scale:
     """Amplitude at the edge of the waveforms; full scale is 1."""
     top_db: float
     """Level of the strongest colour."""
+    highest_hz: float = HIGHEST_HZ
+    """Upper edge of the spectrograms; lower rates end at their Nyquist frequency."""
 
 
-def common_scale(recordings: Sequence[Recording]) -> Scale:
+def check_drawing() -> None:
+    """Raises MissingExtraError where matplotlib is not installed, before any work is done for pictures."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("matplotlib", "report", "drawing pictures of sounds") from error
+
+
+def common_scale(recordings: Sequence[Recording], highest_hz: float = HIGHEST_HZ) -> Scale:
     """The scale that holds all of them; silence gets that of a full-scale signal."""
     if not recordings:
         raise ConfigError("there is nothing to draw: give at least one recording")
     peak = max((float(np.abs(one.samples).max(initial=0.0)) for one in recordings), default=0.0)
-    top = max(float(log_spectrogram(one).max(initial=_LOWEST_DB)) for one in recordings)
-    return Scale(peak=peak or 1.0, top_db=top if top > _LOWEST_DB else 0.0)
+    top = max(float(log_spectrogram(one, highest_hz).max(initial=_LOWEST_DB)) for one in recordings)
+    return Scale(peak=peak or 1.0, top_db=top if top > _LOWEST_DB else 0.0, highest_hz=highest_hz)
 
 
-def log_spectrogram(recording: Recording) -> np.ndarray:
-    """(freq, frame) in dB from 0 Hz to the lower of Nyquist and `HIGHEST_HZ`, the power averaged over channels."""
+def log_spectrogram(recording: Recording, highest_hz: float = HIGHEST_HZ) -> np.ndarray:
+    """(freq, frame) in dB from 0 Hz to the lower of Nyquist and `highest_hz`, the power averaged over channels."""
     n_fft = 2 ** round(np.log2(_WINDOW_SECONDS * recording.sample_rate))
     window = build_window("hann", n_fft)
     if recording.num_samples == 0:
@@ -63,7 +73,7 @@ def log_spectrogram(recording: Recording) -> np.ndarray:
     spectrum = stft(torch.from_numpy(recording.samples), n_fft, n_fft // 4, window)
     power = spectrum.double().square().sum(dim=1).mean(dim=0) * (2 / float(window.sum())) ** 2
     levels = 10 * torch.log10(power.clamp(min=10 ** (_LOWEST_DB / 10)))
-    return levels[: 1 + int(_highest(recording) * n_fft / recording.sample_rate)].float().numpy()
+    return levels[: 1 + int(_highest(recording, highest_hz) * n_fft / recording.sample_rate)].float().numpy()
 
 
 def draw_sound(recording: Recording, scale: Scale) -> bytes:
@@ -71,11 +81,10 @@ def draw_sound(recording: Recording, scale: Scale) -> bytes:
 
     Raises MissingExtraError where matplotlib is not installed.
     """
-    try:
-        from matplotlib.colors import LinearSegmentedColormap
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "report", "drawing pictures of sounds") from error
+    check_drawing()
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.figure import Figure
+
     # A Figure without pyplot keeps no global state and needs no display.
     figure = Figure(figsize=(WIDTH_PIXELS / _DOTS_PER_INCH, HEIGHT_PIXELS / _DOTS_PER_INCH), dpi=_DOTS_PER_INCH)
     wave = figure.add_axes((0.095, 0.76, 0.79, 0.21))
@@ -84,14 +93,14 @@ def draw_sound(recording: Recording, scale: Scale) -> bytes:
     _draw_waveform(wave, recording, scale)
     seconds = max(recording.seconds, 1 / recording.sample_rate)
     image = spectrum.imshow(
-        log_spectrogram(recording),
+        log_spectrogram(recording, scale.highest_hz),
         origin="lower",
         aspect="auto",
         interpolation="antialiased",
         cmap=LinearSegmentedColormap.from_list("level", _COLORS, N=_NUM_LEVELS),
         vmin=scale.top_db - RANGE_DB,
         vmax=scale.top_db,
-        extent=(0.0, seconds, 0.0, _highest(recording) / 1000),
+        extent=(0.0, seconds, 0.0, _highest(recording, scale.highest_hz) / 1000),
     )
     spectrum.set_xlabel("time (s)", fontsize=13)
     spectrum.set_ylabel("frequency (kHz)", fontsize=13)
@@ -132,5 +141,5 @@ def _to_png(figure: Figure) -> bytes:
     return packed.getvalue()
 
 
-def _highest(recording: Recording) -> float:
-    return min(recording.sample_rate / 2, HIGHEST_HZ)
+def _highest(recording: Recording, highest_hz: float) -> float:
+    return min(recording.sample_rate / 2, highest_hz)

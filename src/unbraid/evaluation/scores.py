@@ -52,6 +52,8 @@ class TrackScore:
     targets: tuple[TargetScore, ...]
     model_seconds: float = 0.0
     """Wall time of the separation; 0 where estimates were there already."""
+    most_error_at: float = 0.0
+    """Where the ten seconds with the most error begin, in seconds."""
     notes: tuple[str, ...] = ()
     """What was done to estimates to make them comparable, such as resampling."""
 
@@ -129,6 +131,7 @@ def track_data(track: TrackScore) -> dict[str, Any]:
         "seconds": round(track.seconds, 6),
         "labels": dict(track.labels),
         "model_seconds": round(track.model_seconds, 4),
+        "most_error_at": track.most_error_at,
         "notes": list(track.notes),
         "targets": [
             {
@@ -149,6 +152,7 @@ def read_track(data: Mapping[str, Any]) -> TrackScore:
         seconds=float(data["seconds"]),
         labels=data["labels"],
         model_seconds=float(data["model_seconds"]),
+        most_error_at=float(data["most_error_at"]),
         notes=tuple(data["notes"]),
         targets=tuple(
             TargetScore(

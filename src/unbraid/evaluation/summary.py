@@ -108,7 +108,7 @@ def _grouping_labels(tracks: Sequence[TrackScore]) -> list[str]:
     """Labels of which several values occur, and not so many that each is nearly a track of its own."""
     names = dict.fromkeys(name for track in tracks for name in track.labels)
     counts = {name: len(_values(tracks, name)) for name in names}
-    return [name for name, count in counts.items() if 2 <= count <= min(_MOST_GROUPS, max(2, len(tracks) // 2))]
+    return [name for name, count in counts.items() if 2 <= count <= min(_MOST_GROUPS, len(tracks) - 1)]
 
 
 def _values(tracks: Sequence[TrackScore], label: str) -> list[str]:

@@ -6,19 +6,23 @@ A track holds no audio; any stretch of it is read when it is asked for, here or 
 from __future__ import annotations
 
 import csv
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from unbraid.audio.formats import AudioInfo, Encoding
 from unbraid.data.clips import read_source
 from unbraid.data.corpus import SpeechCorpus, load_corpus
-from unbraid.data.items import Dataset, Item, Split
+from unbraid.data.items import Item, Split
+from unbraid.data.layouts.layout import SPLITS, split_folder
 from unbraid.data.mixing import ListedMixture, build_mixture, read_list
+from unbraid.data.open import find_layout, open_dataset, open_splits
 from unbraid.errors import ConfigError, DataError
 
 LIST_SAMPLE_RATE = 16_000
@@ -86,18 +90,23 @@ class Track(ABC):
     def _read(self, source: str, start: int, num_samples: int) -> np.ndarray:
         if source in self.sources:
             return self.read_reference(source, start, num_samples)
-        others = [self.read_reference(one, start, num_samples) for one in self.sources if one != rest_of(source)]
-        return np.sum(others, axis=0, dtype=np.float32) if others else self.read_mixture(start, num_samples) * 0
+        total = np.zeros((self.num_channels, num_samples), np.float32)
+        for other in self.sources:
+            if other != rest_of(source):
+                total += self.read_reference(other, start, num_samples)
+        return total
 
 
 class ItemTrack(Track):
     """An item of a data set, at the rate and with the channels of its mixture or else of its sources."""
 
-    def __init__(self, item: Item) -> None:
+    def __init__(self, item: Item, sources: Sequence[str]) -> None:
+        """`sources` are those of the data set; what an item holds besides, such as noise, is in its mixture alone."""
         clips = [item.mixture] if item.mixture else [clip for clips in item.sources.values() for clip in clips]
-        if not item.sources or not clips:
+        self.item, self.name = item, item.name
+        self.sources = tuple(source for source in sources if item.sources.get(source))
+        if not self.sources or not clips:
             raise DataError(f"'{item.name}' has no references: only what has references can be scored")
-        self.item, self.name, self.sources = item, item.name, tuple(item.sources)
         self.sample_rate = clips[0].sample_rate
         self.num_channels = max(clip.num_channels for clip in clips)
         self.num_samples = max(-(-clip.num_samples * self.sample_rate // clip.sample_rate) for clip in clips)
@@ -167,18 +176,32 @@ class TrackReader:
         pass
 
 
-def list_tracks(dataset: Dataset) -> TrackList:
-    """The items of a data set that have references."""
-    tracks = tuple(ItemTrack(item) for item in dataset.items)
+def open_tracks(root: Path, split: Split | Literal["all"] | None = None, layout: str = "auto") -> TrackList:
+    """The items of a data set that have references: of one split, of all, or, by default, of the test split.
+
+    Folders of songs that are not split are scored whole by default.
+    """
+    if split is None:
+        known, start, _ = find_layout(root, layout)
+        plain = known.name == "songs" and not any(split_folder(start, one) for one in SPLITS)
+        split = "all" if plain else "test"
+    datasets = open_splits(root, layout) if split == "all" else [open_dataset(root, split, layout)]
+    sources = tuple(dict.fromkeys(source for dataset in datasets for source in dataset.sources))
+    tracks = [ItemTrack(item, sources) for dataset in datasets for item in dataset.items]
     if not tracks:
-        raise DataError(f"{dataset.root} holds nothing in the split '{dataset.split}': name another split")
+        raise DataError(f"{root} holds nothing in the split '{split}': name another split")
     return TrackList(
-        name=f"{dataset.root.resolve().name} ({dataset.split})",
-        layout=dataset.layout,
-        sources=dataset.sources,
-        exchangeable=dataset.exchangeable,
-        tracks=tracks,
+        name=f"{root.resolve().name} ({split})",
+        layout=datasets[0].layout,
+        sources=sources,
+        exchangeable=all(dataset.exchangeable or _are_speakers(sources) for dataset in datasets),
+        tracks=tuple(sorted(tracks, key=lambda track: track.name) if split == "all" else tracks),
     )
+
+
+def _are_speakers(sources: Sequence[str]) -> bool:
+    """speaker1, speaker2 and so on: numbers are no names."""
+    return len(sources) > 1 and all(re.fullmatch(r"(speaker|spk|s)\d", source) for source in sources)
 
 
 def open_list(name: str, root: str | Path) -> TrackList:
@@ -193,6 +216,11 @@ def open_list(name: str, root: str | Path) -> TrackList:
         raise DataError(f"{path} is not a list of mixtures, see {LISTS / 'speech-test.csv'}: {error}") from error
     if not mixtures:
         raise DataError(f"the list {path} is empty: give one with at least one mixture")
+    if not (corpus.root / mixtures[0].first).is_file():
+        raise DataError(
+            f"{corpus.root} has no {mixtures[0].first}, which the list {name} asks for: name the corpus that the list "
+            "was made of, or a list of your own with --list"
+        )
     tracks = tuple(ListedTrack(corpus.root, mixture) for mixture in mixtures)
     return TrackList(
         name=name if name in _SPLITS else path.stem,
