@@ -16,19 +16,19 @@ from unbraid.weights.store import PRETRAINED, find_weights, inspect_model, load_
 README = Path(__file__).parents[1] / "README.md"
 
 
-def row(score: dict) -> str:
-    improvement = score["si_sdr_improvement"]
-    interval = "" if improvement["low_db"] is None else f"{improvement['low_db']:+.2f} to {improvement['high_db']:+.2f}"
+def row(group: dict) -> str:
+    after, improvement = (group["measures"][name]["mean"] for name in ("SI-SDR", "SI-SDRi"))
+    interval = "" if improvement["low"] is None else f"{improvement['low']:+.2f} to {improvement['high']:+.2f}"
+    median = group["measures"]["SI-SDRi"]["median"]["value"]
     return (
-        f"| {score['name']} | {score['count']} | {score['mixture_si_sdr']['mean_db']:.2f} | "
-        f"{score['si_sdr']['mean_db']:.2f} | {improvement['mean_db']:+.2f} | {interval} | "
-        f"{improvement['median_db']:+.2f} |"
+        f"| {group['name']} | {group['count']} | {after['value'] - improvement['value']:.2f} | {after['value']:.2f} | "
+        f"{improvement['value']:+.2f} | {interval} | {median:+.2f} |"
     )
 
 
 def scores_table(scores: dict) -> str:
     lines = [
-        f"Mean SI-SDR in dB on the list `{scores['list']}`, with a bootstrap 95 % interval of the improvement:",
+        f"Mean SI-SDR in dB on the list `{scores['data']['name']}`, with a bootstrap 95 % interval of the improvement:",
         "",
         "| mixtures | n | before | after | improvement | 95 % | median |",
         "|---|---|---|---|---|---|---|",
@@ -42,7 +42,7 @@ def scores_table(scores: dict) -> str:
 def readme_table(name: str, scores: dict) -> str:
     stored, model = inspect_model(name), load_model(name)
     cost = profile_model(model, name=name, seconds=10.0)
-    overall = scores["summary"]["overall"]["si_sdr_improvement"]
+    overall = scores["summary"]["overall"]["measures"]["SI-SDRi"]["mean"]
     size = find_weights(name).stat().st_size / 2**20
     return "\n".join(
         [
@@ -50,8 +50,8 @@ def readme_table(name: str, scores: dict) -> str:
             "|---|---|---|---|---|---|---|",
             f"| `{name}` ({stored.architecture.upper()}) | {model.spec.num_sources} speakers | "
             f"{model.spec.sample_rate // 1000} kHz | {cost.parameters / 1e6:.2f} M | {size:.1f} MiB | "
-            f"{cost.macs_per_second / 1e9:.2f} | {overall['mean_db']:+.1f} dB SI-SDR "
-            f"({overall['low_db']:+.1f} to {overall['high_db']:+.1f}) on {scores['summary']['overall']['count']} test "
+            f"{cost.macs_per_second / 1e9:.2f} | {overall['value']:+.1f} dB SI-SDR "
+            f"({overall['low']:+.1f} to {overall['high']:+.1f}) on {scores['summary']['overall']['count']} test "
             "mixtures |",
         ]
     )

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import runpy
 import shutil
 import sys
@@ -14,7 +13,6 @@ from typer.testing import CliRunner
 
 import unbraid
 from unbraid.cli.demo import demo, find_examples, list_examples
-from unbraid.cli.evaluate import evaluate
 from unbraid.errors import ConfigError, DataError, UnknownNameError
 from unbraid.models.catalog import build_model
 from unbraid.weights import store
@@ -100,39 +98,3 @@ def test_demo_finds_packaged_examples(tmp_path: Path, monkeypatch: pytest.Monkey
     (package / "examples" / "one" / "mixture.flac").touch()
     monkeypatch.setattr(unbraid, "__file__", str(package / "__init__.py"))
     assert find_examples() == package / "examples"
-
-
-@pytest.fixture
-def small_list(corpus_root: Path, tmp_path: Path) -> Path:
-    from unbraid.data.corpus import load_corpus
-    from unbraid.data.mixing import list_mixtures, write_list
-
-    path = tmp_path / "list.csv"
-    write_list(list_mixtures(load_corpus(corpus_root, "test", 16_000), 3, seed=0), path)
-    return path
-
-
-def test_evaluate_prints_a_table(corpus_root: Path, small_list: Path, weights: Path, tmp_path: Path):
-    result = run(evaluate, weights, "--data", corpus_root, "--list", small_list, "--json", tmp_path / "scores.json")
-    assert result.exit_code == 0, result.output
-    assert all(word in result.stdout for word in ("before", "after", "SI-SDRi", "by sexes", "3 mixtures"))
-    scores = json.loads((tmp_path / "scores.json").read_text())
-    assert len(scores["mixtures"]) == 3
-    mean = np.mean([one["si_sdr_improvement_db"] for one in scores["mixtures"]])
-    assert scores["summary"]["overall"]["si_sdr_improvement"]["mean_db"] == pytest.approx(mean)
-
-
-def test_evaluate_prints_data_instead(corpus_root: Path, small_list: Path, weights: Path):
-    arguments = ("--data", corpus_root, "--list", small_list, "--limit", 1, "--json", "-", "--chunked")
-    result = run(evaluate, weights, *arguments)
-    assert result.exit_code == 0, result.output
-    assert [one["name"] for one in json.loads(result.stdout)["mixtures"]] == ["0000"]
-
-
-def test_evaluate_keeps_an_older_file_when_it_fails(corpus_root: Path, weights: Path, tmp_path: Path):
-    (tmp_path / "list.csv").write_text("nothing\n")
-    (tmp_path / "scores.json").write_text("old")
-    arguments = ("--data", corpus_root, "--list", tmp_path / "list.csv", "--json", tmp_path / "scores.json")
-    assert isinstance(run(evaluate, weights, *arguments).exception, DataError)
-    assert (tmp_path / "scores.json").read_text() == "old"
-    assert len(list(tmp_path.iterdir())) == 2

@@ -187,17 +187,23 @@ def evaluate(
     chosen = {name: value for name, value in settings.items() if value is not None}
 
     from unbraid.audio.pending import PendingFile, write_pending
-    from unbraid.cli.evaluate_run import draw_report, open_data, open_estimates, print_summary, run_evaluation
+    from unbraid.cli.evaluate_run import (
+        check_labels,
+        draw_report,
+        open_data,
+        open_estimates,
+        print_summary,
+        run_evaluation,
+    )
     from unbraid.evaluation.measures import default_measures, find_measures
     from unbraid.evaluation.plots import check_drawing
     from unbraid.evaluation.scores import scores_csv, scores_json
 
+    wanted = None if metrics is None else find_measures(metrics)
     tracks = open_data(root, mixtures, split, layout).first(limit)
+    check_labels(tracks, by)
     source = open_estimates(estimates, tracks, device=device, whole=whole, settings=chosen, skip_missing=skip_missing)
-    if metrics is None:
-        measures = default_measures(source.sources(tracks), exchangeable=tracks.exchangeable)
-    else:
-        measures = find_measures(metrics)
+    measures = wanted or default_measures(source.sources(tracks), exchangeable=tracks.exchangeable)
     if html_file is not None:
         check_drawing()
     # Opened before the work, so that a folder that cannot be written to is not found out an hour later.

@@ -54,6 +54,14 @@ def open_data(root: Path, mixtures: str | None, split: Split | Literal["all"] | 
     return open_tracks(root, split, layout) if mixtures is None else open_list(mixtures, root)
 
 
+def check_labels(tracks: TrackList, by: Sequence[str] | None) -> None:
+    """Raises ConfigError for a label that no track has, before there are scores that could not be shown."""
+    known = dict.fromkeys(label for track in tracks.tracks for label in track.labels)
+    for label in by or ():
+        if label not in known and label != _TRACK:
+            raise ConfigError(f"no track has the label '{label}': choose from {', '.join([*known, _TRACK])}")
+
+
 def open_estimates(
     name: str,
     tracks: TrackList,

@@ -14,6 +14,8 @@ import torch
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
+from unbraid.metrics.pairs import check_pair
+from unbraid.metrics.ratios import ratio_db
 
 _ROUNDING = 1e-13
 """A signal whose energy falls to this share of itself when its mean is taken off was a constant."""
@@ -54,7 +56,15 @@ class Energies:
 
     def snr(self) -> Float[Tensor, "candidate source"]:
         """Signal-to-noise ratios in dB, channels pooled."""
-        return _decibels(self.reference_power.sum(dim=(1, 2)), self.error_power.sum(dim=(2, 3)))
+        return ratio_db(self.reference_power.sum(dim=(1, 2)), self.error_power.sum(dim=(2, 3)))
+
+    def usdr(self, delta: float = 1e-7) -> Float[Tensor, "candidate source"]:
+        """`metrics.song.usdr` in dB: channels pooled, and a small constant."""
+        return ratio_db(self.reference_power.sum(dim=(1, 2)) + delta, self.error_power.sum(dim=(2, 3)) + delta)
+
+    def usdr_per_channel(self, eps: float = 1e-8) -> Float[Tensor, "candidate source"]:
+        """`metrics.song.usdr_per_channel` in dB: the mean of the channels' ratios."""
+        return ratio_db(self.reference_power.sum(-1) + eps, self.error_power.sum(-1) + eps).mean(-1)
 
     def si_sdr(self) -> Float[Tensor, "candidate source"]:
         """Scale-invariant ratios in dB: one scale and one error for all channels, each channel without its mean."""
@@ -69,7 +79,7 @@ class Energies:
         # Of the error, what lies along the reference belongs to the target, which is the reference times 1 + share.
         share = torch.where(reference > 0, cross / reference, 0)
         residual = torch.where(reference > 0, (error - cross * share).clamp(min=0), candidate)
-        ratio = _decibels((1 + share).square() * reference, residual)
+        ratio = ratio_db((1 + share).square() * reference, residual)
         return torch.where((candidate == 0) & (reference > 0), -math.inf, ratio)
 
 
@@ -88,6 +98,7 @@ class EnergyMeter:
         mixture: Float[Tensor, "channel sample"],
     ) -> None:
         """Takes the next samples; on any device, in any precision."""
+        check_pair(estimates, references)
         if self._num_samples % self.frame_samples:
             raise ConfigError("only the last block may end within a frame: push whole frames before it")
         self._num_samples += references.shape[-1]
@@ -139,7 +150,3 @@ class EnergyMeter:
 def _vanishing(energy: Tensor, raw: Tensor) -> Tensor:
     """Zero where nothing but rounding is left of `raw`."""
     return torch.where(energy > _ROUNDING * raw, energy, 0)
-
-
-def _decibels(numerator: Tensor, denominator: Tensor) -> Tensor:
-    return 10 * (torch.log10(numerator) - torch.log10(denominator))

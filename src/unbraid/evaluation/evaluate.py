@@ -17,6 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from unbraid.errors import ConfigError, UnbraidError
@@ -24,7 +25,7 @@ from unbraid.evaluation.energies import EnergyMeter
 from unbraid.evaluation.estimates import EstimateSource, FolderEstimates, ModelEstimates
 from unbraid.evaluation.measures import BLOCK_SECONDS, FRAME_SECONDS, MEASURES, PASSAGE_SECONDS, Material, Measure
 from unbraid.evaluation.scores import TargetScore, TrackScore
-from unbraid.evaluation.scoring import assign
+from unbraid.evaluation.scoring import find_order
 from unbraid.evaluation.tracks import Track, TrackList, check_names
 from unbraid.inference.process import tune_process
 
@@ -110,17 +111,20 @@ def score_track(
                 torch.from_numpy(track.read_mixture(start, count)),
             )
         energies = meter.finish()
-        order = assign(energies.si_sdr()[:-1].numpy()) if exchangeable else tuple(range(len(own)))
+        order = find_order(energies, exchangeable=exchangeable)
         material = Material(track=track, sources=own, order=order, energies=energies, estimated=estimated)
         measured = {measure.name: measure.measure(material) for measure in measures}
+        frames: dict[str, np.ndarray] = {}
+        for name, one in measured.items():
+            for kind, values in one.frames.items():
+                # Of two protocols with one name in museval, the first has the name.
+                frames.setdefault(kind if kind not in frames else f"{name} {kind}", values)
         targets = tuple(
             TargetScore(
                 source=source,
                 estimate=estimated.names[order[index]],
                 metrics={name: float(one.values[index]) for name, one in measured.items()},
-                frames={
-                    name: frames[index].tolist() for one in measured.values() for name, frames in one.frames.items()
-                },
+                frames={name: values[index].tolist() for name, values in frames.items()},
             )
             for index, source in enumerate(own)
         )

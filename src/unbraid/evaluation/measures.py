@@ -19,6 +19,9 @@ from unbraid.axes import Float, Tensor
 from unbraid.errors import UnknownNameError
 from unbraid.evaluation.energies import Energies
 from unbraid.evaluation.tracks import Track
+from unbraid.metrics.bss_eval import sdr, sdr_improvement
+from unbraid.metrics.csdr import CsdrProtocol, csdr_frames, median_over_frames
+from unbraid.metrics.framewise import FrameScores, framewise_bss_eval
 
 FRAME_SECONDS = 1.0
 """Length of the frames of museval, which do not overlap."""
@@ -65,6 +68,12 @@ class Material:
         """The same in one piece, for measures that need it: memory in proportion to the track."""
         return self._read(0, self.track.num_samples)
 
+    @cached_property
+    def bss_eval_v4(self) -> FrameScores:
+        """The four ratios of museval, which come together."""
+        estimates, references, _ = self.whole
+        return framewise_bss_eval(estimates, references, window=round(FRAME_SECONDS * self.track.sample_rate))
+
     def _read(self, start: int, num_samples: int) -> tuple[Tensor, Tensor, Tensor]:
         estimates = self.estimated.read(start, num_samples)[list(self.order)]
         references = self.track.read_references(self.sources, start, num_samples)
@@ -110,6 +119,48 @@ def _si_sdr_improvement(material: Material) -> Measured:
     return _gained(material, material.energies.si_sdr())
 
 
+def _usdr(material: Material) -> Measured:
+    ratios = material.energies.usdr()
+    return Measured(values=[float(ratios[estimate, source]) for source, estimate in enumerate(material.order)])
+
+
+def _usdr_per_channel(material: Material) -> Measured:
+    ratios = material.energies.usdr_per_channel()
+    return Measured(values=[float(ratios[estimate, source]) for source, estimate in enumerate(material.order)])
+
+
+def _sdr(material: Material) -> Measured:
+    estimates, references, _ = material.whole
+    return Measured(values=_defined(material, sdr(estimates, references).mean(-1).tolist()))
+
+
+def _sdr_improvement(material: Material) -> Measured:
+    return Measured(values=_defined(material, sdr_improvement(*material.whole).mean(-1).tolist()))
+
+
+def _csdr(protocol: CsdrProtocol) -> Callable[[Material], Measured]:
+    def measure(material: Material) -> Measured:
+        rate = material.track.sample_rate
+        vocals = material.sources.index("vocals") if "vocals" in material.sources else None
+        found = []
+        for estimates, references, _ in material.blocks():
+            # A last part of a second is not a window, except of a track that is shorter than that.
+            if references.shape[-1] >= rate or not found:
+                found.append(csdr_frames(estimates, references, rate, protocol, vocals))
+        frames = torch.cat(found, dim=-1)
+        return Measured(values=median_over_frames(frames).tolist(), frames={"SDR": frames.numpy()})
+
+    return measure
+
+
+def _bss_eval_v4(name: Literal["isr", "sir", "sar"]) -> Callable[[Material], Measured]:
+    def measure(material: Material) -> Measured:
+        frames = getattr(material.bss_eval_v4, name)
+        return Measured(values=median_over_frames(frames).tolist(), frames={name.upper(): frames.numpy()})
+
+    return measure
+
+
 def _taken(material: Material, ratios: Tensor) -> Measured:
     """The ratio of every source with its estimate. Where the reference is silent nothing can be said."""
     values = [float(ratios[estimate, source]) for source, estimate in enumerate(material.order)]
@@ -127,20 +178,71 @@ def _defined(material: Material, values: Sequence[float]) -> list[float]:
     return [math.nan if nothing else value for value, nothing in zip(values, silent, strict=True)]
 
 
+_PER_SECOND = "median over seconds"
+
 MEASURES = {
     measure.name: measure
     for measure in (
         Measure(name="SNR", meaning="energy of the reference to that of the error; a wrong level counts", measure=_snr),
         Measure(name="SNRi", meaning="SNR less that of the mixture", measure=_snr_improvement),
-        Measure(name="SI-SDR", meaning="the same whatever the level of the estimate", measure=_si_sdr),
+        Measure(name="SI-SDR", meaning="SNR at the best level of the reference, means taken off", measure=_si_sdr),
         Measure(name="SI-SDRi", meaning="SI-SDR less that of the mixture", measure=_si_sdr_improvement),
+        Measure(
+            name="SDR", meaning="BSS eval: the reference may be filtered by 512 taps; one track in memory", measure=_sdr
+        ),
+        Measure(name="SDRi", meaning="SDR of BSS eval less that of the mixture", measure=_sdr_improvement),
+        Measure(name="uSDR", meaning="SNR of whole songs as in the SDX challenges, channels pooled", measure=_usdr),
+        Measure(
+            name="uSDR-ch",
+            meaning="uSDR of each channel, then their mean, as in the SFC paper",
+            measure=_usdr_per_channel,
+        ),
+        Measure(
+            name="cSDR",
+            meaning=f"{_PER_SECOND} in which the source sounds",
+            measure=_csdr("single"),
+            over_tracks="median",
+        ),
+        Measure(
+            name="cSDR-joint",
+            meaning=f"{_PER_SECOND} in which all sources sound: SDR of museval with all stems in one call",
+            measure=_csdr("joint"),
+            over_tracks="median",
+        ),
+        Measure(
+            name="cSDR-acc",
+            meaning="cSDR-joint, and for vocals the seconds in which vocals and the rest sound, as in eval_mus_track",
+            measure=_csdr("accompaniment"),
+            over_tracks="median",
+        ),
+        Measure(
+            name="ISR",
+            meaning="museval: reference to spatial distortion; one track in memory",
+            measure=_bss_eval_v4("isr"),
+            over_tracks="median",
+        ),
+        Measure(
+            name="SIR",
+            meaning="museval: reference to what other references explain",
+            measure=_bss_eval_v4("sir"),
+            over_tracks="median",
+        ),
+        Measure(
+            name="SAR",
+            meaning="museval: what references explain to what they do not",
+            measure=_bss_eval_v4("sar"),
+            over_tracks="median",
+        ),
     )
 }
 """Every measure by its name, in the order in which they are listed."""
 
+ALIASES = {"museval": ("cSDR-joint", "ISR", "SIR", "SAR")}
+"""Names for several."""
+
 DEFAULTS: dict[str, tuple[str, ...]] = {
-    "speakers": ("SI-SDR", "SI-SDRi"),
-    "stems": ("SNR",),
+    "speakers": ("SI-SDRi", "SI-SDR", "SDRi"),
+    "stems": ("uSDR", "cSDR"),
     "cinematic": ("SNR", "SI-SDR"),
 }
 """What papers on each kind of separation report. The first is the headline."""
@@ -149,11 +251,12 @@ DEFAULTS: dict[str, tuple[str, ...]] = {
 def find_measures(text: str) -> tuple[Measure, ...]:
     """Measures from their names with commas between; capitals, hyphens and underscores do not matter."""
     wanted = [part.strip() for part in text.split(",") if part.strip()]
-    known = {_key(name): name for name in MEASURES}
-    for name in wanted:
+    known = {_key(name): (name,) for name in MEASURES} | {_key(name): names for name, names in ALIASES.items()}
+    for name in wanted or [""]:
         if _key(name) not in known:
-            raise UnknownNameError(f"there is no metric '{name}': choose from {', '.join(MEASURES)}")
-    return tuple(MEASURES[name] for name in dict.fromkeys(known[_key(name)] for name in wanted))
+            raise UnknownNameError(f"there is no metric '{name}': choose from {', '.join((*MEASURES, *ALIASES))}")
+    names = dict.fromkeys(name for one in wanted for name in known[_key(one)])
+    return tuple(MEASURES[name] for name in names)
 
 
 def default_measures(sources: Sequence[str], *, exchangeable: bool) -> tuple[Measure, ...]:

@@ -130,14 +130,14 @@ def _draw_waveform(axes: Axes, recording: Recording, scale: Scale) -> None:
 
 def _to_png(figure: Figure) -> bytes:
     """With a palette, which the eye does not notice and which makes the file a third as large."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    raw = io.BytesIO()
-    figure.savefig(raw, format="png", facecolor="white")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
     packed = io.BytesIO()
-    Image.open(raw).convert("RGB").quantize(2 * _NUM_LEVELS, dither=Image.Dither.NONE).save(
-        packed, "png", optimize=True
-    )
+    picture.quantize(2 * _NUM_LEVELS, dither=Image.Dither.NONE).save(packed, "png", optimize=True)
     return packed.getvalue()
 
 

@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 
 from unbraid.errors import DataError
-from unbraid.evaluation.scoring import CAP_DB
 
 FORMAT = 2
+CAP_DB = 200.0
+"""What infinite scores stand as."""
 _DIGITS = 5
 
 

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import permutations
-
-import numpy as np
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
 from unbraid.evaluation.energies import Energies, EnergyMeter
+from unbraid.metrics.assignment import best_assignment
 
-CAP_DB = 200.0
-"""Beyond what double precision resolves; stands for infinity where a score takes part in an assignment or a file."""
+_CAP_DB = 200.0
+"""Beyond what double precision resolves; among better scores no assignment is better than another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +89,7 @@ def score_estimates(
 def score_energies(energies: Energies, sources: tuple[str, ...], *, exchangeable: bool) -> Score:
     """The same from sums that were gathered block by block."""
     si_sdr, snr = energies.si_sdr(), energies.snr()
-    order = assign(si_sdr[:-1].numpy()) if exchangeable else tuple(range(len(sources)))
+    order = find_order(energies, exchangeable=exchangeable)
     return Score(
         tuple(
             SourceScore(
@@ -106,15 +104,11 @@ def score_energies(energies: Energies, sources: tuple[str, ...], *, exchangeable
     )
 
 
-def assign(scores: np.ndarray) -> tuple[int, ...]:
-    """For each reference the estimate, each taken once, so that the mean of `scores` (estimate, source) is highest.
-
-    Every assignment is tried, which is meant for up to eight sources.
-    """
-    capped = np.nan_to_num(scores, nan=0.0, posinf=CAP_DB, neginf=-CAP_DB)
-    orders = list(permutations(range(scores.shape[0]), scores.shape[1]))
-    totals = capped[np.array(orders), np.arange(scores.shape[1])].mean(axis=1)
-    return orders[int(totals.argmax())]
+def find_order(energies: Energies, *, exchangeable: bool) -> tuple[int, ...]:
+    """For each reference the estimate that is scored with it."""
+    if not exchangeable:
+        return tuple(range(energies.reference_sum.shape[0]))
+    return tuple(best_assignment(energies.si_sdr()[:-1].clamp(-_CAP_DB, _CAP_DB)).tolist())
 
 
 def _mean(values: Iterable[float]) -> float:

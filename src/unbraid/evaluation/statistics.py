@@ -109,4 +109,4 @@ def _quietly(function: Callable[..., np.ndarray], values: np.ndarray, axis: int 
     """numpy warns where all values are nan; nan is what is meant then."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        return function(values, axis=axis, **settings)
+        return np.asarray(function(values, axis=axis, **settings))
