@@ -87,4 +87,5 @@ def _explained(among: Tensor, across: Tensor, energy: Tensor) -> Tensor:
 
 
 def _energy(signal: Tensor) -> Tensor:
-    return signal.double().square().sum(-1)
+    """In pieces: a copy of everything in float64 would be the largest thing in memory."""
+    return torch.stack([part.double().square().sum(-1) for part in signal.split(2**20, -1)]).sum(0)

@@ -43,10 +43,10 @@ def log_spectral_distance(
     hop: int = 512,
     eps: float = 1e-10,
 ) -> Float[Tensor, "*axes"]:
-    """Log-spectral distance, lower is better: per frame the rms over frequencies of log10(|S|^2 / |E|^2), then the mean.
+    """Log-spectral distance, lower is better: the rms over frequencies of log10(|S|^2 / |E|^2), averaged over frames.
 
-    In powers of ten, as work on super-resolution reports it; times 10 it is in dB. `eps` (ours)
-    is added to both powers, so that silence has a finite distance.
+    In powers of ten, as work on super-resolution reports it; times 10 it is in dB. `eps` (ours) is added to both
+    powers, so that silence has a finite distance.
     """
     total, num_frames = _zeros_like_axes(reference), 0
     for found, true in _magnitudes(estimate, reference, n_fft, hop):
