@@ -32,6 +32,7 @@ from unbraid.metrics.pairs import fit_length
 
 STRETCH_SECONDS = 15
 SPEED_SECONDS = 60
+LOADING = 1e-8
 NAMES = ("sdr", "isr", "sir", "sar")
 
 
@@ -126,8 +127,8 @@ def compare_museval(museval: ModuleType, songs: dict[str, tuple[Tensor, int]]) -
             theirs = by_museval(museval, *pair, rate)
             print(f"{name:14} {form:22} {difference(framewise_bss_eval(*pair, window=rate), theirs)}")
             medians.append((name, f"museval, {form}", theirs))
-        loaded = framewise_bss_eval(*pair, window=rate, loading=1e-10)
-        medians.append((name, "loading, as decoded", loaded))
+        loaded = framewise_bss_eval(*pair, window=rate, loading=LOADING)
+        medians.append((name, f"loading {LOADING:g}, as decoded", loaded))
     print("\nwhat is left of the ratios without rounding to 16 bits: medians over windows and sources, in dB")
     for name, form, scores in medians:
         if "mono" not in form:

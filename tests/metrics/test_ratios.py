@@ -85,3 +85,13 @@ def test_other_shapes_are_refused_and_not_broadcast():
         plain(torch.ones(1, 10), torch.ones(2, 10))
     with pytest.raises(SignalError, match="0 samples"):
         plain(torch.ones(2, 0), torch.ones(2, 0))
+
+
+def test_long_signals_are_taken_in_pieces_without_a_trace():
+    estimate, reference = torch.randn(2, 4, 400_000) + 0.3
+    power, error = reference.double().square().sum(-1), (estimate - reference).double().square().sum(-1)
+    assert torch.allclose(snr(estimate, reference), 10 * torch.log10(power / error), atol=1e-9)
+    one, other = (signal.double() - signal.double().mean(-1, keepdim=True) for signal in (estimate, reference))
+    target = (one * other).sum(-1, keepdim=True) / other.square().sum(-1, keepdim=True) * other
+    expected = 10 * torch.log10(target.square().sum(-1) / (one - target).square().sum(-1))
+    assert torch.allclose(si_sdr(estimate, reference), expected, atol=1e-6)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 
 from unbraid.axes import Float, Tensor
-from unbraid.metrics.pairs import as_pair
+from unbraid.metrics.pairs import check_pair, energies, iter_pieces
 
 Metric = Callable[[Tensor, Tensor], Tensor]
 """(estimate, reference) -> one value per signal."""
@@ -19,8 +19,7 @@ Metric = Callable[[Tensor, Tensor], Tensor]
 
 def snr(estimate: Float[Tensor, "*axes sample"], reference: Float[Tensor, "*axes sample"]) -> Float[Tensor, "*axes"]:
     """Signal-to-noise ratio |s|^2 / |e - s|^2 in dB; the level of the estimate counts."""
-    estimate, reference = as_pair(estimate, reference)
-    return ratio_db(reference.square().sum(-1), (estimate - reference).square().sum(-1))
+    return ratio_db(*energies(estimate, reference))
 
 
 def si_sdr(
@@ -30,14 +29,22 @@ def si_sdr(
 
     A silent estimate scores nan: no scale brings it nearer to the reference than any other.
     """
-    estimate, reference = as_pair(estimate, reference)
-    if zero_mean:
-        estimate = estimate - estimate.mean(-1, keepdim=True)
-        reference = reference - reference.mean(-1, keepdim=True)
-    dot = (estimate * reference).sum(-1, keepdim=True)
-    power = reference.square().sum(-1, keepdim=True)
-    target = torch.where(power > 0, dot / power, 0) * reference
-    return ratio_db(target.square().sum(-1), (estimate - target).square().sum(-1))
+    check_pair(estimate, reference)
+    offsets = [
+        signal.mean(-1, keepdim=True, dtype=torch.float64) if zero_mean else torch.zeros((), dtype=torch.float64)
+        for signal in (estimate, reference)
+    ]
+    dot = torch.zeros(reference.shape[:-1], dtype=torch.float64, device=reference.device)
+    power, error = torch.zeros_like(dot), torch.zeros_like(dot)
+    for found, true in iter_pieces(estimate, reference):
+        found, true = found - offsets[0], true - offsets[1]
+        dot += torch.linalg.vecdot(found, true)
+        power += torch.linalg.vecdot(true, true)
+    scale = torch.where(power > 0, dot / power, 0)
+    for found, true in iter_pieces(estimate, reference):
+        rest = (found - offsets[0]) - scale[..., None] * (true - offsets[1])
+        error += torch.linalg.vecdot(rest, rest)
+    return ratio_db(scale.square() * power, error)
 
 
 def si_snr(estimate: Float[Tensor, "*axes sample"], reference: Float[Tensor, "*axes sample"]) -> Float[Tensor, "*axes"]:

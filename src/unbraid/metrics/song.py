@@ -8,7 +8,7 @@ as much as a loud one. Both add a small constant, so that silence has a finite s
 from __future__ import annotations
 
 from unbraid.axes import Float, Tensor
-from unbraid.metrics.pairs import as_pair
+from unbraid.metrics.pairs import energies
 from unbraid.metrics.ratios import ratio_db, si_sdr
 
 _DNR_LIMIT_DB = 80.0
@@ -20,19 +20,15 @@ def usdr(
     delta: float = 1e-7,
 ) -> Float[Tensor, "*axes"]:
     """Channel-pooled uSDR of the SDX challenges: (|s|^2 + delta) / (|e - s|^2 + delta) over all channels, in dB."""
-    estimate, reference = as_pair(estimate, reference)
-    power = reference.square().sum((-2, -1))
-    error = (estimate - reference).square().sum((-2, -1))
-    return ratio_db(power + delta, error + delta)
+    power, error = energies(estimate, reference)
+    return ratio_db(power.sum(-1) + delta, error.sum(-1) + delta)
 
 
 def usdr_per_channel(
     estimate: Float[Tensor, "*axes channel sample"], reference: Float[Tensor, "*axes channel sample"], eps: float = 1e-8
 ) -> Float[Tensor, "*axes"]:
     """uSDR of the SFC paper: the mean over channels of (|s|^2 + eps) / (|e - s|^2 + eps), each in dB."""
-    estimate, reference = as_pair(estimate, reference)
-    power = reference.square().sum(-1)
-    error = (estimate - reference).square().sum(-1)
+    power, error = energies(estimate, reference)
     return ratio_db(power + eps, error + eps).mean(-1)
 
 
