@@ -80,8 +80,8 @@ def framewise_bss_eval(
 
     ISR, SIR and SAR stand on filters that are as good as the references are broad: where they hold a band with next to
     no energy (stems decoded from MP3, Ogg or AAC without rounding to 16 bits), the filters there are arbitrary and so
-    are museval's numbers. `loading` (such as 1e-8, ours) raises the diagonal by that share of itself, as noise 80 dB below
-    the signal would, and makes them meaningful; 0 gives what museval gives. The SDR is not concerned.
+    are museval's numbers. `loading` (such as 1e-8, ours) raises the diagonal by that share of itself, as noise 80 dB
+    below the signal would, and makes them meaningful; 0 gives what museval gives. The SDR is not concerned.
 
     One factorisation takes (sources x channels x taps)^2 numbers of 8 bytes twice over, 270 MB for 4 stereo stems.
     """
