@@ -1,4 +1,4 @@
-"""Depthwise convolution and resizing along frames. Features lie last: (batch, frame, dim)."""
+"""Convolutions along frames and over the plane of frames and bins, and resizing. Features lie last."""
 
 from __future__ import annotations
 
@@ -54,6 +54,42 @@ class CausalDepthwiseConv(nn.Module):
         image, kernel = features.transpose(1, 2).unsqueeze(2), self.weight[:, None, None, :]
         out = F.conv2d(image, kernel, self.bias, padding=(0, self.weight.shape[1] - 1), groups=dim)
         return out.squeeze(2).transpose(1, 2)[:, :num_frames]
+
+
+class FrameConv(nn.Module):
+    """Convolution along frames over all features; `padding` frames of zeros at both ends."""
+
+    def __init__(self, dim_in: int, dim_out: int, kernel_size: int, padding: int) -> None:
+        super().__init__()
+        self.padding = padding
+        self.weight = nn.Parameter(torch.empty(dim_out, dim_in, kernel_size))
+        self.bias = nn.Parameter(torch.empty(dim_out))
+        bound = 1 / math.sqrt(dim_in * kernel_size)
+        nn.init.uniform_(self.weight, -bound, bound)
+        nn.init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, features: Float[Tensor, "batch frame dim_in"]) -> Float[Tensor, "batch out_frame dim_out"]:
+        # As an image one bin high, the features are channels-last, and nothing is moved in memory.
+        image = features.transpose(1, 2).unsqueeze(2)
+        out = F.conv2d(image, self.weight.unsqueeze(2), self.bias, padding=(0, self.padding))
+        return out.squeeze(2).transpose(1, 2)
+
+
+class PlaneConv(nn.Module):
+    """3 x 3 convolution over frames and bins, "same" padding with zeros."""
+
+    def __init__(self, dim_in: int, dim_out: int, transposed: bool = False) -> None:
+        """`transposed` only changes the initial draw: with stride 1 a transposed convolution is a convolution."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(dim_out, dim_in, 3, 3))
+        self.bias = nn.Parameter(torch.empty(dim_out))
+        bound = 1 / math.sqrt(9 * (dim_out if transposed else dim_in))
+        nn.init.uniform_(self.weight, -bound, bound)
+        nn.init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, features: Float[Tensor, "batch frame freq dim_in"]) -> Float[Tensor, "batch frame freq dim_out"]:
+        out = F.conv2d(features.permute(0, 3, 1, 2), self.weight, self.bias, padding=1)
+        return out.permute(0, 2, 3, 1)
 
 
 def nearest_frames(num_in: int, num_out: int, device: torch.device | None = None) -> Int[Tensor, " out_frame"]:

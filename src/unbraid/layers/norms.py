@@ -1,11 +1,14 @@
-"""Normalisations. Features lie last: (batch, frame, dim)."""
+"""Normalisations. Features lie last."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import nn
 
 from unbraid.axes import Float, Tensor
+from unbraid.errors import ConfigError
 
 
 class GlobalLayerNorm(nn.Module):
@@ -46,9 +49,7 @@ class GlobalLayerNorm(nn.Module):
 
 def moments(features: Float[Tensor, "batch frame dim"], dim: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Mean and mean square over `dim`, kept as axes of size one, in float32 at least."""
-    if features.dtype in (torch.bfloat16, torch.float16):
-        features = features.float()
-    return Moments.apply(features, dim)  # type: ignore[return-value]
+    return Moments.apply(at_least_float32(features), dim)  # type: ignore[return-value]
 
 
 class Moments(torch.autograd.Function):
@@ -69,3 +70,40 @@ class Moments(torch.autograd.Function):
     def backward(ctx, grad_mean: Tensor, grad_mean_square: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         (features,) = ctx.saved_tensors
         return torch.addcmul(grad_mean * ctx.share, features, grad_mean_square * (2 * ctx.share)), None
+
+
+class RMSNorm(nn.Module):
+    """x / sqrt(mean(x^2) + eps), times one weight per feature; computed in float32 at least."""
+
+    def __init__(self, dim: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, features: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes dim"]:
+        exact = at_least_float32(features)
+        power = torch.linalg.vector_norm(exact, dim=-1, keepdim=True).square() / features.shape[-1]
+        return (exact * torch.rsqrt(power + self.eps) * self.weight).to(features.dtype)
+
+
+class RMSGroupNorm(nn.Module):
+    """Each of `num_groups` equal parts of the features divided by (its RMS + eps), times one weight per feature.
+
+    The norm of TF-Locoformer (K. Saijo et al., IWAENC 2024); computed in float32 at least.
+    """
+
+    def __init__(self, dim: int, num_groups: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        if dim % num_groups:
+            raise ConfigError(f"{dim} features cannot be split into {num_groups} groups: choose a divisor")
+        self.num_groups, self.eps = num_groups, eps
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, features: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes dim"]:
+        grouped = at_least_float32(features).unflatten(-1, (self.num_groups, -1))
+        rms = torch.linalg.vector_norm(grouped, dim=-1, keepdim=True) / math.sqrt(grouped.shape[-1])
+        return ((grouped / (rms + self.eps)).flatten(-2) * self.weight).to(features.dtype)
+
+
+def at_least_float32(features: Tensor) -> Tensor:
+    return features.float() if features.dtype in (torch.bfloat16, torch.float16) else features

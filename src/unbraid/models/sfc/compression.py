@@ -1,0 +1,108 @@
+"""What every compressor promises: F bins to K bands and back, each frame for itself.
+
+    encoder   (batch, frame, freq, part)  -> (batch, frame, band, dim), and a memory that its own decoder may read
+    decoder   (batch, frame, band, dim)   -> (batch, frame, freq, part)
+
+The last axis of the encoder's input holds the parts of all channels, (part channel); that of the decoder's output those
+of all sources and channels, (part source channel).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from unbraid.axes import Float, Tensor
+from unbraid.signal.bands import BandTable
+
+_TOKENS_AT_ONCE = 1 << 15
+"""Bins that are looked at together where memory is to be saved: 32 frames of 1025 bins, which a cache holds."""
+
+
+@dataclass(frozen=True)
+class CompressionSizes:
+    """What a compressor needs to know of the model around it."""
+
+    bands: BandTable
+
+    parts_in: int
+    """2 x channels."""
+
+    parts_out: int
+    """2 x sources x channels."""
+
+    dim: int
+    """Features of each band."""
+
+
+class Compressor(nn.Module):
+    """Either half. Work that a frame does alone goes through `each_frame`, which bounds its memory."""
+
+    checkpointing: bool = False
+    """In training, forget what lies inside a frame and compute it again for the gradients."""
+
+    def each_frame(self, function: Callable[..., Tensor], *planes: Float[Tensor, "batch frame _ _"]) -> Tensor:
+        """Applies a function of (row, token, dim) tensors to the frames of planes, a few frames at a time.
+
+        In training without checkpointing, and while a graph is exported, all frames are taken at once.
+        """
+        rows = [rearrange(plane, "batch frame token dim -> (batch frame) token dim") for plane in planes]
+        training = torch.is_grad_enabled()
+        if (training and not self.checkpointing) or torch.compiler.is_compiling():
+            result = function(*rows)
+        else:
+            size = max(1, _TOKENS_AT_ONCE // max(row.shape[1] for row in rows))
+            pieces = zip(*(row.split(size) for row in rows), strict=True)
+            if training:
+                result = torch.cat([checkpoint(function, *piece, use_reentrant=False) for piece in pieces])
+            else:
+                result = torch.cat([function(*piece) for piece in pieces])
+        return rearrange(result, "(batch frame) token dim -> batch frame token dim", batch=planes[0].shape[0])
+
+
+class Encoder(Compressor, ABC):
+    """F bins to K bands."""
+
+    @abstractmethod
+    def forward(
+        self, spectrum: Float[Tensor, "batch frame freq part"]
+    ) -> tuple[Float[Tensor, "batch frame band dim"], Float[Tensor, "batch frame freq inner"] | None]:
+        """The bands, and what the decoder of the same kind makes its queries of."""
+
+
+class Decoder(Compressor, ABC):
+    """K bands to F bins."""
+
+    @abstractmethod
+    def forward(
+        self,
+        features: Float[Tensor, "batch frame band dim"],
+        memory: Float[Tensor, "batch frame freq inner"] | None,
+    ) -> Float[Tensor, "batch frame freq part_out"]:
+        """A mask or a spectrum for every source and channel."""
+
+
+class BandAverages(nn.Module):
+    """Queries from the input itself: a weighted mean of the bins of each band, with one learnt weight per bin in it."""
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(self, bands: BandTable) -> None:
+        super().__init__()
+        rows, columns = bands.membership().nonzero(as_tuple=True)
+        self.shape = (bands.num_bands, bands.num_freqs)
+        self.weight = nn.Parameter(1 / torch.tensor(bands.widths)[rows].float())
+        self.register_buffer("rows", rows, persistent=False)
+        self.register_buffer("columns", columns, persistent=False)
+
+    def forward(self, tokens: Float[Tensor, "row freq dim"]) -> Float[Tensor, "row band dim"]:
+        weights = self.weight.new_zeros(self.shape).index_put((self.rows, self.columns), self.weight)
+        weights = weights / weights.sum(dim=1, keepdim=True).clamp_min(1e-8)
+        return weights.to(tokens.dtype) @ tokens

@@ -1,0 +1,206 @@
+"""SFC-CA: K queries attend to F bins, and F queries attend to K bands.
+
+    encoder   3 x 3 convolution -> norm = E;   queries attend to E;   3 x 3 convolution -> norm
+    decoder   3 x 3 convolution;   queries attend to the bands;   3 x 3 convolution
+
+    block     y = attention(norm queries, norm tokens) with a positional bias, without a residual;  y <- y + SwiGLU(norm y)
+
+The positional bias starts as `BandTable.locality`: each query looks at its own band first and ever less beyond.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from unbraid.axes import Float, Tensor
+from unbraid.layers.attention import CrossAttention
+from unbraid.layers.convolution import PlaneConv
+from unbraid.layers.feedforward import SwiGLU
+from unbraid.layers.norms import RMSNorm
+from unbraid.models.sfc.compression import BandAverages, CompressionSizes, Decoder, Encoder
+from unbraid.signal.bands import BandTable
+
+Queries = Literal["learnable", "adaptive"]
+PositionalBias = Literal["none", "fixed", "slope", "matrix"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossAttentionConfig:
+    """Settings of SFC-CA; the defaults are the small size's."""
+
+    kind: Literal["sfc-ca"] = "sfc-ca"
+
+    inner_dim: int = 64
+    """Features of a bin."""
+
+    num_heads: int = 4
+
+    queries: Queries = "learnable"
+    """Parameters that all frames share, or made from each frame."""
+
+    positional_bias: PositionalBias = "matrix"
+    """Added to the scores: none; the initial decay; the same times a learnable slope per head; or all of it learnable."""
+
+    mask_outside_bands: bool = False
+    """Lets a query see its own band alone."""
+
+
+class CrossAttentionEncoder(Encoder):
+    """F bins to K bands."""
+
+    def __init__(self, sizes: CompressionSizes, config: CrossAttentionConfig) -> None:
+        super().__init__()
+        inner, bands = config.inner_dim, sizes.bands
+        self.spread = PlaneConv(sizes.parts_in, inner)
+        self.spread_norm = RMSNorm(inner)
+        self.queries = LearntQueries(bands.num_bands, inner) if config.queries == "learnable" else BandAverages(bands)
+        self.bias = LocalityBias(bands, config)
+        self.block = CrossAttentionBlock(config)
+        self.gather = PlaneConv(inner, sizes.dim)
+        self.gather_norm = RMSNorm(sizes.dim)
+        self.keeps_memory = config.queries == "adaptive"
+
+    def forward(
+        self, spectrum: Float[Tensor, "batch frame freq part"]
+    ) -> tuple[Float[Tensor, "batch frame band dim"], Float[Tensor, "batch frame freq inner"] | None]:
+        bins = self.spread(spectrum)
+        bands = self.each_frame(self._compress, bins)
+        memory = self.spread_norm(bins) if self.keeps_memory else None
+        return self.gather_norm(self.gather(bands)), memory
+
+    def _compress(self, bins: Float[Tensor, "row freq inner"]) -> Float[Tensor, "row band inner"]:
+        tokens = self.spread_norm(bins)
+        return self.block(self.queries(tokens), tokens, self.bias())
+
+    def attention(
+        self, spectrum: Float[Tensor, "batch frame freq part"]
+    ) -> Float[Tensor, "batch frame head band freq"]:
+        """How much each band takes of each bin."""
+        tokens = self.spread_norm(self.spread(spectrum))
+        rows = tokens.flatten(0, 1)
+        return self.block.weights(self.queries(rows), rows, self.bias()).unflatten(0, tokens.shape[:2])
+
+
+class CrossAttentionDecoder(Decoder):
+    """K bands to F bins."""
+
+    def __init__(self, sizes: CompressionSizes, config: CrossAttentionConfig) -> None:
+        super().__init__()
+        inner, bands = config.inner_dim, sizes.bands
+        self.spread = PlaneConv(sizes.dim, inner, transposed=True)
+        self.queries = LearntQueries(bands.num_freqs, inner) if config.queries == "learnable" else BinQueries(inner)
+        self.bias = LocalityBias(bands, config)
+        self.block = CrossAttentionBlock(config)
+        self.gather = PlaneConv(inner, sizes.parts_out, transposed=True)
+
+    def forward(
+        self,
+        features: Float[Tensor, "batch frame band dim"],
+        memory: Float[Tensor, "batch frame freq inner"] | None,
+    ) -> Float[Tensor, "batch frame freq part_out"]:
+        bands = self.spread(features)
+        known = (bands,) if memory is None else (bands, memory)
+        return self.gather(self.each_frame(self._expand, *known))
+
+    def _expand(
+        self, bands: Float[Tensor, "row band inner"], memory: Float[Tensor, "row freq inner"] | None = None
+    ) -> Float[Tensor, "row freq inner"]:
+        return self.block(self.queries(memory), bands, self.bias(transpose=True))
+
+    def attention(
+        self, features: Float[Tensor, "batch frame band dim"], memory: Float[Tensor, "batch frame freq inner"] | None
+    ) -> Float[Tensor, "batch frame head freq band"]:
+        """How much each bin takes of each band."""
+        bands = self.spread(features)
+        queries = self.queries(None if memory is None else memory.flatten(0, 1))
+        weights = self.block.weights(queries, bands.flatten(0, 1), self.bias(transpose=True))
+        return weights.unflatten(0, bands.shape[:2])
+
+
+class CrossAttentionBlock(nn.Module):
+    """Attention that replaces the queries, then a feed-forward layer that is added."""
+
+    def __init__(self, config: CrossAttentionConfig) -> None:
+        super().__init__()
+        dim = config.inner_dim
+        self.query_norm = RMSNorm(dim)
+        self.token_norm = RMSNorm(dim)
+        self.attention = CrossAttention(dim, config.num_heads)
+        self.feedforward_norm = RMSNorm(dim)
+        self.feedforward = SwiGLU(dim, 2 * dim)
+
+    def forward(
+        self,
+        queries: Float[Tensor, "#row query dim"],
+        tokens: Float[Tensor, "row token dim"],
+        bias: Float[Tensor, "#head query token"] | None,
+    ) -> Float[Tensor, "row query dim"]:
+        attended = self.attention(self.query_norm(queries), self.token_norm(tokens), bias)
+        return attended + self.feedforward(self.feedforward_norm(attended))
+
+    def weights(
+        self,
+        queries: Float[Tensor, "#row query dim"],
+        tokens: Float[Tensor, "row token dim"],
+        bias: Float[Tensor, "#head query token"] | None,
+    ) -> Float[Tensor, "row head query token"]:
+        """The attention alone, to look at."""
+        return self.attention.weights(self.query_norm(queries), self.token_norm(tokens), bias)
+
+
+class LearntQueries(nn.Module):
+    """The same queries for every frame."""
+
+    def __init__(self, num_queries: int, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(num_queries, dim))
+
+    def forward(self, tokens: object) -> Float[Tensor, "1 query dim"]:
+        return self.weight.unsqueeze(0)
+
+
+class BinQueries(nn.Module):
+    """Queries of the decoder made from the encoder's bins."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = RMSNorm(dim)
+        self.feedforward = SwiGLU(dim, 2 * dim)
+
+    def forward(self, memory: Float[Tensor, "row freq dim"]) -> Float[Tensor, "row freq dim"]:
+        return self.feedforward(self.norm(memory))
+
+
+class LocalityBias(nn.Module):
+    """What is added to the scores, (head, band, freq), or nothing."""
+
+    locality: Tensor
+    outside: Tensor
+
+    def __init__(self, bands: BandTable, config: CrossAttentionConfig) -> None:
+        super().__init__()
+        self.kind, self.mask_outside = config.positional_bias, config.mask_outside_bands
+        self.register_buffer("locality", bands.locality(), persistent=False)
+        self.register_buffer("outside", ~bands.membership(), persistent=False)
+        if self.kind == "slope":
+            self.slope = nn.Parameter(torch.ones(config.num_heads))
+        if self.kind == "matrix":
+            self.matrix = nn.Parameter(bands.locality().repeat(config.num_heads, 1, 1))
+
+    def forward(self, transpose: bool = False) -> Float[Tensor, "#head query token"] | None:
+        match self.kind:
+            case "none":
+                bias = self.locality.new_zeros(1, *self.locality.shape) if self.mask_outside else None
+            case "fixed":
+                bias = self.locality.unsqueeze(0)
+            case "slope":
+                bias = self.slope[:, None, None] * self.locality
+            case "matrix":
+                bias = self.matrix
+        if bias is not None and self.mask_outside:
+            bias = bias.masked_fill(self.outside, -torch.inf)
+        return bias.transpose(-2, -1) if bias is not None and transpose else bias

@@ -1,0 +1,179 @@
+"""SFC: spectral feature compression around a separator.
+
+K. Saijo, Y. Bando, "Input-Adaptive Spectral Feature Compression by Sequence Modeling for Source Separation",
+IEEE TASLP 2026, arXiv 2602.08671.
+
+    mixture -> STFT -> encoder (F bins to K bands) -> separator -> decoder (K bands to F bins) -> masks
+            -> masks x mixture -> inverse STFT -> estimates
+
+Three encoders and decoders are interchangeable: cross-attention (SFC-CA), Mamba (SFC-Mamba), band split (BS, the
+baseline); so are the separators. The mixture is scaled to a mean power of one per bin, and the estimates back.
+
+Deviations, choices in `SFCConfig`:
+* `frames`: the released code leaves out the last frame of the STFT, so that the end of a chunk hangs on the tail of one
+  window; "all" is our default.
+* `n_fft`: at other rates than 44.1 kHz the window keeps its duration, hence bins their width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from einops import rearrange
+from torch import nn
+
+from unbraid.axes import Float, Tensor
+from unbraid.errors import ConfigError
+from unbraid.layers.norms import at_least_float32
+from unbraid.models.contract import ModelSpec, SeparationModel
+from unbraid.models.sfc.band_split import BandSplitConfig, BandSplitDecoder, BandSplitEncoder
+from unbraid.models.sfc.compression import CompressionSizes, Compressor, Decoder, Encoder
+from unbraid.models.sfc.cross_attention import CrossAttentionConfig, CrossAttentionDecoder, CrossAttentionEncoder
+from unbraid.models.sfc.dual_path import DualPath, DualPathConfig
+from unbraid.models.sfc.locoformer import LocoformerConfig, TFLocoformer
+from unbraid.models.sfc.uncompressed import UncompressedConfig, UncompressedDecoder, UncompressedEncoder
+from unbraid.signal.bands import BandScale, BandTable, build_bands
+from unbraid.signal.stft import Stft
+
+CompressionConfig = CrossAttentionConfig | BandSplitConfig | UncompressedConfig
+SeparatorConfig = LocoformerConfig | DualPathConfig
+
+_COMPRESSORS: dict[type[CompressionConfig], tuple[type[Encoder], type[Decoder]]] = {
+    CrossAttentionConfig: (CrossAttentionEncoder, CrossAttentionDecoder),
+    BandSplitConfig: (BandSplitEncoder, BandSplitDecoder),
+    UncompressedConfig: (UncompressedEncoder, UncompressedDecoder),
+}
+_SEPARATORS: dict[type[SeparatorConfig], type[nn.Module]] = {LocoformerConfig: TFLocoformer, DualPathConfig: DualPath}
+_LEAST_POWER = 1e-15
+
+
+@dataclass(frozen=True, kw_only=True)
+class SFCConfig:
+    """Settings of SFC; the defaults are the small SFC-CA for the stems of music."""
+
+    sample_rate: int = 44_100
+    """Rate of mixture and estimates, in Hz."""
+
+    num_channels: int = 2
+    """1 for mono, 2 for stereo."""
+
+    sources: tuple[str, ...] = ("bass", "drums", "vocals", "other")
+    """Names of the stems, in the order of the estimates."""
+
+    exchangeable: bool = False
+    """True for speakers, whose order carries no meaning."""
+
+    n_fft: int | None = None
+    """Samples of the STFT window, which advances by a quarter. None: as long as 2048 samples at 44.1 kHz (46 ms), to
+    the nearest multiple of 256."""
+
+    band_scale: BandScale = "musical"
+    """Where bands lie; "full" removes the prior that bands are local."""
+
+    num_bands: int = 64
+
+    compression: CompressionConfig = field(default_factory=CrossAttentionConfig)
+
+    separator: SeparatorConfig = field(default_factory=LocoformerConfig)
+
+    estimate: Literal["mask", "spectrum"] = "mask"
+    """Whether the decoder's output is multiplied with the mixture or taken as it is."""
+
+    frames: Literal["all", "released"] = "all"
+    """All frames of the STFT, or without the last as in the released code."""
+
+    chunk_seconds: float = 12.0
+    """Pieces for long recordings, as in the paper's evaluation."""
+
+    def __post_init__(self) -> None:
+        if self.fft_samples < 16 or self.fft_samples % 4:
+            raise ConfigError(f"n_fft is a multiple of 4 and at least 16, not {self.n_fft}")
+
+    @property
+    def fft_samples(self) -> int:
+        return self.n_fft or 256 * max(1, round(8 * self.sample_rate / 44_100))
+
+    @property
+    def bands(self) -> BandTable:
+        num_freqs = self.fft_samples // 2 + 1
+        if isinstance(self.compression, UncompressedConfig):
+            return BandTable(tuple(range(num_freqs)), tuple(range(1, num_freqs + 1)), num_freqs)
+        return build_bands(self.band_scale, num_freqs, self.num_bands)
+
+
+class SFC(SeparationModel):
+    """SFC-CA, SFC-Mamba or BS around a separator, for recordings in mono or stereo."""
+
+    def __init__(self, config: SFCConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.spec = ModelSpec(
+            sample_rate=config.sample_rate,
+            num_channels=config.num_channels,
+            sources=config.sources,
+            exchangeable=config.exchangeable,
+            chunk_seconds=config.chunk_seconds,
+        )
+        self.stft = Stft(config.fft_samples, config.fft_samples // 4)
+        self.core = SFCCore(config)
+
+    def forward(
+        self, mixture: Float[Tensor, "batch channel sample"]
+    ) -> Float[Tensor, "batch source channel sample"]:
+        num_samples = mixture.shape[-1]
+        spectrum = self.stft(mixture)
+        power = spectrum.square().sum(dim=2).clamp_min(_LEAST_POWER).mean(dim=(1, 2, 3))
+        scale = power.sqrt()[:, None, None, None, None]
+        if self.config.frames == "released":
+            spectrum = spectrum[..., : max(1, num_samples // self.stft.hop)]
+        estimates = self.core(spectrum / scale) * scale.unsqueeze(1)
+        return self.stft.inverse(estimates, num_samples)
+
+    def set_gradient_checkpointing(self, enabled: bool) -> None:
+        """Trades time for memory in training: encoder and decoder compute their insides again for the gradients."""
+        for module in self.modules():
+            if isinstance(module, Compressor):
+                module.checkpointing = enabled
+
+
+class SFCCore(nn.Module):
+    """From the spectrum of the mixture to those of the sources, in real numbers."""
+
+    def __init__(self, config: SFCConfig) -> None:
+        super().__init__()
+        num_channels, num_sources = config.num_channels, len(config.sources)
+        sizes = CompressionSizes(
+            bands=config.bands,
+            parts_in=2 * num_channels,
+            parts_out=2 * num_sources * num_channels,
+            dim=config.separator.dim,
+        )
+        build_encoder, build_decoder = _COMPRESSORS[type(config.compression)]
+        self.estimate, self.num_sources = config.estimate, num_sources
+        self.encoder = build_encoder(sizes, config.compression)
+        self.separator = _SEPARATORS[type(config.separator)](config.separator)
+        self.decoder = build_decoder(sizes, config.compression)
+
+    def forward(
+        self, spectrum: Float[Tensor, "batch channel part freq frame"]
+    ) -> Float[Tensor, "batch source channel part freq frame"]:
+        bins = rearrange(spectrum, "batch channel part freq frame -> batch frame freq (part channel)")
+        bands, memory = self.encoder(bins)
+        decoded = self.decoder(self.separator(bands), memory)
+        estimates = rearrange(
+            at_least_float32(decoded),
+            "batch frame freq (part source channel) -> batch source channel part freq frame",
+            part=2,
+            source=self.num_sources,
+        )
+        return estimates if self.estimate == "spectrum" else complex_product(estimates, spectrum.unsqueeze(1))
+
+
+def complex_product(
+    first: Float[Tensor, "*first_axes 2 freq frame"], second: Float[Tensor, "*second_axes 2 freq frame"]
+) -> Float[Tensor, "*axes 2 freq frame"]:
+    """The product of two complex planes in parts."""
+    (a, b), (c, d) = first.unbind(dim=-3), second.unbind(dim=-3)
+    return torch.stack([a * c - b * d, a * d + b * c], dim=-3)
