@@ -248,3 +248,12 @@ def test_inputs_that_make_no_sense_are_refused():
         separator.separate(np.array([0.0, np.nan]), 8000)
     mended = Separator(Shares(), mend_samples=True).separate(np.array([0.1, np.nan, 0.2]), 8000)
     assert np.isfinite(mended["most"].samples).all()
+
+
+def test_chunks_can_be_averaged_as_papers_do():
+    separator = Separator(Shares(), join="average")
+    assert separator.plan.overlap == separator.plan.chunk // 2
+    mixture = np.random.default_rng(0).standard_normal((1, 19_001)).astype(np.float32)
+    separation = separator.separate(mixture, 8000)
+    assert np.allclose(separation["most"].samples, 0.75 * mixture, atol=1e-5)
+    assert {call[-1] for call in separator.model.calls} == {8000}

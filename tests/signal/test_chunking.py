@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unbraid.errors import ConfigError
-from unbraid.signal.chunking import ChunkCutter, ChunkPlan, cut, mirror, overlap_add, plan_chunks
+from unbraid.signal.chunking import ChunkCutter, ChunkPlan, OverlapAdder, cut, mirror, overlap_add, plan_chunks
 
 
 @given(
@@ -64,3 +64,22 @@ def test_an_overlap_out_of_range_is_refused(overlap):
 def test_the_plan_counts_its_parts():
     plan = ChunkPlan(chunk=100, overlap=30, edge=4)
     assert (plan.hop, plan.context, plan.fade) == (70, 10, 10)
+
+
+@given(num_samples=st.integers(1, 700), half=st.integers(4, 100), block=st.integers(1, 300))
+@settings(max_examples=200, deadline=None)
+def test_averaged_chunks_are_the_plain_mean_of_what_overlaps(num_samples, half, block):
+    plan = plan_chunks(2 * half, 0.5, 10, join="average")
+    signal = torch.randn(1, num_samples, dtype=torch.float64)
+    cutter = ChunkCutter(plan)
+    chunks = [piece for part in signal.split(block, dim=-1) for piece in cutter.push(part)] + cutter.finish()
+    assert {piece.samples.shape[-1] for piece in chunks} == {2 * half}
+    # What a model would do: something else in every chunk.
+    processed = [piece.samples * (1 + piece.index) for piece in chunks]
+    total, count = torch.zeros(1, len(chunks) * half + half), torch.zeros(len(chunks) * half + half)
+    for index, piece in enumerate(processed):
+        total[:, index * half : index * half + 2 * half] += piece
+        count[index * half : index * half + 2 * half] += 1
+    adder = OverlapAdder(plan)
+    joined = torch.cat([adder.push(piece, index == len(chunks) - 1) for index, piece in enumerate(processed)], dim=-1)
+    assert torch.allclose(joined[:, :num_samples].float(), (total / count)[:, :num_samples], atol=1e-5)

@@ -91,8 +91,20 @@ def separate(
         ),
     ] = "none",
     overlap: Annotated[
-        float, typer.Option(metavar="SHARE", help="Fraction that chunks share, 0 to 0.5.", rich_help_panel=_HOW)
-    ] = 0.25,
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Fraction that chunks share, 0 to 0.5; by default a quarter, or half with --join average.",
+            show_default=False,
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
+    join: Annotated[
+        Literal["fade", "average"],
+        typer.Option(
+            help="Fade between chunks without a seam, or average what they share as papers do.", rich_help_panel=_HOW
+        ),
+    ] = "fade",
     segment: Annotated[
         float | None,
         typer.Option(
@@ -182,6 +194,7 @@ def separate(
         device=device,
         segment_seconds=segment,
         overlap=overlap,
+        join=join,
         batch_size=batch_size,
         shifts=shifts,
         seed=seed,

@@ -47,6 +47,7 @@ def separation_settings(separator: Separator) -> dict[str, object]:
     return {
         "segment_seconds": separator.plan.chunk / separator.spec.sample_rate,
         "overlap": round(separator.plan.overlap / separator.plan.chunk, 6),
+        "join": separator.plan.join,
         "shift_samples": list(separator.offsets),
         "consistency": separator.stem_plan.consistency,
         "two_stems": separator.stem_plan.two_stems,

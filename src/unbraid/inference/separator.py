@@ -32,7 +32,7 @@ from unbraid.inference.sorting import KeepOrder, Sorter, SortOnline, SortRecordi
 from unbraid.inference.stems import Consistency, OtherMethod, StemPlan
 from unbraid.inference.tracking import SpeakerTracker, align
 from unbraid.models.contract import SeparationModel
-from unbraid.signal.chunking import Chunk, ChunkCutter, plan_chunks
+from unbraid.signal.chunking import Chunk, ChunkCutter, Join, plan_chunks
 from unbraid.weights.store import load_model
 
 _BLOCK_SECONDS = 1.0
@@ -72,7 +72,8 @@ class Separator:
         *,
         device: str = "auto",
         segment_seconds: float | None = None,
-        overlap: float = 0.25,
+        overlap: float | None = None,
+        join: Join = "fade",
         batch_size: int | None = None,
         shifts: int = 1,
         seed: int = 0,
@@ -86,7 +87,8 @@ class Separator:
         """`model` is a bundled name, a weights file, or a model.
 
         segment_seconds: length of chunks, by default what the model's spec advises. overlap: fraction that neighbours
-        share. batch_size: chunks per call of the model, by default 1 on a CPU and 8 elsewhere. shifts: average over so
+        share, by default a quarter. join: "fade" leaves no seam; "average" takes the plain mean of what two chunks
+        share, by default half, with which papers report their figures. batch_size: chunks per call of the model, by default 1 on a CPU and 8 elsewhere. shifts: average over so
         many passes, each shifted in time by a seeded amount. tracking: sort speakers over the whole "recording", or
         "online" with what has been heard so far, which gives blocks out at once.
         """
@@ -99,7 +101,8 @@ class Separator:
             raise ConfigError(f"shifts is at least 1, not {shifts}")
         rate = self.spec.sample_rate
         chunk_samples = round((segment_seconds or self.spec.chunk_seconds) * rate)
-        self.plan = plan_chunks(chunk_samples, overlap, round(_EDGE_SECONDS * rate))
+        overlap = (0.25 if join == "fade" else 0.5) if overlap is None else overlap
+        self.plan = plan_chunks(chunk_samples, overlap, round(_EDGE_SECONDS * rate), join)
         self.batch_size = batch_size or (1 if self.device.type == "cpu" else 8)
         self.stem_plan = StemPlan(
             sources=self.spec.sources, consistency=consistency, two_stems=two_stems, other_method=other_method

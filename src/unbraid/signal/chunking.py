@@ -8,18 +8,26 @@ estimate is thrown away, because models are wrong near their edges. Over the mid
                              | context  |    fade    |  context |
 
 The two ends of the signal get a short mirrored context, so that its first and last samples are not edges either.
+
+Papers do it more simply, and to repeat their figures so can we: with `join="average"` there is no context and no fade,
+what two chunks share is their plain mean, and the last chunk is filled up with silence.
+
 Both halves stream: memory does not depend on the length of the signal.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch.nn import functional as F
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
+
+
+Join = Literal["fade", "average"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +43,8 @@ class ChunkPlan:
     edge: int
     """Mirrored samples before the first and after the last sample of the signal."""
 
+    join: Join = "fade"
+
     @property
     def hop(self) -> int:
         return self.chunk - self.overlap
@@ -42,7 +52,7 @@ class ChunkPlan:
     @property
     def context(self) -> int:
         """Samples at each inner side of a chunk whose estimate is discarded."""
-        return self.overlap // 3
+        return self.overlap // 3 if self.join == "fade" else 0
 
     @property
     def fade(self) -> int:
@@ -54,14 +64,15 @@ class ChunkPlan:
         return 0 if num_samples == 0 else 1 if length <= self.chunk else 1 + -(-(length - self.chunk) // self.hop)
 
 
-def plan_chunks(chunk_samples: int, overlap: float, edge_samples: int) -> ChunkPlan:
+def plan_chunks(chunk_samples: int, overlap: float, edge_samples: int, join: Join = "fade") -> ChunkPlan:
     """Plans chunks that share `overlap` (a fraction of a chunk, 0 to 0.5) with their neighbours."""
     if not 0 <= overlap <= 0.5:
         raise ConfigError(f"overlap is a fraction of a chunk from 0 to 0.5, not {overlap}")
     if chunk_samples < 8:
         raise ConfigError(f"chunks of {chunk_samples} samples are too short: choose a longer segment")
     shared = int(chunk_samples * overlap)
-    return ChunkPlan(chunk=chunk_samples, overlap=shared, edge=min(shared // 3, edge_samples))
+    edge = min(shared // 3, edge_samples) if join == "fade" else 0
+    return ChunkPlan(chunk=chunk_samples, overlap=shared, edge=edge, join=join)
 
 
 @dataclass(frozen=True)
@@ -115,6 +126,8 @@ class ChunkCutter:
         while held.shape[-1] > self.plan.chunk:
             chunks.append(self._chunk(held[..., : self.plan.chunk], is_last=False))
             held = held[..., self.plan.hop :]
+        if self.plan.join == "average":
+            held = F.pad(held, (0, self.plan.chunk - held.shape[-1]))
         chunks.append(self._chunk(held, is_last=True))
         self._held = None
         return chunks
@@ -144,21 +157,28 @@ class OverlapAdder:
         self._tail: Tensor | None = None
 
     def push(self, samples: Float[Tensor, "*axes sample"], is_last: bool) -> Float[Tensor, "*axes finished"]:
-        """What is finished with this chunk: nothing after it changes these samples any more."""
+        """What is finished with this chunk: nothing after it changes these samples any more.
+
+        Estimates of the silence that fills the last chunk up are among them; the caller knows the signal's length.
+        """
         plan = self.plan
         length = samples.shape[-1]
         if self._tail is None:
             begin, faded = plan.edge, samples
         else:
             begin, faded = plan.context, samples.clone()
-            rise = fade_in(plan.fade, samples)
+            rise = self._rise(samples)
             middle = faded[..., plan.context : plan.context + plan.fade]
             middle.mul_(rise).add_(self._tail)
         if is_last:
             return faded[..., begin : length - plan.edge]
         end = length - plan.context - plan.fade
-        self._tail = faded[..., end : end + plan.fade] * (1 - fade_in(plan.fade, samples))
+        self._tail = faded[..., end : end + plan.fade] * (1 - self._rise(samples))
         return faded[..., begin:end]
+
+    def _rise(self, like: Tensor) -> Float[Tensor, " sample"]:
+        """The weight of the later of two chunks over what they share."""
+        return fade_in(self.plan.fade, like) if self.plan.join == "fade" else like.new_full((self.plan.fade,), 0.5)
 
 
 def overlap_add(chunks: list[Chunk], plan: ChunkPlan) -> Float[Tensor, "channel sample"]:
