@@ -13,12 +13,44 @@ import soundfile
 import torch
 from safetensors import safe_open
 
+from unbraid.layers.attention import SelfAttentionConfig
+from unbraid.layers.mamba import MambaConfig
+from unbraid.models.sfc.band_split import BandSplitConfig
+from unbraid.models.sfc.cross_attention import CrossAttentionConfig
+from unbraid.models.sfc.locoformer import LocoformerConfig
+from unbraid.models.sfc.mamba import MambaCompressionConfig
+
 GOLDEN = Path(__file__).parent / "golden"
 
-TINY = {
+TINY: dict[str, dict[str, object]] = {
     "s4m-tiny": {"kernel_ms": 4.0, "bottleneck_dim": 8, "hidden_dim": 16, "num_rounds": 2, "depth": 3},
     "s4m-tiny-4ms": {"bottleneck_dim": 8, "hidden_dim": 16, "num_rounds": 2, "depth": 2},
     "s4m": {"kernel_ms": 4.0, "bottleneck_dim": 8, "hidden_dim": 16, "num_rounds": 2, "depth": 4},
+}
+TINY_LOCOFORMER = LocoformerConfig(
+    dim=8,
+    num_blocks=1,
+    num_groups=2,
+    sequence=SelfAttentionConfig(num_heads=2, inner_dim=8),
+    feedforward_dims=(6, 10),
+    kernel_size=4,
+)
+TINY_COMPRESSION = {
+    "sfc-ca": CrossAttentionConfig(inner_dim=8, num_heads=2),
+    "sfc-mamba": MambaCompressionConfig(inner_dim=6, mamba=MambaConfig(state_size=4)),
+    "bs": BandSplitConfig(),
+}
+TINY |= {
+    f"{kind}-{size}{use}": {
+        "sample_rate": 8000,
+        "n_fft": 64,
+        "num_bands": 8,
+        "compression": compression,
+        "separator": TINY_LOCOFORMER,
+    }
+    for kind, compression in TINY_COMPRESSION.items()
+    for size in ("small", "medium")
+    for use in ("", "-cinematic")
 }
 """For every preset of the catalog, what makes it small enough to be tested in a second."""
 

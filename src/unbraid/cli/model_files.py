@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from unbraid.audio.pending import writing_to
-from unbraid.errors import ConfigError, WeightsError
+from unbraid.errors import AudioReadError, ConfigError, WeightsError
 from unbraid.models.catalog import PRESETS, architecture_name, build_model
 from unbraid.models.contract import SeparationModel
 from unbraid.weights.store import PRETRAINED, bundled_models, inspect_model, save_model
@@ -68,6 +68,30 @@ def save(model: SeparationModel, out: Path, name: str, facts: dict[str, object],
         out.parent.mkdir(parents=True, exist_ok=True)
         save_model(model, out, name=name, facts=facts, half=half)
     typer.echo(f"{out}: {out.stat().st_size / 2**20:.2f} MiB", err=True)
+
+
+def show_attention(name: str, recording: Path, out: Path, seconds: float) -> list[Path]:
+    """Writes what a model looks at in the first seconds of a recording, and returns the files."""
+    import torch
+
+    from unbraid.audio.reading import open_audio
+    from unbraid.audio.recording import Recording
+    from unbraid.evaluation.attention import analyse_attention, write_attention
+    from unbraid.evaluation.profile import build_or_load
+    from unbraid.inference.layout import gather_group
+
+    model = build_or_load(name)
+    with open_audio(recording) as reader:
+        rate = reader.info.sample_rate
+        samples = next(reader.blocks(max(1, round(seconds * rate))), None)
+    if samples is None:
+        raise AudioReadError(f"{recording} holds no samples: give a recording that does")
+    heard = torch.from_numpy(Recording(samples, rate).resampled(model.spec.sample_rate).samples)
+    wanted = model.spec.num_channels
+    if wanted == 1:
+        heard = heard.mean(dim=0, keepdim=True)
+    mixture = gather_group(heard, tuple(range(min(len(heard), wanted))), wanted)
+    return write_attention(analyse_attention(model, mixture), out)
 
 
 def read_foreign(file: Path) -> dict:

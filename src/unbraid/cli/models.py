@@ -42,16 +42,43 @@ def list_models(json: AsJson = False) -> None:
 def show_model(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Model, preset, or .safetensors file.")],
     json: AsJson = False,
+    attention: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Show what the model looks at in this recording, as pictures.", show_default=False
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the pictures and arrays of --attention.")
+    ] = Path("attention"),
+    seconds: Annotated[
+        float, typer.Option(metavar="SEC", min=0.1, help="How much of the recording --attention takes.")
+    ] = 12.0,
 ) -> None:
     """Shows what a model takes and gives, its settings, size and card.
+
+    With --attention, models that attend (SFC-CA) draw where each of their heads
+    looks, over the recording and over every stem, and the positional bias before
+    and after training. The same numbers are written as arrays.
 
     [bold]Examples[/bold]
 
     unbraid models show speech
     unbraid models show runs/speech/best.safetensors --json
+    unbraid models show sfc-ca-small --attention song.wav --out pictures
     """
     from unbraid.cli.model_files import describe
 
+    if attention is not None:
+        from unbraid.cli.model_files import show_attention
+
+        paths = show_attention(name, attention, out, seconds)
+        if json:
+            print_json({"files": [str(path) for path in paths]})
+        else:
+            for path in paths:
+                typer.echo(path)
+        return
     data = describe(name)
     if json:
         print_json(data)

@@ -2,7 +2,8 @@
 
 Multiply-accumulate operations (MACs) are those of convolutions, linear layers, matrix products and attention. FFTs,
 norms, activations and other elementwise work are not counted, as in the tables of most papers; a depthwise filter of
-one tap is elementwise.
+one tap is elementwise. What a layer is defined to compute and ours leaves out, because it would be thrown away, counts
+all the same: such a layer has a method `skipped_macs`, with the arguments of its forward.
 """
 
 from __future__ import annotations
@@ -132,12 +133,35 @@ def noise(model: SeparationModel, seconds: float) -> torch.Tensor:
 
 def count_macs(model: SeparationModel, mixture: torch.Tensor) -> dict[str, int]:
     """MACs of one forward, by module name; "" is the whole model."""
+    skipped: dict[str, int] = {}
+
+    def note(name: str) -> Callable[..., None]:
+        def hook(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+            skipped[name] = skipped.get(name, 0) + module.skipped_macs(*arguments)  # type: ignore[operator]
+
+        return hook
+
+    hooks = [
+        module.register_forward_hook(note(name))
+        for name, module in model.named_modules()
+        if hasattr(module, "skipped_macs")
+    ]
     # Under inference_mode a linear layer reaches the counter undivided and is not recognised.
     more: dict[Any, Callable[..., int]] = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
     if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         more[torch.ops.mkldnn._linear_pointwise] = _linear_flops
-    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=more) as counter:
-        model(mixture)
+    # The counter stumbles over parameters that are handed from module to module.
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=more) as counter:
+            model(mixture)
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
+        for hook in hooks:
+            hook.remove()
     root = type(model).__name__
     macs = {"": counter.get_total_flops() // 2}
     for name, operations in counter.get_flop_counts().items():
@@ -147,7 +171,16 @@ def count_macs(model: SeparationModel, mixture: torch.Tensor) -> dict[str, int]:
     for name, module in reversed(list(model.named_modules())):
         if name not in macs:
             macs[name] = sum(macs.get(f"{name}.{child}", 0) for child, _ in module.named_children())
+    for name, count in skipped.items():
+        for outer in _outer_names(name):
+            macs[outer] += count
     return macs
+
+
+def _outer_names(name: str) -> list[str]:
+    """A module's name and those of all that hold it, "" for the model."""
+    parts = name.split(".")
+    return [".".join(parts[:length]) for length in range(len(parts) + 1)]
 
 
 def _linear_flops(features, weight, *_, out_shape=None, **__) -> int:

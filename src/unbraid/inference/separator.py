@@ -86,11 +86,13 @@ class Separator:
     ) -> None:
         """`model` is a bundled name, a weights file, or a model.
 
-        segment_seconds: length of chunks, by default what the model's spec advises. overlap: fraction that neighbours
-        share, by default a quarter. join: "fade" leaves no seam; "average" takes the plain mean of what two chunks
-        share, by default half, with which papers report their figures. batch_size: chunks per call of the model, by default 1 on a CPU and 8 elsewhere. shifts: average over so
-        many passes, each shifted in time by a seeded amount. tracking: sort speakers over the whole "recording", or
-        "online" with what has been heard so far, which gives blocks out at once.
+        segment_seconds: length of chunks, by default what the model's spec advises.
+        overlap: fraction that neighbours share, by default a quarter, or half where they are averaged.
+        join: "fade" leaves no seam; "average" is the plain mean of what two chunks share, as papers report figures.
+        batch_size: chunks per call of the model, by default 1 on a CPU and 8 elsewhere.
+        shifts: average over so many passes, each shifted in time by a seeded amount.
+        tracking: sort speakers over the whole "recording", or "online" with what has been heard so far, which gives
+        blocks out at once.
         """
         self.device = choose_device(device)
         self.model = (load_model(model) if isinstance(model, str | Path) else model).to(self.device).eval()

@@ -99,9 +99,17 @@ class CrossAttention(nn.Module):
         scores = query @ key.transpose(-2, -1) / key.shape[-1] ** 0.5
         return (scores if bias is None else scores + bias).softmax(dim=-1)
 
+    def skipped_macs(self, queries: Tensor, tokens: Tensor, bias: Tensor | None) -> int:
+        """Shared queries are projected once, not for every row."""
+        dim = queries.shape[-1]
+        return (tokens.shape[0] - queries.shape[0]) * queries.shape[1] * dim * dim
+
     def project(self, queries: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         query = rearrange(self.query(queries), "batch query (head dim) -> batch head query dim", head=self.num_heads)
         key, value = rearrange(
-            self.key_value(tokens), "batch token (which head dim) -> which batch head token dim", which=2, head=self.num_heads
+            self.key_value(tokens),
+            "batch token (which head dim) -> which batch head token dim",
+            which=2,
+            head=self.num_heads,
         ).unbind()
         return query.expand(key.shape[0], -1, -1, -1), key, value

@@ -49,3 +49,8 @@ class ConvSwiGLU(nn.Module):
     def forward(self, features: Float[Tensor, "batch frame dim"]) -> Float[Tensor, "batch frame dim"]:
         hidden = self.dropout(gate(self.widen(features)))
         return self.dropout(self.narrow(hidden))
+
+    def skipped_macs(self, features: Float[Tensor, "batch frame dim"]) -> int:
+        """What the transposed convolution would compute beyond the ends of the sequence, to be cut off."""
+        dim, hidden_dim, kernel_size = self.narrow.weight.shape
+        return features.shape[0] * (kernel_size - 1) * dim * hidden_dim * kernel_size

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
@@ -24,7 +25,8 @@ from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
 from unbraid.layers.convolution import CausalDepthwiseConv
 from unbraid.layers.linear import Linear
-from unbraid.layers.selective_scan import at_least_float32, selective_scan
+from unbraid.layers.norms import at_least_float32
+from unbraid.layers.selective_scan import selective_scan
 
 _SEQUENCES_AT_ONCE = 128
 
@@ -32,6 +34,8 @@ _SEQUENCES_AT_ONCE = 128
 @dataclass(frozen=True, kw_only=True)
 class MambaConfig:
     """Settings of a Mamba layer; the defaults are those of SFC-Mamba, the initial steps those of Mamba-1."""
+
+    kind: Literal["mamba"] = "mamba"
 
     state_size: int = 8
     """States of each feature."""

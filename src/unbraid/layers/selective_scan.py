@@ -28,6 +28,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from unbraid.axes import Float, Tensor
+from unbraid.layers.norms import at_least_float32
 
 _STATES_IN_FRAME = {"cpu": 2**15}
 _STATES_IN_BLOCK = {"cpu": 2**19}
@@ -244,7 +245,3 @@ def spans(length: int, at_once: int) -> list[slice]:
 
 def batch_last(tensor: Float[Tensor, "batch frame dim"]) -> Float[Tensor, "frame dim batch"]:
     return tensor.permute(1, 2, 0).contiguous()
-
-
-def at_least_float32(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor

@@ -13,15 +13,17 @@ from torch import nn
 
 from unbraid.axes import Float, Tensor
 from unbraid.layers.attention import SelfAttention, SelfAttentionConfig
+from unbraid.layers.mamba import Mamba, MambaConfig
 from unbraid.layers.recurrent import Recurrent, RecurrentConfig
 from unbraid.layers.state_space import StateSpaceConfig, StateSpaceLayer
 
-SequenceConfig = SelfAttentionConfig | StateSpaceConfig | RecurrentConfig
+SequenceConfig = SelfAttentionConfig | StateSpaceConfig | MambaConfig | RecurrentConfig
 """Union of the configs of all sequence layers."""
 
 _LAYERS: dict[type[SequenceConfig], Callable[..., nn.Module]] = {
     SelfAttentionConfig: SelfAttention,
     StateSpaceConfig: StateSpaceLayer,
+    MambaConfig: Mamba,
     RecurrentConfig: Recurrent,
 }
 

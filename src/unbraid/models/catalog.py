@@ -5,21 +5,60 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 from unbraid.errors import ConfigError, UnknownNameError
+from unbraid.layers.attention import SelfAttentionConfig
 from unbraid.models.contract import SeparationModel
 from unbraid.models.s4m import S4M, S4MConfig
+from unbraid.models.sfc.band_split import BandSplitConfig
+from unbraid.models.sfc.cross_attention import CrossAttentionConfig
+from unbraid.models.sfc.locoformer import LocoformerConfig
+from unbraid.models.sfc.mamba import MambaCompressionConfig
+from unbraid.models.sfc.model import SFC, SFCConfig
 
-ModelConfig = S4MConfig
+ModelConfig = S4MConfig | SFCConfig
 """Union of all configs."""
 
 ARCHITECTURES: dict[str, tuple[type[ModelConfig], type[SeparationModel]]] = {
     "s4m": (S4MConfig, S4M),
+    "sfc": (SFCConfig, SFC),
 }
 """Architecture name, as weights files carry it -> config class and model class."""
+
+SMALL = LocoformerConfig()
+"""TF-Locoformer of SFC's small models."""
+
+MEDIUM = LocoformerConfig(
+    dim=128,
+    num_blocks=6,
+    num_groups=8,
+    sequence=SelfAttentionConfig(num_heads=8, inner_dim=128),
+    feedforward_dims=(192, 192),
+)
+"""TF-Locoformer of SFC's medium models."""
+
+MUSIC = SFCConfig()
+"""Stereo, four stems, as for MUSDB18-HQ."""
+
+CINEMATIC = SFCConfig(num_channels=1, sources=("dialogue", "music", "effects"))
+"""Mono, three stems, as for Divide and Remaster."""
 
 PRESETS: dict[str, ModelConfig] = {
     "s4m-tiny": S4MConfig(),
     "s4m-tiny-4ms": S4MConfig(kernel_ms=4.0),
     "s4m": S4MConfig(decoder_state_space="coarse"),
+    "sfc-ca-small": replace(MUSIC, compression=CrossAttentionConfig(inner_dim=64), separator=SMALL),
+    "sfc-ca-medium": replace(MUSIC, compression=CrossAttentionConfig(inner_dim=96), separator=MEDIUM),
+    "sfc-mamba-small": replace(MUSIC, compression=MambaCompressionConfig(inner_dim=32), separator=SMALL),
+    "sfc-mamba-medium": replace(MUSIC, compression=MambaCompressionConfig(inner_dim=48), separator=MEDIUM),
+    "bs-small": replace(MUSIC, compression=BandSplitConfig(), separator=SMALL),
+    "bs-medium": replace(MUSIC, compression=BandSplitConfig(), separator=MEDIUM),
+    "sfc-ca-small-cinematic": replace(CINEMATIC, compression=CrossAttentionConfig(inner_dim=64), separator=SMALL),
+    "sfc-ca-medium-cinematic": replace(CINEMATIC, compression=CrossAttentionConfig(inner_dim=96), separator=MEDIUM),
+    "sfc-mamba-small-cinematic": replace(CINEMATIC, compression=MambaCompressionConfig(inner_dim=32), separator=SMALL),
+    "sfc-mamba-medium-cinematic": replace(
+        CINEMATIC, compression=MambaCompressionConfig(inner_dim=48), separator=MEDIUM
+    ),
+    "bs-small-cinematic": replace(CINEMATIC, compression=BandSplitConfig(), separator=SMALL),
+    "bs-medium-cinematic": replace(CINEMATIC, compression=BandSplitConfig(), separator=MEDIUM),
 }
 
 

@@ -26,7 +26,6 @@ from torch.nn import functional as F
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
 
-
 Join = Literal["fade", "average"]
 
 

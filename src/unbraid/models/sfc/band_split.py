@@ -44,7 +44,8 @@ class BandSplitEncoder(Encoder):
         self, spectrum: Float[Tensor, "batch frame freq part"]
     ) -> tuple[Float[Tensor, "batch frame band dim"], None]:
         parts = [
-            band(spectrum[:, :, start:end].flatten(2)) for band, (start, end) in zip(self.bands, self.ranges, strict=True)
+            band(spectrum[:, :, start:end].flatten(2))
+            for band, (start, end) in zip(self.bands, self.ranges, strict=True)
         ]
         return torch.stack(parts, dim=2), None
 
@@ -76,8 +77,8 @@ class BandSplitDecoder(Decoder):
         return rows
 
     def _expand(self, features: Float[Tensor, "row band dim"]) -> Float[Tensor, "row freq part_out"]:
-        parts = [
-            band(features[:, index]).unflatten(-1, (-1, self.parts_out)) for index, band in enumerate(self.bands)
-        ]
+        parts = [band(features[:, index]).unflatten(-1, (-1, self.parts_out)) for index, band in enumerate(self.bands)]
         weighted = torch.cat(parts, dim=1).float() * self.shares
-        return weighted.new_zeros(features.shape[0], self.num_freqs, self.parts_out).index_add(1, self.targets, weighted)
+        return weighted.new_zeros(features.shape[0], self.num_freqs, self.parts_out).index_add(
+            1, self.targets, weighted
+        )

@@ -10,8 +10,9 @@ of all sources and channels, (part source channel).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from einops import rearrange
@@ -20,6 +21,8 @@ from torch.utils.checkpoint import checkpoint
 
 from unbraid.axes import Float, Tensor
 from unbraid.signal.bands import BandTable
+
+Queries = Literal["learnable", "adaptive"]
 
 _TOKENS_AT_ONCE = 1 << 15
 """Bins that are looked at together where memory is to be saved: 32 frames of 1025 bins, which a cache holds."""
@@ -62,8 +65,20 @@ class Compressor(nn.Module):
             if training:
                 result = torch.cat([checkpoint(function, *piece, use_reentrant=False) for piece in pieces])
             else:
-                result = torch.cat([function(*piece) for piece in pieces])
+                result = _joined(map(function, *zip(*pieces, strict=True)), len(rows[0]))
         return rearrange(result, "(batch frame) token dim -> batch frame token dim", batch=planes[0].shape[0])
+
+
+def _joined(pieces: Iterable[Tensor], num_rows: int) -> Tensor:
+    """The pieces as one tensor; each is forgotten before the next is made, so that they never lie there twice."""
+    result, position = None, 0
+    for piece in pieces:
+        if result is None:
+            result = piece.new_empty(num_rows, *piece.shape[1:])
+        result[position : position + len(piece)] = piece
+        position += len(piece)
+    assert result is not None
+    return result
 
 
 class Encoder(Compressor, ABC):
@@ -86,6 +101,17 @@ class Decoder(Compressor, ABC):
         memory: Float[Tensor, "batch frame freq inner"] | None,
     ) -> Float[Tensor, "batch frame freq part_out"]:
         """A mask or a spectrum for every source and channel."""
+
+
+class LearntQueries(nn.Module):
+    """The same queries for every frame."""
+
+    def __init__(self, num_queries: int, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(num_queries, dim))
+
+    def forward(self, tokens: object) -> Float[Tensor, "1 query dim"]:
+        return self.weight.unsqueeze(0)
 
 
 class BandAverages(nn.Module):

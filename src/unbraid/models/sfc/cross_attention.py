@@ -3,7 +3,7 @@
     encoder   3 x 3 convolution -> norm = E;   queries attend to E;   3 x 3 convolution -> norm
     decoder   3 x 3 convolution;   queries attend to the bands;   3 x 3 convolution
 
-    block     y = attention(norm queries, norm tokens) with a positional bias, without a residual;  y <- y + SwiGLU(norm y)
+    block     y = attention(norm queries, norm tokens) with a positional bias and no residual;  y <- y + SwiGLU(norm y)
 
 The positional bias starts as `BandTable.locality`: each query looks at its own band first and ever less beyond.
 """
@@ -21,10 +21,9 @@ from unbraid.layers.attention import CrossAttention
 from unbraid.layers.convolution import PlaneConv
 from unbraid.layers.feedforward import SwiGLU
 from unbraid.layers.norms import RMSNorm
-from unbraid.models.sfc.compression import BandAverages, CompressionSizes, Decoder, Encoder
+from unbraid.models.sfc.compression import BandAverages, CompressionSizes, Decoder, Encoder, LearntQueries, Queries
 from unbraid.signal.bands import BandTable
 
-Queries = Literal["learnable", "adaptive"]
 PositionalBias = Literal["none", "fixed", "slope", "matrix"]
 
 
@@ -43,7 +42,7 @@ class CrossAttentionConfig:
     """Parameters that all frames share, or made from each frame."""
 
     positional_bias: PositionalBias = "matrix"
-    """Added to the scores: none; the initial decay; the same times a learnable slope per head; or all of it learnable."""
+    """Added to the scores: none; the initial decay; that times a learnable slope per head; or all of it learnable."""
 
     mask_outside_bands: bool = False
     """Lets a query see its own band alone."""
@@ -76,13 +75,13 @@ class CrossAttentionEncoder(Encoder):
         tokens = self.spread_norm(bins)
         return self.block(self.queries(tokens), tokens, self.bias())
 
-    def attention(
-        self, spectrum: Float[Tensor, "batch frame freq part"]
-    ) -> Float[Tensor, "batch frame head band freq"]:
-        """How much each band takes of each bin."""
-        tokens = self.spread_norm(self.spread(spectrum))
-        rows = tokens.flatten(0, 1)
-        return self.block.weights(self.queries(rows), rows, self.bias()).unflatten(0, tokens.shape[:2])
+    def tokens(self, spectrum: Float[Tensor, "batch frame freq part"]) -> Float[Tensor, "batch frame freq inner"]:
+        """The bins as attention sees them."""
+        return self.spread_norm(self.spread(spectrum))
+
+    def attention(self, tokens: Float[Tensor, "row freq inner"]) -> Float[Tensor, "row head band freq"]:
+        """How much each band takes of each bin, in frames of `tokens`; for looking at."""
+        return self.block.weights(self.queries(tokens), tokens, self.bias())
 
 
 class CrossAttentionDecoder(Decoder):
@@ -110,15 +109,6 @@ class CrossAttentionDecoder(Decoder):
         self, bands: Float[Tensor, "row band inner"], memory: Float[Tensor, "row freq inner"] | None = None
     ) -> Float[Tensor, "row freq inner"]:
         return self.block(self.queries(memory), bands, self.bias(transpose=True))
-
-    def attention(
-        self, features: Float[Tensor, "batch frame band dim"], memory: Float[Tensor, "batch frame freq inner"] | None
-    ) -> Float[Tensor, "batch frame head freq band"]:
-        """How much each bin takes of each band."""
-        bands = self.spread(features)
-        queries = self.queries(None if memory is None else memory.flatten(0, 1))
-        weights = self.block.weights(queries, bands.flatten(0, 1), self.bias(transpose=True))
-        return weights.unflatten(0, bands.shape[:2])
 
 
 class CrossAttentionBlock(nn.Module):
@@ -150,17 +140,6 @@ class CrossAttentionBlock(nn.Module):
     ) -> Float[Tensor, "row head query token"]:
         """The attention alone, to look at."""
         return self.attention.weights(self.query_norm(queries), self.token_norm(tokens), bias)
-
-
-class LearntQueries(nn.Module):
-    """The same queries for every frame."""
-
-    def __init__(self, num_queries: int, dim: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(num_queries, dim))
-
-    def forward(self, tokens: object) -> Float[Tensor, "1 query dim"]:
-        return self.weight.unsqueeze(0)
 
 
 class BinQueries(nn.Module):

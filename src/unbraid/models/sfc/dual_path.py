@@ -9,6 +9,7 @@ ours: six blocks and 128 states; SFC's own figures are not published.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from torch import nn
 
@@ -21,6 +22,8 @@ from unbraid.layers.sequence import SequenceConfig, along_bands, along_frames, b
 @dataclass(frozen=True, kw_only=True)
 class DualPathConfig:
     """Settings of the dual-path separator."""
+
+    kind: Literal["dual-path"] = "dual-path"
 
     dim: int = 96
     """Features of each band."""
@@ -39,7 +42,9 @@ class DualPath(nn.Module):
     def __init__(self, config: DualPathConfig) -> None:
         super().__init__()
         self.paths = nn.ModuleList(
-            nn.Sequential(RMSGroupNorm(config.dim, config.num_groups), build_sequence_layer(config.dim, config.sequence))
+            nn.Sequential(
+                RMSGroupNorm(config.dim, config.num_groups), build_sequence_layer(config.dim, config.sequence)
+            )
             for _ in range(2 * config.num_blocks)
         )
 

@@ -13,6 +13,7 @@ Deviation: the feed-forward layers are added whole, as the released code does, a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from torch import nn
 
@@ -26,6 +27,8 @@ from unbraid.layers.sequence import SequenceConfig, along_bands, along_frames, b
 @dataclass(frozen=True, kw_only=True)
 class LocoformerConfig:
     """Settings of TF-Locoformer; the defaults are the small size."""
+
+    kind: Literal["tf-locoformer"] = "tf-locoformer"
 
     dim: int = 96
     """Features of each band."""

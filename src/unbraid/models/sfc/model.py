@@ -33,15 +33,17 @@ from unbraid.models.sfc.compression import CompressionSizes, Compressor, Decoder
 from unbraid.models.sfc.cross_attention import CrossAttentionConfig, CrossAttentionDecoder, CrossAttentionEncoder
 from unbraid.models.sfc.dual_path import DualPath, DualPathConfig
 from unbraid.models.sfc.locoformer import LocoformerConfig, TFLocoformer
+from unbraid.models.sfc.mamba import MambaCompressionConfig, MambaDecoder, MambaEncoder
 from unbraid.models.sfc.uncompressed import UncompressedConfig, UncompressedDecoder, UncompressedEncoder
 from unbraid.signal.bands import BandScale, BandTable, build_bands
 from unbraid.signal.stft import Stft
 
-CompressionConfig = CrossAttentionConfig | BandSplitConfig | UncompressedConfig
+CompressionConfig = CrossAttentionConfig | MambaCompressionConfig | BandSplitConfig | UncompressedConfig
 SeparatorConfig = LocoformerConfig | DualPathConfig
 
 _COMPRESSORS: dict[type[CompressionConfig], tuple[type[Encoder], type[Decoder]]] = {
     CrossAttentionConfig: (CrossAttentionEncoder, CrossAttentionDecoder),
+    MambaCompressionConfig: (MambaEncoder, MambaDecoder),
     BandSplitConfig: (BandSplitEncoder, BandSplitDecoder),
     UncompressedConfig: (UncompressedEncoder, UncompressedDecoder),
 }
@@ -119,17 +121,21 @@ class SFC(SeparationModel):
         self.stft = Stft(config.fft_samples, config.fft_samples // 4)
         self.core = SFCCore(config)
 
-    def forward(
+    def forward(self, mixture: Float[Tensor, "batch channel sample"]) -> Float[Tensor, "batch source channel sample"]:
+        spectrum, scale = self.scaled_spectrum(mixture)
+        estimates = self.core(spectrum) * scale.unsqueeze(1)
+        return self.stft.inverse(estimates, mixture.shape[-1])
+
+    def scaled_spectrum(
         self, mixture: Float[Tensor, "batch channel sample"]
-    ) -> Float[Tensor, "batch source channel sample"]:
-        num_samples = mixture.shape[-1]
+    ) -> tuple[Float[Tensor, "batch channel part freq frame"], Float[Tensor, "batch 1 1 1 1"]]:
+        """The spectrum with a mean power of one, and what it was divided by."""
         spectrum = self.stft(mixture)
         power = spectrum.square().sum(dim=2).clamp_min(_LEAST_POWER).mean(dim=(1, 2, 3))
         scale = power.sqrt()[:, None, None, None, None]
         if self.config.frames == "released":
-            spectrum = spectrum[..., : max(1, num_samples // self.stft.hop)]
-        estimates = self.core(spectrum / scale) * scale.unsqueeze(1)
-        return self.stft.inverse(estimates, num_samples)
+            spectrum = spectrum[..., : max(1, mixture.shape[-1] // self.stft.hop)]
+        return spectrum / scale, scale
 
     def set_gradient_checkpointing(self, enabled: bool) -> None:
         """Trades time for memory in training: encoder and decoder compute their insides again for the gradients."""

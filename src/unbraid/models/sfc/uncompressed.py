@@ -1,13 +1,12 @@
 """No compression: the separator sees every bin, as the original TF-Locoformer for speech does.
 
-    encoder   3 x 3 convolution -> norm over the whole plane;   decoder   3 x 3 convolution
+encoder   3 x 3 convolution -> norm over the whole plane;   decoder   3 x 3 convolution
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
-
 
 from unbraid.axes import Float, Tensor
 from unbraid.layers.convolution import PlaneConv

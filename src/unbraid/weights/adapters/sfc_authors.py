@@ -1,7 +1,7 @@
-"""Weights of the SFC authors' release (github b-sigpro/spectral-feature-compression) and of MERL's TF-Locoformer into ours.
+"""Weights of the SFC authors' release and of MERL's TF-Locoformer into our `SFCCore`.
 
-Both hold only tensors with speaking names; what differs is the order of rows and columns, and that transposed
-convolutions are stored as such.
+github b-sigpro/spectral-feature-compression and merlresearch/tf-locoformer. Their tensors have speaking names; what
+differs is the order of rows and columns, and that transposed convolutions are stored as such.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from einops import rearrange
 
 from unbraid.errors import WeightsError
 from unbraid.models.sfc.model import SFCConfig
+from unbraid.weights.adapters.mamba_ssm import mamba_state_dict
 
 _RENAMES = [
     (r"^(?:model\.)?blocks\.", "separator.blocks."),
@@ -27,8 +28,8 @@ _RENAMES = [
     (r"\.ffn\.0\.", ".after."),
     (r"\.ffn_norm\.1\.gamma$", ".norm_before.weight"),
     (r"\.ffn_norm\.0\.gamma$", ".norm_after.weight"),
-    (r"\.conv1d\.", ".widen."),
-    (r"\.deconv1d\.", ".narrow."),
+    (r"\.(before|after)\.conv1d\.", r".\1.widen."),
+    (r"\.(before|after)\.deconv1d\.", r".\1.narrow."),
     (r"^encoder\.input_conv\.0\.", "encoder.spread."),
     (r"^encoder\.input_conv\.2\.", "encoder.spread_norm."),
     (r"^encoder\.output_conv\.0\.", "encoder.gather."),
@@ -42,13 +43,14 @@ _RENAMES = [
     (r"\.block\.mixer\.q_proj\.", ".block.attention.query."),
     (r"\.block\.mixer\.kv_proj\.", ".block.attention.key_value."),
     (r"\.block\.mixer\.aggregate_heads\.0\.", ".block.attention.out."),
-    (r"\.block\.mixer\.pos_bias\.pos_bias$", ".bias.matrix"),
     (r"\.norm_attn_q\.", ".query_norm."),
     (r"\.norm_attn_kv\.", ".token_norm."),
     (r"\.norm_ffn\.", ".feedforward_norm."),
     (r"\.feed_forward\.", ".feedforward."),
     (r"\.linear1\.", ".widen."),
     (r"\.linear2\.", ".narrow."),
+    (r"\.forward_block\.", ".reading.upward."),
+    (r"\.backward_block\.", ".reading.downward."),
     (r"^encoder\.norm_fc_modules\.(\d+)\.norm\.", r"encoder.bands.\1.0."),
     (r"^encoder\.norm_fc_modules\.(\d+)\.fc\.", r"encoder.bands.\1.1."),
     (r"^decoder\.norm_mlp\.(\d+)\.norm\.", r"decoder.bands.\1.0."),
@@ -59,7 +61,7 @@ _RENAMES = [
     (r"^deconv\.", "decoder.gather."),
 ]
 
-_DERIVED = re.compile(r"\.attention_mask$|\.pos_bias\.slope$|^(model\.)?decoder\.freq_weights/\d+$|\.rope\.freqs$|window$")
+_DERIVED = re.compile(r"\.attention_mask$|^(model\.)?decoder\.freq_weights/\d+$|\.rope\.freqs$|window$")
 """Constants that follow from the settings."""
 
 
@@ -70,9 +72,17 @@ def convert(state_dict: dict[str, torch.Tensor], config: SFCConfig) -> dict[str,
         if _DERIVED.search(name):
             continue
         renamed = rename(name)
-        converted[renamed] = _reordered(renamed, tensor, config)
-        if renamed.endswith(".bias.matrix"):
-            converted[renamed] = _positional_bias(renamed, tensor, state_dict[name.replace("pos_bias.pos_bias", "pos_bias.slope")])
+        if ".pos_bias." in renamed:
+            converted |= _positional_bias(renamed, tensor, config)
+        elif ".mixer." in renamed:
+            reading, _, inner = renamed.partition(".mixer.")
+            converted |= {f"{reading}.mamba.{key}": value for key, value in mamba_state_dict({inner: tensor}).items()}
+        else:
+            converted[renamed] = _reordered(renamed, tensor, config)
+    for half in ("encoder", "decoder"):
+        # The authors multiply the bias with a slope of each head, which is one where the bias itself is learnt.
+        if (slope := converted.pop(f"{half}.bias.factor", None)) is not None:
+            converted[f"{half}.bias.matrix"] = converted[f"{half}.bias.matrix"] * slope[:, None, None]
     return converted
 
 
@@ -101,8 +111,18 @@ def _reordered(name: str, tensor: torch.Tensor, config: SFCConfig) -> torch.Tens
     return tensor
 
 
-def _positional_bias(name: str, bias: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
-    if bias.dim() != 4 or bias.shape[0] != 1:
-        raise WeightsError(f"{name} has the shape {tuple(bias.shape)}; a bias (1, head, query, token) was expected")
-    scaled = (bias * slope).squeeze(0)
-    return scaled.transpose(-2, -1) if name.startswith("decoder.") else scaled
+def _positional_bias(name: str, tensor: torch.Tensor, config: SFCConfig) -> dict[str, torch.Tensor]:
+    """`pos_bias` (1, head, query, token) or `slope` (head, 1, 1), whichever of them our setting learns."""
+    half, kind = name.split(".")[0], config.compression.positional_bias  # type: ignore[union-attr]
+    if name.endswith(".slope"):
+        return (
+            {f"{half}.bias.{'slope' if kind == 'slope' else 'factor'}": tensor.flatten()}
+            if kind in ("slope", "matrix")
+            else {}
+        )
+    if kind != "matrix":
+        return {}
+    if tensor.dim() != 4 or tensor.shape[0] != 1:
+        raise WeightsError(f"{name} has the shape {tuple(tensor.shape)}; a bias (1, head, query, token) was expected")
+    bias = tensor.squeeze(0)
+    return {f"{half}.bias.matrix": bias.transpose(-2, -1) if half == "decoder" else bias}
