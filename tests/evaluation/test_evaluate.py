@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,8 @@ import torch
 from tests.evaluation.conftest import RATE, write
 from unbraid.data.corpus import load_corpus
 from unbraid.data.mixing import list_mixtures, write_list
-from unbraid.errors import ConfigError, DataError
-from unbraid.evaluation import estimates as estimates_module
+from unbraid.errors import ConfigError, DataError, MissingExtraError
+from unbraid.evaluation import scratch
 from unbraid.evaluation.estimates import FolderEstimates, ModelEstimates
 from unbraid.evaluation.evaluate import TrackFailed, TrackScored, evaluate, score_track
 from unbraid.evaluation.measures import MEASURES, default_measures, find_measures
@@ -151,11 +152,25 @@ def test_long_estimates_wait_on_disk(songs: Path, monkeypatch: pytest.MonkeyPatc
     tracks = open_tracks(songs)
     model = Halves(tracks.sources, RATE, 2, False)
     source = ModelEstimates(model, device="cpu")
-    measures = find_measures("SNR,cSDR")
+    measures = find_measures("SNR,cSDR,SDR,SIR,SpecSNR,LSD,loudness")
     in_memory = score_track(source, tracks.tracks[1], tracks.sources, measures, exchangeable=False)
-    monkeypatch.setattr(estimates_module, "_IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr(scratch, "IN_MEMORY_BYTES", 1000)
     on_disk = score_track(source, tracks.tracks[1], tracks.sources, measures, exchangeable=False)
-    assert in_memory.targets == on_disk.targets
+    assert repr(in_memory.targets) == repr(on_disk.targets)
+    assert in_memory.targets[0].metrics["loudness"] > 0
+    assert in_memory.targets[0].metrics["LSD"] > 0
+
+
+@pytest.mark.parametrize("name", ["STOI", "ESTOI", "PESQ"])
+def test_quality_of_speech(name: str, songs: Path, estimates: Path, monkeypatch: pytest.MonkeyPatch):
+    measure = MEASURES[name]
+    tracks = open_tracks(songs).first(1)
+    source = FolderEstimates(estimates, tracks)
+    if find_spec(str(measure.package)):
+        assert 0.1 < run(source, tracks, name)["Song 0"].targets[1].metrics[name] < 5
+    monkeypatch.setattr("unbraid.evaluation.measures.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"unbraid\[quality\]"):
+        list(evaluate(source, tracks, [measure]))
 
 
 def test_blocks_of_a_track_do_not_matter(songs: Path, estimates: Path, monkeypatch: pytest.MonkeyPatch):
@@ -163,7 +178,7 @@ def test_blocks_of_a_track_do_not_matter(songs: Path, estimates: Path, monkeypat
     source = FolderEstimates(estimates, tracks)
     whole = run(source, tracks, "SNR,SI-SDR,cSDR,cSDR-joint,uSDR-ch")
     monkeypatch.setattr("unbraid.evaluation.evaluate.BLOCK_SECONDS", 1.0)
-    monkeypatch.setattr("unbraid.evaluation.measures.BLOCK_SECONDS", 2.0)
+    monkeypatch.setattr("unbraid.evaluation.material.BLOCK_SECONDS", 2.0)
     parts = run(source, tracks, "SNR,SI-SDR,cSDR,cSDR-joint,uSDR-ch")
     for name in whole:
         for one, other in zip(whole[name].targets, parts[name].targets, strict=True):

@@ -6,7 +6,6 @@ Both give the same thing, so that all are scored by one protocol. Both can be se
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from unbraid.data.clips import read_clip, to_channels
 from unbraid.data.items import Clip
 from unbraid.errors import ConfigError
 from unbraid.evaluation.folders import match_folder
+from unbraid.evaluation.scratch import make_array
 from unbraid.evaluation.tracks import Track, TrackList, TrackReader
 from unbraid.inference.events import Block, Finished
 from unbraid.inference.layout import gather_group, plan_groups, scatter_group
@@ -34,8 +34,6 @@ from unbraid.weights.store import inspect_model
 
 WHOLE_SECONDS = 60.0
 """ours: mixtures of speakers up to this length go through a model in one call, as papers do; longer ones in chunks."""
-_IN_MEMORY_BYTES = 256 * 2**20
-"""Estimates that are larger wait in a temporary file."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -143,9 +141,9 @@ class ModelEstimates(EstimateSource):
             yield _stored(names, wanted, samples, elapsed)
             return
         shape = (len(names), track.num_channels, track.num_samples)
-        with _storage(shape) as samples:
-            elapsed = self._separate(track, samples)
-            yield _stored(names, wanted, samples, elapsed)
+        samples = make_array(shape)
+        elapsed = self._separate(track, samples)
+        yield _stored(names, wanted, samples, elapsed)
 
     def _separate(self, track: Track, samples: np.ndarray) -> float:
         """Fills `samples` and gives the wall time of the model."""
@@ -222,16 +220,6 @@ def _stored(names: Sequence[str], wanted: list[int], samples: np.ndarray, elapse
         read_all=lambda start, count: np.ascontiguousarray(samples[wanted, :, start : start + count]),
         model_seconds=elapsed,
     )
-
-
-@contextmanager
-def _storage(shape: tuple[int, int, int]) -> Iterator[np.ndarray]:
-    """An array for float32 samples; a long one is a file without a name, which vanishes with the process."""
-    if 4 * np.prod(shape, dtype=np.int64) <= _IN_MEMORY_BYTES:
-        yield np.zeros(shape, np.float32)
-        return
-    with tempfile.TemporaryFile(prefix="unbraid-") as file:
-        yield np.memmap(file, np.float32, "w+", shape=shape)
 
 
 def _notes(track: Track, clips: Mapping[str, Clip]) -> Iterator[str]:

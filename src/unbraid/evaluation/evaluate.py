@@ -23,7 +23,8 @@ import torch
 from unbraid.errors import ConfigError, UnbraidError
 from unbraid.evaluation.energies import EnergyMeter
 from unbraid.evaluation.estimates import EstimateSource, FolderEstimates, ModelEstimates
-from unbraid.evaluation.measures import BLOCK_SECONDS, FRAME_SECONDS, MEASURES, PASSAGE_SECONDS, Material, Measure
+from unbraid.evaluation.material import BLOCK_SECONDS, FRAME_SECONDS, PASSAGE_SECONDS, Material
+from unbraid.evaluation.measures import MEASURES, Measure, check_packages
 from unbraid.evaluation.scores import TargetScore, TrackScore
 from unbraid.evaluation.scoring import find_order
 from unbraid.evaluation.tracks import Track, TrackList, check_names
@@ -67,6 +68,7 @@ def evaluate(
     jobs: processes; each loads the model anew and takes its share of the threads.
     """
     check_names(tracks.tracks)
+    check_packages(measures)
     sources = estimates.sources(tracks)
     todo = [(index, track) for index, track in enumerate(tracks.tracks) if track.name not in done]
     if isinstance(estimates, FolderEstimates):

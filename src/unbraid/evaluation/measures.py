@@ -7,78 +7,23 @@ tracks come together: by the mean, or by the median where the literature takes t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Literal, Protocol, runtime_checkable
+from importlib.util import find_spec
+from typing import Literal
 
 import numpy as np
 import torch
 
-from unbraid.axes import Float, Tensor
-from unbraid.errors import UnknownNameError
-from unbraid.evaluation.energies import Energies
-from unbraid.evaluation.tracks import Track
+from unbraid.audio.rate import resample
+from unbraid.axes import Tensor
+from unbraid.errors import MissingExtraError, UnknownNameError
+from unbraid.evaluation.material import Material
 from unbraid.metrics.bss_eval import sdr, sdr_improvement
 from unbraid.metrics.csdr import CsdrProtocol, csdr_frames, median_over_frames
-from unbraid.metrics.framewise import FrameScores, framewise_bss_eval
-
-FRAME_SECONDS = 1.0
-"""Length of the frames of museval, which do not overlap."""
-PASSAGE_SECONDS = 10.0
-"""ours: of each track the stretch of this length with the most error is found, for whoever wants to hear it."""
-BLOCK_SECONDS = 8.0
-"""ours: so much of a track is in memory at a time."""
-
-
-@runtime_checkable
-class Estimated(Protocol):
-    """The estimates of one track."""
-
-    def read(self, start: int, num_samples: int) -> np.ndarray:
-        """(source, channel, sample) float32, at the track's rate."""
-        ...
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Material:
-    """All that a measure may want to know of one track. Estimates come in the order of the sources."""
-
-    track: Track
-    sources: tuple[str, ...]
-    """What is scored."""
-    order: tuple[int, ...]
-    """For every source the estimate that was taken for it."""
-    energies: Energies
-    estimated: Estimated
-
-    def blocks(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Estimates, references and mixture, in blocks of whole frames."""
-        rate = self.track.sample_rate
-        size = round(BLOCK_SECONDS / FRAME_SECONDS) * round(FRAME_SECONDS * rate)
-        for start in range(0, self.track.num_samples, size):
-            yield self._read(start, min(size, self.track.num_samples - start))
-
-    @cached_property
-    def whole(
-        self,
-    ) -> tuple[
-        Float[Tensor, "source channel sample"], Float[Tensor, "source channel sample"], Float[Tensor, "channel sample"]
-    ]:
-        """The same in one piece, for measures that need it: memory in proportion to the track."""
-        return self._read(0, self.track.num_samples)
-
-    @cached_property
-    def bss_eval_v4(self) -> FrameScores:
-        """The four ratios of museval, which come together."""
-        estimates, references, _ = self.whole
-        return framewise_bss_eval(estimates, references, window=round(FRAME_SECONDS * self.track.sample_rate))
-
-    def _read(self, start: int, num_samples: int) -> tuple[Tensor, Tensor, Tensor]:
-        estimates = self.estimated.read(start, num_samples)[list(self.order)]
-        references = self.track.read_references(self.sources, start, num_samples)
-        mixture = self.track.read_mixture(start, num_samples)
-        return torch.from_numpy(estimates), torch.from_numpy(references), torch.from_numpy(mixture)
+from unbraid.metrics.loudness import loudness_error
+from unbraid.metrics.perceptual import pesq, stoi
+from unbraid.metrics.spectral import log_spectral_distance, spectrogram_snr
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +46,8 @@ class Measure:
     """What stands for many tracks, as the literature has it."""
     unit: str = "dB"
     higher_is_better: bool = True
+    package: str | None = None
+    """What has to be installed for it, by the extra `quality`."""
 
 
 def _snr(material: Material) -> Measured:
@@ -161,6 +108,45 @@ def _bss_eval_v4(name: Literal["isr", "sir", "sar"]) -> Callable[[Material], Mea
     return measure
 
 
+def _spectrogram_snr(material: Material) -> Measured:
+    estimates, references, _ = material.whole
+    return Measured(values=spectrogram_snr(estimates, references, *_stft_sizes(material)).mean(-1).tolist())
+
+
+def _log_spectral_distance(material: Material) -> Measured:
+    estimates, references, _ = material.whole
+    distances = log_spectral_distance(estimates, references, *_stft_sizes(material)).mean(-1)
+    return Measured(values=_defined(material, distances.tolist()))
+
+
+def _stft_sizes(material: Material) -> tuple[int, int]:
+    """FFT and hop in samples, of about 40 ms and 10 ms, as `metrics.spectral` advises for music and for speech."""
+    return (2048, 512) if material.track.sample_rate > 24_000 else (512, 128)
+
+
+def _loudness_error(material: Material) -> Measured:
+    estimates, references, _ = material.whole
+    return Measured(values=loudness_error(estimates, references, material.track.sample_rate).abs().tolist())
+
+
+def _stoi(extended: bool) -> Callable[[Material], Measured]:
+    def measure(material: Material) -> Measured:
+        estimates, references, _ = material.whole
+        return Measured(values=stoi(estimates, references, material.track.sample_rate, extended).mean(-1).tolist())
+
+    return measure
+
+
+def _pesq(material: Material) -> Measured:
+    """In the wide band; signals of other rates are brought to 16 kHz."""
+    rate = material.track.sample_rate
+    estimates, references = (
+        torch.from_numpy(np.stack([resample(one.numpy(), rate, _PESQ_RATE) for one in signals]))
+        for signals in material.whole[:2]
+    )
+    return Measured(values=pesq(estimates, references, _PESQ_RATE).mean(-1).tolist())
+
+
 def _taken(material: Material, ratios: Tensor) -> Measured:
     """The ratio of every source with its estimate. Where the reference is silent nothing can be said."""
     values = [float(ratios[estimate, source]) for source, estimate in enumerate(material.order)]
@@ -178,6 +164,7 @@ def _defined(material: Material, values: Sequence[float]) -> list[float]:
     return [math.nan if nothing else value for value, nothing in zip(values, silent, strict=True)]
 
 
+_PESQ_RATE = 16_000
 _PER_SECOND = "median over seconds"
 
 MEASURES = {
@@ -187,9 +174,7 @@ MEASURES = {
         Measure(name="SNRi", meaning="SNR less that of the mixture", measure=_snr_improvement),
         Measure(name="SI-SDR", meaning="SNR at the best level of the reference, means taken off", measure=_si_sdr),
         Measure(name="SI-SDRi", meaning="SI-SDR less that of the mixture", measure=_si_sdr_improvement),
-        Measure(
-            name="SDR", meaning="BSS eval: the reference may be filtered by 512 taps; one track in memory", measure=_sdr
-        ),
+        Measure(name="SDR", meaning="BSS eval: the reference may be filtered by 512 taps", measure=_sdr),
         Measure(name="SDRi", meaning="SDR of BSS eval less that of the mixture", measure=_sdr_improvement),
         Measure(name="uSDR", meaning="SNR of whole songs as in the SDX challenges, channels pooled", measure=_usdr),
         Measure(
@@ -217,7 +202,7 @@ MEASURES = {
         ),
         Measure(
             name="ISR",
-            meaning="museval: reference to spatial distortion; one track in memory",
+            meaning="museval: reference to spatial distortion",
             measure=_bss_eval_v4("isr"),
             over_tracks="median",
         ),
@@ -233,6 +218,26 @@ MEASURES = {
             measure=_bss_eval_v4("sar"),
             over_tracks="median",
         ),
+        Measure(name="SpecSNR", meaning="SNR of magnitude spectrograms, phase left out", measure=_spectrogram_snr),
+        Measure(
+            name="LSD",
+            meaning="log-spectral distance in powers of ten; less is better",
+            measure=_log_spectral_distance,
+            unit="",
+            higher_is_better=False,
+        ),
+        Measure(
+            name="loudness",
+            meaning="how far the loudness is off, whichever way (BS.1770); less is better",
+            measure=_loudness_error,
+            unit="LU",
+            higher_is_better=False,
+        ),
+        Measure(
+            name="STOI", meaning="intelligibility of speech, up to 1", measure=_stoi(False), unit="", package="pystoi"
+        ),
+        Measure(name="ESTOI", meaning="extended STOI", measure=_stoi(True), unit="", package="pystoi"),
+        Measure(name="PESQ", meaning="quality of speech, wide band, up to 4.6", measure=_pesq, unit="", package="pesq"),
     )
 }
 """Every measure by its name, in the order in which they are listed."""
@@ -257,6 +262,13 @@ def find_measures(text: str) -> tuple[Measure, ...]:
             raise UnknownNameError(f"there is no metric '{name}': choose from {', '.join((*MEASURES, *ALIASES))}")
     names = dict.fromkeys(name for one in wanted for name in known[_key(one)])
     return tuple(MEASURES[name] for name in names)
+
+
+def check_packages(measures: Sequence[Measure]) -> None:
+    """Raises MissingExtraError before the work, not after the first track."""
+    for measure in measures:
+        if measure.package and find_spec(measure.package) is None:
+            raise MissingExtraError(measure.package, "quality", measure.name)
 
 
 def default_measures(sources: Sequence[str], *, exchangeable: bool) -> tuple[Measure, ...]:

@@ -15,7 +15,8 @@ from unbraid.audio.recording import Recording
 from unbraid.errors import ConfigError
 from unbraid.evaluation.charts import Row, histogram, interval_chart
 from unbraid.evaluation.estimates import EstimateSource
-from unbraid.evaluation.measures import MEASURES, PASSAGE_SECONDS
+from unbraid.evaluation.material import PASSAGE_SECONDS
+from unbraid.evaluation.measures import MEASURES
 from unbraid.evaluation.page import (
     MP3_KBPS,
     common_gain,
