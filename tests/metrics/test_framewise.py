@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unbraid.errors import ConfigError, SignalError
 from unbraid.metrics.framewise import framewise_bss_eval, framewise_sdr
 
 NAMES = ("sdr", "isr", "sir", "sar")
@@ -120,15 +121,26 @@ def test_samples_that_are_no_numbers_give_nan_and_do_not_hang(make_stems):
 @given(st.integers(1, 3000), st.integers(1, 900), st.integers(1, 900))
 @settings(deadline=None, max_examples=40)
 def test_any_length_window_and_hop(num_samples, window, hop):
-    reference = torch.randn(2, 1, num_samples)
-    estimate = reference + torch.randn(2, 1, num_samples)
+    reference = torch.randn(2, 1, num_samples, dtype=torch.float64)
+    estimate = reference + torch.randn(2, 1, num_samples, dtype=torch.float64)
     scores = framewise_sdr(estimate, reference, window, hop)
     num_frames = (num_samples - window + hop) // hop if window < num_samples else 1
     assert scores.shape == (2, num_frames)
     last = slice((num_frames - 1) * hop, (num_frames - 1) * hop + window)
-    noise = (estimate - reference)[..., last].double()
-    expected = 10 * torch.log10(reference[..., last].double().square().sum((1, 2)) / noise.square().sum((1, 2)))
+    noise = (estimate - reference)[..., last]
+    expected = 10 * torch.log10(reference[..., last].square().sum((1, 2)) / noise.square().sum((1, 2)))
     assert torch.allclose(scores[:, -1], expected, atol=1e-9)
+
+
+def test_windows_of_nothing_are_refused(make_stems):
+    estimate, reference = make_stems(num_samples=100)
+    for window, hop in ((0, None), (10, 0), (-1, 5)):
+        with pytest.raises(ConfigError, match="at least 1 for both"):
+            framewise_sdr(estimate, reference, window, hop)
+    with pytest.raises(SignalError, match="0 samples"):
+        framewise_bss_eval(estimate, reference[..., :0])
+    with pytest.raises(SignalError, match="no source"):
+        framewise_sdr(estimate[:0], reference[:0])
 
 
 def test_loading_makes_filters_of_band_limited_stems_meaningful():

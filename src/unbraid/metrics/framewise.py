@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 
 from unbraid.axes import Bool, Float, Tensor
-from unbraid.errors import SignalError
+from unbraid.errors import ConfigError, SignalError
 from unbraid.metrics.blocks import fast_length
 from unbraid.metrics.pairs import check_pair, fit_length
 from unbraid.metrics.projection import correlate, cross_vector, factorise, gram_matrix
@@ -56,8 +56,8 @@ def framewise_sdr(
     The three errors of BSS eval, spatial, interference and artefacts, add up to estimate minus reference whatever the
     filters are, so the SDR is the plain ratio of energies with the channels pooled. inf where nothing is wrong.
     """
-    estimate = _fitted(estimate, reference)
-    hop = hop or window
+    hop = window if hop is None else hop
+    estimate = _fitted(estimate, reference, window, hop)
     power, error, sounding = [], [], []
     for target, found in _windows(estimate, reference, window, hop):
         difference = found - target
@@ -85,8 +85,8 @@ def framewise_bss_eval(
 
     One factorisation takes (sources x channels x taps)^2 numbers of 8 bytes twice over, 270 MB for 4 stereo stems.
     """
-    estimate = _fitted(estimate, reference)
-    hop = hop or window
+    hop = window if hop is None else hop
+    estimate = _fitted(estimate, reference, window, hop)
     sdr = framewise_sdr(estimate, reference, window, hop, joint=True)
     ratios = torch.full((3, *sdr.shape), torch.nan, dtype=torch.float64, device=reference.device)
     defined = (~sdr.isnan()).any(0).nonzero().flatten().tolist()
@@ -174,7 +174,9 @@ def _safe_ratio_db(numerator: Tensor, denominator: Tensor) -> Tensor:
     return torch.where(denominator == 0, torch.inf, ratio_db(numerator, denominator))
 
 
-def _fitted(estimate: Tensor, reference: Tensor) -> Tensor:
+def _fitted(estimate: Tensor, reference: Tensor, window: int, hop: int) -> Tensor:
+    if window < 1 or hop < 1:
+        raise ConfigError(f"windows of {window} samples every {hop} samples are none: give at least 1 for both")
     estimate = fit_length(estimate, reference.shape[-1])
     check_pair(estimate, reference)
     if reference.shape[0] == 0 or reference.shape[1] == 0:
