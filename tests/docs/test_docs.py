@@ -13,6 +13,7 @@ import pytest
 import soundfile
 import typer
 
+from tests.data.builders import write_song
 from unbraid.cli.main import app
 from unbraid.weights.store import bundled_models
 
@@ -40,12 +41,14 @@ def shell_lines():
 
 @pytest.fixture
 def place(tmp_path):
-    """A folder as a reader of the docs may have it: a talk, a folder of interviews, an MP3."""
+    """A folder as a reader of the docs may have it: a talk, a folder of interviews, an MP3, songs to train on."""
     rng = np.random.default_rng(0)
     talk = 0.05 * rng.standard_normal(24_000)
     soundfile.write(tmp_path / "talk.wav", talk, 16_000)
     soundfile.write(tmp_path / "talk.mp3", talk, 16_000)
     soundfile.write(tmp_path / "film.wav", talk, 16_000)
+    for split in ("train", "valid", "test"):
+        write_song(tmp_path / "songs" / split / f"{split} song")
     (tmp_path / "interviews").mkdir()
     soundfile.write(tmp_path / "interviews" / "one.wav", talk, 16_000)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
@@ -79,13 +82,16 @@ def test_commands_work(command, place):
     assert first[0] == "unbraid"
     needs_more = first[1] in ("train", "evaluate", "compare", "profile", "demo") or ".safetensors" in command
     needs_more = needs_more and not re.match(r"unbraid evaluate (speech examples|--list)", command)
+    needs_more = needs_more or "prepare midi" in command
     if not needs_more:
         done = run(command, place)
         assert done.returncode == 0, done.stderr
         return
-    commands = typer.main.get_command(app).commands
-    context = commands[first[1]].make_context(first[1], list(first[2:]), resilient_parsing=True)
-    assert context.args == []
+    parser, arguments = typer.main.get_command(app), first[1:]
+    while hasattr(parser, "commands"):
+        name, *arguments = arguments
+        parser = parser.commands[name]
+    assert parser.make_context(name, arguments, resilient_parsing=True).args == []
 
 
 def test_links_between_pages_lead_somewhere():

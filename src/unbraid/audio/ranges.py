@@ -69,6 +69,8 @@ def read_facts(path: Path, stream: int = 0) -> AudioFacts:
     with _open(path) as container:
         try:
             track = container.streams.audio[stream]
+            if _is_timed(container):
+                container.seek(track.start_time or 0, stream=track)  # It may have been read to its end before.
             frame = next(container.decode(track))
         except (FFmpegError, OSError, ValueError, IndexError, StopIteration) as error:
             raise AudioReadError(_refusal(path, stream, error)) from error

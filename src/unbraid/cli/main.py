@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 import unbraid
-from unbraid.cli import check_data, compare, demo, doctor, evaluate, models, profile, separate, train
+from unbraid.cli import check_data, compare, demo, doctor, evaluate, models, prepare, profile, separate, train
 from unbraid.cli.messages import complain
 from unbraid.errors import UnbraidError
 from unbraid.inference.process import tune_process
@@ -77,6 +77,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("check-data")(check_data.check_data)
+app.add_typer(prepare.prepare, name="prepare")
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 from unbraid.audio.sources import printable
@@ -18,6 +16,7 @@ from unbraid.data.findings import Finding
 from unbraid.data.items import Clip, Dataset, Item, Split
 from unbraid.data.open import open_splits
 from unbraid.data.scan import ClipFacts, ItemScan, scan_item
+from unbraid.data.threads import map_as_done
 
 SILENCE_DB = -60.0
 """ours: RMS below which a source counts as silent."""
@@ -94,7 +93,8 @@ def check_data(
     if splits is None:
         yield from checks.missing_splits()
     done, total = 0.0, sum(_seconds(item) for dataset in datasets for item in dataset.items)
-    for scan in _scan_all(datasets, jobs):
+    work = [(dataset, item) for dataset in datasets for item in dataset.items]
+    for _, scan in map_as_done(_scan, work, jobs):
         yield from check_item(scan, root)
         checks.add(scan)
         done += _seconds(scan.item)
@@ -254,21 +254,9 @@ def _missing_stems(dataset: Dataset, sources: list[str]) -> Iterator[Finding]:
             yield Finding("missing-stems", item.name, f"no {_list(missing)}", dataset.split)
 
 
-def _scan_all(datasets: list[Dataset], jobs: int) -> Iterator[ItemScan]:
-    """Scans in the order in which they are done; only a few are begun ahead, so that stopping is quick."""
-    work = ((dataset, item) for dataset in datasets for item in dataset.items)
-    pool = ThreadPoolExecutor(jobs)
-    try:
-        running: set[Future[ItemScan]] = set()
-        while True:
-            for dataset, item in islice(work, 2 * jobs - len(running)):
-                running.add(pool.submit(scan_item, dataset.split, item, dataset.mixtures_are_sums))
-            if not running:
-                return
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in done)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+def _scan(work: tuple[Dataset, Item]) -> ItemScan:
+    dataset, item = work
+    return scan_item(dataset.split, item, dataset.mixtures_are_sums)
 
 
 def _clips(item: Item) -> list[tuple[str, Clip]]:

@@ -45,18 +45,18 @@ VALIDATION_SONGS = frozenset(
 )
 """The validation split of the `musdb` package, which the papers use."""
 
-_STEM_STREAMS = ("mixture", "drums", "bass", "other", "vocals")
+STEM_STREAMS = ("mixture", "drums", "bass", "other", "vocals")
 """What the streams of a .stem.mp4 hold, in order."""
 
-_SUFFIX = ".stem.mp4"
+STEM_SUFFIX = ".stem.mp4"
 
 
 def _song_name(path: Path) -> str:
-    return path.name[: -len(_SUFFIX)] if path.name.lower().endswith(_SUFFIX) else path.name
+    return path.name[: -len(STEM_SUFFIX)] if path.name.lower().endswith(STEM_SUFFIX) else path.name
 
 
 def _mp4_songs(folder: Path) -> list[Path]:
-    return [path for path in list_audio(folder) if path.name.lower().endswith(_SUFFIX)]
+    return [path for path in list_audio(folder) if path.name.lower().endswith(STEM_SUFFIX)]
 
 
 def _hq_songs(folder: Path) -> list[Path]:
@@ -102,7 +102,7 @@ def open_hq(root: Path, split: Split, options: frozenset[str]) -> Dataset:
 def open_mp4(root: Path, split: Split, options: frozenset[str]) -> Dataset:
     items = []
     for path in _choose(root, split, _mp4_songs):
-        clips = {name: open_clip(path, stream) for stream, name in enumerate(_STEM_STREAMS)}
+        clips = {name: open_clip(path, stream) for stream, name in enumerate(STEM_STREAMS)}
         mixture = clips.pop("mixture")
         name = _song_name(path)
         items.append(Item(name, {stem: (clips[stem],) for stem in MUSIC_STEMS}, mixture, {"song": name}))

@@ -37,14 +37,14 @@ _LEFT_OUT = ("accompaniment", "linear_mixture", "instrumental")
 
 def find(root: Path) -> Path | None:
     folders = [folder for split in SPLITS if (folder := split_folder(root, split))]
-    if any(_songs_in(folder) for folder in folders):
-        return root
-    return root if not folders and _songs_in(root) else None
+    # A single file of a known name may be anything, so that there has to be a song of two.
+    return (
+        root if any(len(_stems(song)) >= 2 for folder in folders or [root] for song in list_folders(folder)) else None
+    )
 
 
 def _songs_in(folder: Path) -> list[Path]:
-    """Folders of two stems at least, or of one and a mixture. A single stem says nothing: it may be anything."""
-    return [song for song in list_folders(folder) if len(_stems(song)) >= 2]
+    return [song for song in list_folders(folder) if _stems(song)]
 
 
 def _stems(song: Path) -> list[str]:

@@ -5,6 +5,7 @@
     split         train, valid or test; without the column every row is in every split that is asked for
     track         which song, mixture or clip the file belongs to; without it each file is an item of its own
     stem          which source it is (vocals, speech, …); "mixture" is the mixture; several rows of one stem are summed
+    stream        which audio stream of a container with several; without it the first, 0
     start         first sample in the file, at the file's own rate; without it the beginning
     num_samples   length at the file's own rate; without it to the end
     speaker       who speaks: rows with it form a pool of speech for dynamic mixing
@@ -22,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from unbraid.audio.sources import printable
-from unbraid.data.clips import open_clips
+from unbraid.data.clips import open_clip, open_clips
 from unbraid.data.items import Clip, Dataset, Item, Split
 from unbraid.data.layouts.layout import MIXTURE_NAMES, SPLIT_FOLDERS, Layout, NoSplitError
 from unbraid.data.layouts.songs import MUSIC_STEMS
@@ -30,7 +31,7 @@ from unbraid.errors import DataError
 
 Row = Mapping[str, str]
 
-_OWN_COLUMNS = frozenset({"path", "split", "track", "stem", "start", "num_samples"})
+_OWN_COLUMNS = frozenset({"path", "split", "track", "stem", "start", "num_samples", "stream"})
 _NAMES = ("manifest.csv", "manifest.jsonl")
 _LISTS = (".csv", ".jsonl")
 
@@ -92,8 +93,16 @@ def make_items(rows: list[Row], folder: Path, stem: str | None = None) -> list[I
 
 
 def _open_rows(rows: list[Row], folder: Path) -> list[Clip]:
-    wholes = open_clips([folder / row["path"] for row in rows])
-    return [_stretch(clip, row) for clip, row in zip(wholes, rows, strict=True)]
+    """Many rows may be stretches of one file, which is opened once."""
+    places = [(folder / row["path"], row.get("stream") or "0") for row in rows]
+    firsts = list(dict.fromkeys(path for path, stream in places if stream == "0"))
+    wholes = {(path, "0"): clip for path, clip in zip(firsts, open_clips(firsts), strict=True)}
+    for path, stream in places:
+        if (path, stream) not in wholes:
+            if not stream.isdigit():
+                raise DataError(f"the column stream holds whole numbers, not '{stream}'")
+            wholes[path, stream] = open_clip(path, int(stream))
+    return [_stretch(wholes[place], row) for place, row in zip(places, rows, strict=True)]
 
 
 def _stretch(clip: Clip, row: Row) -> Clip:

@@ -1,0 +1,151 @@
+"""`unbraid prepare`: what some data sets need once before training."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unbraid.cli.messages import complain, is_terminal
+from unbraid.cli.options import flag
+
+if TYPE_CHECKING:
+    from unbraid.data.prepare.events import PrepareEvent
+
+prepare = typer.Typer(
+    help="""Does once what some data sets need before training; everything can be stopped and goes on where it was.
+
+    [bold]Examples[/bold]
+
+    unbraid prepare activity musdb18hq/
+        a list of where each stem sounds, to train on instead of the folder
+    unbraid prepare resample wsj0/ wsj0-8k/ --rate 8000
+        a copy at another sample rate
+    unbraid prepare midi midi/ songs/
+        stems from MIDI files
+    """,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+Jobs = Annotated[int | None, typer.Option("-j", "--jobs", min=1, help="Files at a time; by default one per core.")]
+
+
+@prepare.command()
+def activity(
+    data: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the data set, or a list.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="The list to write; by default DIR/activity.csv.")
+    ] = None,
+    layout: Annotated[str, typer.Option(metavar="NAME", help="Its layout, see `unbraid check-data --list`.")] = "auto",
+    jobs: Jobs = None,
+) -> None:
+    """Finds where each stem of the training split sounds, and writes a list of those segments.
+
+    By the rule of SFC: segments of 8 s at every 4 s, kept if half of their tenths are louder than the quietest 15 % of
+    the stem. The list is a data set: train on it with --data DIR/activity.csv. Validation and test stay whole.
+
+    [bold]Examples[/bold]
+
+    unbraid prepare activity musdb18hq/
+    unbraid train sfc-ca-small-musdb --data musdb18hq/activity.csv
+    """
+    from unbraid.data.prepare.activity import prepare_activity
+
+    _run(prepare_activity(data, out, layout, jobs or os.cpu_count() or 1))
+
+
+@prepare.command()
+def resample(
+    data: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the data set.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the copy; made if it is not there.")],
+    rate: Annotated[int, typer.Option(metavar="HZ", help="Sample rate of the copy.")] = 8000,
+    jobs: Jobs = None,
+) -> None:
+    """Copies a data set to another sample rate, so that nothing has to be resampled while training.
+
+    Folders and names stay; WAV and FLAC stay what they are, in their depth, everything else becomes FLAC. Each
+    MUSDB18 .stem.mp4 becomes a folder of FLAC files. Lists are copied with the lengths that changed.
+
+    [bold]Examples[/bold]
+
+    unbraid prepare resample wsj0/ wsj0-8k/ --rate 8000
+    unbraid prepare resample musdb18/ musdb18-flac/ --rate 44100
+    """
+    from unbraid.data.prepare.resample import prepare_resample
+
+    _run(prepare_resample(data, out, rate, jobs or os.cpu_count() or 1))
+
+
+@prepare.command()
+def midi(
+    data: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of .mid files, searched all the way down.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the songs; made if it is not there.")],
+    sound_font: Annotated[
+        Path | None,
+        typer.Option("--sound-font", metavar="FILE", help="General MIDI sound font; by default the system's."),
+    ] = None,
+    rate: Annotated[int, typer.Option(metavar="HZ", help="Sample rate of the stems.")] = 44100,
+    silent_stems: Annotated[
+        bool, flag("--silent-stems", "Write parts that a piece does not have as silence; else they are missing.")
+    ] = False,
+    jobs: Jobs = None,
+) -> None:
+    """Renders MIDI files to drums, bass and other, each alone, with fluidsynth and a General MIDI sound font.
+
+    Drums are what is on channel 10, bass what has the programs 33 to 40, other the rest. The stems of a song add up to
+    the song: reverb and chorus are off. On Debian:  apt-get install fluidsynth fluid-soundfont-gm
+
+    [bold]Examples[/bold]
+
+    unbraid prepare midi midi/ songs/
+    unbraid prepare midi midi/ other-timbre/ --sound-font MuseScore_General.sf3
+    """
+    from unbraid.data.prepare.midi import prepare_midi
+
+    _run(prepare_midi(data, out, sound_font, rate, silent_stems, jobs or os.cpu_count() or 1))
+
+
+def _run(events: Iterator[PrepareEvent]) -> None:
+    """Draws how it goes; the status is not 0 if anything failed."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from unbraid.data.prepare.events import Failed, Planned, Prepared, Wrote
+
+    columns = (
+        TextColumn("preparing"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("left"),
+    )
+    made = skipped = failed = 0
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not is_terminal()) as bars:
+        bar = bars.add_task("", total=None)
+        try:
+            for event in events:
+                if isinstance(event, Planned):
+                    bars.update(bar, total=event.total)
+                elif isinstance(event, Prepared):
+                    made, skipped = made + (not event.skipped), skipped + event.skipped
+                    bars.advance(bar)
+                elif isinstance(event, Failed):
+                    failed += 1
+                    bars.advance(bar)
+                    complain(f"{event.name}: {event.message}")
+                elif isinstance(event, Wrote):
+                    complain(f"{event.text} are in {event.path}", kind="")
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("what is done is kept; the same command goes on from there") from None
+    parts = [f"{made} done"]
+    if skipped:
+        parts.append(f"{skipped} were there already")
+    if failed:
+        parts.append(f"{failed} failed")
+    complain(", ".join(parts), kind="")
+    if failed:
+        raise typer.Exit(1)
