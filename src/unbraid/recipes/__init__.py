@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from unbraid.recipes.recipe import Recipe
+from unbraid.recipes.sfc import SFC
 from unbraid.recipes.speech import SPEECH
 
-RECIPES: dict[str, Recipe] = {**SPEECH}
+RECIPES: dict[str, Recipe] = {**SPEECH, **SFC}
 """Every recipe by name; a module of recipes adds its own dict here."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 import csv
 import zlib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -29,8 +30,21 @@ from unbraid.training.config import (
 
 TINY: Mapping[str, Mapping[str, object]] = {
     "s4m": {"kernel_ms": 8.0, "bottleneck_dim": 8, "hidden_dim": 16, "num_rounds": 2, "depth": 3},
+    "sfc": {
+        "sample_rate": 8000,
+        "n_fft": 128,
+        "num_bands": 12,
+        "compression": {"inner_dim": 8, "num_heads": 2},
+        "separator": {
+            "dim": 8,
+            "num_blocks": 1,
+            "num_groups": 2,
+            "feedforward_dims": (6, 6),
+            "sequence": {"inner_dim": 8, "num_heads": 2, "hidden_dim": 6},
+        },
+    },
 }
-"""Per architecture, what makes a model of it tiny."""
+"""Per architecture, what makes a model of it tiny; inside a part of the config, what the part in question has."""
 
 _SEGMENT_SECONDS = 0.5
 
@@ -42,7 +56,7 @@ def smoke(config: TrainingConfig) -> TrainingConfig:
         raise ConfigError(f"say in recipes/smoke.py what makes a model of the architecture '{name}' tiny")
     return replace(
         config,
-        model=replace(config.model, **TINY[name]),  # type: ignore[arg-type]
+        model=_shrunk(config.model, TINY[name]),
         mixing=replace(config.mixing, segment_seconds=_SEGMENT_SECONDS),
         validation=ValidationConfig(every=2, items=2, piece_seconds=2.0, metric=config.validation.metric),
         averaging=AveragingConfig(ema_decay=config.averaging.ema_decay, keep_best=min(config.averaging.keep_best, 2)),
@@ -56,6 +70,17 @@ def smoke(config: TrainingConfig) -> TrainingConfig:
         compile=False,
         num_workers=0,
     )
+
+
+def _shrunk(config: Any, changes: Mapping[str, object]) -> Any:
+    def value(name: str, change: object) -> object:
+        if not isinstance(change, Mapping):
+            return change
+        part = getattr(config, name)
+        known = {field.name for field in fields(part)}
+        return _shrunk(part, {key: inner for key, inner in change.items() if key in known})
+
+    return replace(config, **{name: value(name, change) for name, change in changes.items()})
 
 
 def make_data(config: TrainingConfig, folder: Path) -> Path:
