@@ -39,7 +39,7 @@ class KeptWeights:
         return f"{text}; begun anew: {', '.join(begun)}" if begun else text
 
 
-def start_from(model: SeparationModel, source: str) -> KeptWeights:
+def start_from(model: nn.Module, source: str) -> KeptWeights:
     """Copies every tensor of the same name and shape from a trained model: bundled, exported or imported.
 
     So other sources, rates and widths are possible: what depends on them begins anew. Raises WeightsError where

@@ -22,6 +22,8 @@ BEST_WEIGHTS = "best.safetensors"
 AVERAGE_WEIGHTS = "average.safetensors"
 KEPT = "kept"
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 class Interrupted(Exception):
     """Training was asked to stop, and everything is saved."""
@@ -37,7 +39,7 @@ class AtomicCheckpoint(lightning.Callback):
 
     def __init__(self, folder: Path, every: int, best: BestWeights) -> None:
         self.path, self.every, self.best, self.stop_requested = folder / LAST_CHECKPOINT, every, best, False
-        self._step = -1
+        self._step, self._listening = -1, False
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -45,10 +47,12 @@ class AtomicCheckpoint(lightning.Callback):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, self._request_stop) for number in _SIGNALS}
+        self._listening = True
         try:
             yield
         finally:
+            self._listening = False
             for number, handler in before.items():
                 signal.signal(number, handler)
 
@@ -59,6 +63,10 @@ class AtomicCheckpoint(lightning.Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         self._step = trainer.global_step
+        if self._listening:
+            # Lightning has put a handler of its own before ours, which talks to the other processes in mid-step.
+            for number in _SIGNALS:
+                signal.signal(number, self._request_stop)
 
     def on_train_batch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule, *_: object) -> None:
         assert isinstance(module, SeparationTask)
