@@ -108,7 +108,8 @@ def run(recipe: str = "speech", steps: int = 40, data: Path | None = None) -> No
     parts = dict(sorted(clock.seconds.items(), key=lambda part: -part[1]))
     parts[f"checkpoint, every {every} steps"] = save * steps / every
     parts["Lightning, logs, display"] = total - sum(parts.values())
-    print(f"recipe {recipe}, {steps} steps of {config.batch_size} examples, {total / steps * 1e3:.0f} ms of CPU per step")
+    each = total / steps * 1e3
+    print(f"recipe {recipe}, {steps} steps of {config.batch_size} examples, {each:.0f} ms of CPU per step")
     for name, seconds in parts.items():
         print(f"  {name:32} {seconds / steps * 1e3:8.2f} ms {seconds / total:7.2%}")
     model = parts["forward and loss"] + parts["backward"]
