@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, IterableDataset, default_collate, get_worker_info
 from torch.utils.data import Dataset as MapDataset
 
 from unbraid.data.corpus import SpeechCorpus
@@ -110,9 +110,10 @@ def join_examples(examples: Sequence[Example]) -> Example:
     longest = max(example.mixture.shape[-1] for example in examples)
 
     def stack(tensors: list[torch.Tensor]) -> torch.Tensor:
-        if all(tensor.shape[-1] == longest for tensor in tensors):
-            return torch.stack(tensors)
-        return torch.stack([torch.nn.functional.pad(tensor, (0, longest - tensor.shape[-1])) for tensor in tensors])
+        if any(tensor.shape[-1] < longest for tensor in tensors):
+            tensors = [torch.nn.functional.pad(tensor, (0, longest - tensor.shape[-1])) for tensor in tensors]
+        # In a worker this stacks straight into the memory that the training process reads.
+        return default_collate(tensors)
 
     return Example(
         stack([example.mixture for example in examples]),
