@@ -1,7 +1,8 @@
 """How many training mixtures a second do two cores prepare? Four 6-s stereo stems at 44.1 kHz, from WAV and from FLAC.
 
-The songs are made up, and they are in the system's page cache. With `--corpus`, also what share of a step of the recipe
-`speech` goes into its examples.
+The songs are made up, and they are in the system's page cache. "On free cores" is what the CPU time of all processes
+allows on two cores that nobody else uses; on a busy machine the clock shows less. With `--corpus`, also what share of a
+step of the recipe `speech` goes into its examples.
 """
 
 from __future__ import annotations
@@ -17,7 +18,19 @@ import soundfile
 import torch
 
 from benchmarks import machine
-from unbraid.data.augment import ChannelSwap, Codec, Equaliser, PitchTempo, Polarity
+from unbraid.data.augment import (
+    Augmentation,
+    ChannelSwap,
+    Codec,
+    Equaliser,
+    Gain,
+    HighPass,
+    Loudness,
+    LowPass,
+    PitchTempo,
+    Polarity,
+    Speed,
+)
 from unbraid.data.clips import open_clip
 from unbraid.data.items import Dataset, Item
 from unbraid.data.loaders import ExampleStream, build_loader
@@ -82,12 +95,14 @@ def _cpu_seconds() -> float:
     )
 
 
-def milliseconds(what, repeats: int) -> float:
-    """CPU time of one call, in this process."""
-    start = time.process_time()
-    for number in range(repeats):
-        what(number)
-    return 1000 * (time.process_time() - start) / repeats
+def milliseconds(what, least_seconds: float = 0.5) -> float:
+    """CPU time of one call, in this process; the call gets its number."""
+    what(0)
+    start, count = time.process_time(), 0
+    while time.process_time() - start < least_seconds:
+        count += 1
+        what(count)
+    return 1000 * (time.process_time() - start) / count
 
 
 def run(batches: int = 60) -> None:
@@ -98,58 +113,87 @@ def run(batches: int = 60) -> None:
         "swap, polarity, equaliser": StemMixing(segment_seconds=6.0, drawing=SourceDrawing(augmentations=LIGHT)),
         "and pitch, tempo, codecs": StemMixing(segment_seconds=6.0, drawing=SourceDrawing(augmentations=HEAVY)),
     }
-    print(f"{'files':6} {'':28} {'mixtures/s':>10} {'CPU ms each':>12} {'of drawing':>12}")
+    print(f"{'files':6} {'':28} {'mixtures/s':>10} {'on free cores':>14} {'CPU ms each':>12} {'of drawing':>12}")
     with tempfile.TemporaryDirectory() as folder:
         for extension in ("wav", "flac"):
             dataset = make_songs(Path(folder), extension)
             for name, mixing in ways.items():
                 drawer = build_drawer(dataset, mixing, SPEC)
-                drawer.draw(0, 0)
-                cost = milliseconds(lambda number, drawer=drawer: drawer.draw(1, number), 40)
+                cost = milliseconds(lambda number, drawer=drawer: drawer.draw(1, number))
                 rate, all_cost = mixtures_per_second(dataset, mixing, batches)
-                print(f"{extension:6} {name:28} {rate:10.0f} {all_cost:12.1f} {cost:12.1f}")
+                free = 2000 / all_cost
+                print(f"{extension:6} {name:28} {rate:10.0f} {free:14.0f} {all_cost:12.1f} {cost:12.1f}")
             clips = [item.sources[stem][0] for item in dataset.items for stem in STEMS]
 
             def read(number: int, clips=clips) -> None:
                 from unbraid.data.clips import read_clip
 
                 for stem in range(4):
-                    read_clip(clips[(4 * number + stem) % len(clips)], 100_000 + 1000 * number, 6 * RATE, RATE)
+                    read_clip(clips[(4 * number + stem) % len(clips)], 100_000 + 1000 * (number % 1000), 6 * RATE, RATE)
 
-            print(f"{extension:6} {'reading four pieces alone':28} {'':10} {'':12} {milliseconds(read, 40):12.1f}")
+            print(f"{extension:6} {'reading four pieces alone':28} {'':10} {'':14} {'':12} {milliseconds(read):12.1f}")
+
+
+def run_augmentations() -> None:
+    """What each augmentation costs on one piece."""
+    generator = np.random.default_rng(0)
+    piece = np.cumsum(generator.standard_normal((2, 6 * RATE)), axis=1)
+    piece = (0.1 * (piece - piece.mean()) / piece.std()).astype(np.float32)
+    each: list[Augmentation] = [
+        ChannelSwap(),
+        Gain(),
+        Polarity(),
+        HighPass(),
+        LowPass(),
+        Equaliser(),
+        Speed(),
+        Loudness(),
+    ]
+    each += [PitchTempo(), *(Codec(names=(name,)) for name in ("opus", "aac", "mp3"))]
+    print(f"\n{'one piece, 6 s stereo':24} {'CPU ms':>8}")
+    for augmentation in each:
+        cost = milliseconds(lambda _, one=augmentation: one.apply(piece, RATE, generator))
+        label = type(augmentation).__name__ + (f" {augmentation.names[0]}" if isinstance(augmentation, Codec) else "")
+        print(f"{label:24} {cost:8.1f}")
 
 
 def run_speech(corpus: Path, steps: int = 12) -> None:
     """The share that examples take of a step of the recipe `speech`, both in one process."""
     from unbraid.models.catalog import build_model
 
-    config = RECIPES["speech"]()
+    config = RECIPES["speech"].build()
     assert isinstance(config.mixing, SpeakerMixing)
     model = build_model(config.model).train()
     optimiser = torch.optim.Adam(model.parameters())
     dataset = open_dataset(corpus, "train")
     stream = iter(ExampleStream(dataset, config.mixing, model.spec, config.seed, config.batch_size))
-    times = {"examples, from files": 0.0, "examples, once in memory": 0.0, "forward, backward, step": 0.0}
+    first, later, training = [], [], []
     for _ in range(steps):
-        start = time.perf_counter()
+        first.append(_seconds(lambda: next(stream)))
         batch = next(stream)
-        times["examples, from files"] += time.perf_counter() - start
-        start = time.perf_counter()
-        loss = (model(batch.mixture) - batch.references).square().mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        times["forward, backward, step"] += time.perf_counter() - start
-    for _ in range(300):
+
+        def step(batch=batch) -> None:
+            loss = (model(batch.mixture) - batch.references).square().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+
+        training.append(_seconds(step))
+    for _ in range(400):
         next(stream)
+    later += [_seconds(lambda: next(stream)) for _ in range(20 * steps)]
+    whole = float(np.median(training))
+    print(f"\nrecipe speech, batches of {config.batch_size} x {config.mixing.segment_seconds} s, median wall ms")
+    print(f"{'forward, backward, step':26} {1000 * whole:8.1f}")
+    for name, seconds in (("examples, from files", first), ("examples, once in memory", later)):
+        share = float(np.median(seconds)) / (whole + float(np.median(seconds)))
+        print(f"{name:26} {1000 * float(np.median(seconds)):8.1f} {100 * share:6.1f} % of the whole")
+
+
+def _seconds(what) -> float:
     start = time.perf_counter()
-    for _ in range(steps):
-        next(stream)
-    times["examples, once in memory"] = time.perf_counter() - start
-    print(f"\nrecipe speech, batches of {config.batch_size}, {config.mixing.segment_seconds} s:")
-    for name, seconds in times.items():
-        share = 100 * seconds / (times["forward, backward, step"] + seconds) if "examples" in name else None
-        print(f"{name:26} {1000 * seconds / steps:8.1f} ms" + (f" {share:6.1f} % of the step" if share else ""))
+    what()
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":
@@ -159,5 +203,6 @@ if __name__ == "__main__":
     options = parser.parse_args()
     print(machine.describe())
     run(options.batches)
+    run_augmentations()
     if options.corpus:
         run_speech(options.corpus)
