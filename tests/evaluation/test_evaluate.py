@@ -220,6 +220,18 @@ def test_what_is_left_of_a_song_is_scored_against_the_rest(songs: Path):
     assert score.targets[1].metrics["SNR"] == pytest.approx(20 * math.log10(2), abs=0.01), "half of all there is"
 
 
+@pytest.mark.parametrize(
+    ("sources", "scored"),
+    [(("vocals", "other"), ["vocals", "no_vocals"]), (("other", "drums", "singing"), ["other", "drums", "vocals"])],
+)
+def test_sources_of_models_go_by_other_names(songs: Path, sources: tuple[str, ...], scored: list[str]):
+    """Of two sources the other is all the rest; of more it is what the data call so."""
+    tracks = open_tracks(songs)
+    score = run(ModelEstimates(Halves(sources, RATE, 2, False), device="cpu"), tracks, "SNR")["Song 1"]
+    assert [target.source for target in score.targets] == scored
+    assert [target.estimate for target in score.targets] == list(sources)
+
+
 def test_lists(corpus_root: Path, tmp_path: Path):
     mixtures = list_mixtures(load_corpus(corpus_root, "test", 16_000), 2, seed=0)
     write_list(mixtures, tmp_path / "mine.csv")

@@ -71,6 +71,17 @@ def test_sources_have_other_names(tracks: TrackList, tmp_path: Path, file: str, 
     assert all(list(clips) == [stem] for clips in found.values())
 
 
+def test_other_of_two_is_all_the_rest(tmp_path: Path):
+    for stem in ("vocals", "drums", "other"):
+        write(tmp_path / "data" / "song" / f"{stem}.wav", SOUND)
+    tracks = open_tracks(tmp_path / "data")
+    for stem in ("vocals", "other"):
+        write(tmp_path / "tool" / "song" / f"{stem}.wav", SOUND)
+    assert set(match_folder(tmp_path / "tool", tracks)["song"]) == {"vocals", "no_vocals"}
+    write(tmp_path / "tool" / "song" / "drums.wav", SOUND)
+    assert set(match_folder(tmp_path / "tool", tracks)["song"]) == {"vocals", "drums", "other"}
+
+
 def test_what_is_missing_is_named(tracks: TrackList, tmp_path: Path):
     first, second = (track.name for track in tracks.tracks)
     for stem in ("vocals", "drums"):

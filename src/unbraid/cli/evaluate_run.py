@@ -26,6 +26,7 @@ from unbraid.evaluation.score_report import write_score_report
 from unbraid.evaluation.scores import Scores, TrackScore
 from unbraid.evaluation.summary import Group, Summary, headline, summarise, summary_data
 from unbraid.evaluation.tracks import TrackList, open_list, open_tracks
+from unbraid.weights.store import bundled_models
 
 _TRACK = "track"
 
@@ -57,6 +58,8 @@ def open_data(root: Path, mixtures: str | None, split: Split | Literal["all"] | 
 def check_labels(tracks: TrackList, by: Sequence[str] | None) -> None:
     """Raises ConfigError for a label that no track has, before there are scores that could not be shown."""
     known = dict.fromkeys(label for track in tracks.tracks for label in track.labels)
+    if tracks.exchangeable and len(tracks.sources) == 2:
+        known["level"] = None
     for label in by or ():
         if label not in known and label != _TRACK:
             raise ConfigError(f"no track has the label '{label}': choose from {', '.join([*known, _TRACK])}")
@@ -71,8 +74,8 @@ def open_estimates(
     settings: Mapping[str, Any],
     skip_missing: bool,
 ) -> EstimateSource:
-    """A folder of estimates where there is one of that name, else a model."""
-    if Path(name).is_dir():
+    """A bundled model, else a folder of estimates where there is one of that name, else a weights file."""
+    if Path(name).is_dir() and name not in bundled_models():
         if whole is not None or settings:
             raise ConfigError(f"{name} is a folder of estimates: settings of models do not go with it")
         return FolderEstimates(Path(name), tracks, skip_missing=skip_missing)

@@ -29,12 +29,22 @@ class Row:
     """A line that only names the lines below it."""
 
 
-def histogram(values: Sequence[float], *, title: str, unit: str, marks: Sequence[tuple[str, float]] = ()) -> str:
-    """How many tracks score how much, with vertical marks such as the mean."""
+def histogram(
+    values: Sequence[float],
+    *,
+    title: str,
+    unit: str,
+    marks: Sequence[tuple[str, float]] = (),
+    extent: tuple[float, float] | None = None,
+) -> str:
+    """How many tracks score how much, with vertical marks such as the mean.
+
+    extent: least and greatest value of the axis, for charts that stand side by side; by default those of the values.
+    """
     known = np.array([value for value in values if math.isfinite(value)])
     if not len(known):
         return f"<p>{escape(title)}: nothing can be said of any track.</p>"
-    ticks = _ticks(float(known.min()), float(known.max()))
+    ticks = _ticks(*(extent or (float(known.min()), float(known.max()))))
     low, high = ticks[0], ticks[-1]
     bins = max(1, min(_MOST_BINS, round(math.sqrt(len(known)) * 2)))
     counts, edges = np.histogram(known, bins=bins, range=(low, high))
@@ -65,13 +75,13 @@ def histogram(values: Sequence[float], *, title: str, unit: str, marks: Sequence
     ]
     spoken = ", ".join(f"{name} {decibels(value)} {unit}" for name, value in marks)
     label = f"{title}: {len(known)} tracks from {decibels(known.min())} to {decibels(known.max())} {unit}; {spoken}"
-    return f"""<figure class="chart"><figcaption>{escape(title)}</figcaption>
+    return f"""<figure class="chart">
+<figcaption>{escape(title)} <small>{len(known)} tracks, {tallest} in the highest bar</small></figcaption>
 <svg role="img" aria-label="{escape(label)}" viewBox="0 0 {_WIDTH} {_HEIGHT}">
 <line class="axis" x1="10" x2="{_WIDTH - 10}" y1="{base}" y2="{base}"/>
 {"".join(bars)}
 {"".join(lines)}
 {"".join(axis)}
-<text class="unit" x="{_WIDTH - 10}" y="{_TOP - 9}">highest: {tallest} tracks</text>
 </svg></figure>"""
 
 

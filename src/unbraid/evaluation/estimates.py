@@ -25,6 +25,7 @@ from unbraid.data.items import Clip
 from unbraid.errors import ConfigError
 from unbraid.evaluation.folders import match_folder
 from unbraid.evaluation.scratch import make_array
+from unbraid.evaluation.source_names import fold, name_rest, source_names
 from unbraid.evaluation.tracks import Track, TrackList, TrackReader
 from unbraid.inference.events import Block, Finished
 from unbraid.inference.layout import gather_group, plan_groups, scatter_group
@@ -117,7 +118,8 @@ class ModelEstimates(EstimateSource):
             )
         if spec.exchangeable:
             return tracks.sources
-        common = [name for name in spec.sources if any(track.knows(name) for track in tracks.tracks)]
+        names = _meant(spec.sources, tracks.sources)
+        common = [name for name in names if any(track.knows(name) for track in tracks.tracks)]
         if not common:
             raise ConfigError(
                 f"this model gives {_listed(spec.sources)}, and {tracks.name} has references of "
@@ -129,7 +131,8 @@ class ModelEstimates(EstimateSource):
     def open(self, track: Track, sources: Sequence[str]) -> Iterator[TrackEstimates]:
         names = self.separator.spec.sources
         exchangeable = self.separator.spec.exchangeable
-        wanted = list(range(len(names))) if exchangeable else [names.index(source) for source in sources]
+        meant = _meant(names, track.sources)
+        wanted = list(range(len(names))) if exchangeable else [meant.index(source) for source in sources]
         whole = self.whole
         if whole is None:
             whole = exchangeable and not self.settings and track.seconds <= WHOLE_SECONDS
@@ -212,6 +215,14 @@ def separate_at_once(
     flat = resample(whole.flatten(0, 1).numpy(), spec.sample_rate, sample_rate)
     back = np.ascontiguousarray(to_length(flat, mixture.shape[-1]))
     return torch.from_numpy(back).unflatten(0, (spec.num_sources, -1))
+
+
+def _meant(names: Sequence[str], sources: Sequence[str]) -> list[str]:
+    """What a model's sources are called where the references come from."""
+    known = source_names(sources)
+    called = [known.get(fold(name), name) for name in names]
+    rest = name_rest(called, sources)
+    return [rest.get(name, name) for name in called]
 
 
 def _stored(names: Sequence[str], wanted: list[int], samples: np.ndarray, elapsed: float) -> TrackEstimates:

@@ -21,14 +21,15 @@ import numpy as np
 import torch
 
 from unbraid.errors import ConfigError, UnbraidError
-from unbraid.evaluation.energies import EnergyMeter
+from unbraid.evaluation.energies import Energies, EnergyMeter
 from unbraid.evaluation.estimates import EstimateSource, FolderEstimates, ModelEstimates
 from unbraid.evaluation.material import BLOCK_SECONDS, FRAME_SECONDS, PASSAGE_SECONDS, Material
 from unbraid.evaluation.measures import MEASURES, Measure, check_packages
 from unbraid.evaluation.scores import TargetScore, TrackScore
 from unbraid.evaluation.scoring import find_order
-from unbraid.evaluation.tracks import Track, TrackList, check_names
-from unbraid.inference.process import tune_process
+from unbraid.evaluation.tracks import Track, TrackList, check_names, level_band
+from unbraid.inference.process import release_freed_memory, tune_process
+from unbraid.metrics.ratios import ratio_db
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +108,8 @@ def score_track(
         size = round(BLOCK_SECONDS / FRAME_SECONDS) * frame_samples
         for start in range(0, track.num_samples, size):
             count = min(size, track.num_samples - start)
+            if start:
+                release_freed_memory()
             meter.push(
                 torch.from_numpy(estimated.read(start, count)),
                 torch.from_numpy(track.read_references(own, start, count)),
@@ -133,12 +136,21 @@ def score_track(
         return TrackScore(
             name=track.name,
             seconds=track.seconds,
-            labels=track.labels,
+            labels=_labels(track, energies, exchangeable),
             targets=targets,
             model_seconds=estimated.model_seconds,
             most_error_at=FRAME_SECONDS * energies.most_error_at(order, round(PASSAGE_SECONDS / FRAME_SECONDS)),
             notes=estimated.notes,
         )
+
+
+def _labels(track: Track, energies: Energies, exchangeable: bool) -> dict[str, str]:
+    """What the track is labelled with, and of two speakers how far they are apart in level."""
+    labels = dict(track.labels)
+    powers = energies.reference_power.sum(dim=(1, 2))
+    if exchangeable and len(powers) == 2 and bool(powers.all()):
+        labels.setdefault("level", level_band(float(ratio_db(powers[0], powers[1]))))
+    return labels
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ Capitals, accents as two signs, hyphens and underscores do not matter, and a sou
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
@@ -21,18 +20,9 @@ from unbraid.audio.discovery import discover_audio
 from unbraid.data.clips import open_clips
 from unbraid.data.items import Clip
 from unbraid.errors import DataError
+from unbraid.evaluation.source_names import fold, name_rest, source_names
 from unbraid.evaluation.tracks import Track, TrackList
 
-_OTHER_NAMES = (
-    ("vocals", "vocal", "voice", "singing"),
-    ("drums", "drum", "percussion"),
-    ("other", "others"),
-    ("dialogue", "dialog", "speech", "dx", "voice"),
-    ("effects", "sfx", "fx", "effect", "background"),
-    ("music", "mx"),
-    ("accompaniment", "instrumental", "no_vocals", "minus_vocals"),
-)
-"""Names that tools give to the same source. The first that is among the references counts."""
 _NOT_ESTIMATES = frozenset(["mixture", "mix", "input", "noisy", "noise", "residual", "reference"])
 _MOST_NAMED = 5
 
@@ -62,6 +52,10 @@ def match_folder(root: Path, tracks: TrackList, *, skip_missing: bool = False) -
             f"no file of {root} is named after a track of {tracks.name}, such as '{tracks.tracks[0].name}': expected "
             f"{root}/TRACK/SOURCE.wav and found {seen}"
         )
+    if not tracks.exchangeable:
+        stems = list(dict.fromkeys(stem for own in found.values() for stem in own))
+        rest = name_rest(stems, tracks.sources)
+        found = {name: {rest.get(stem, stem): path for stem, path in own.items()} for name, own in found.items()}
     complete = _complete(root, tracks, found, skip_missing)
     clips = open_clips([path for name in complete for path in found[name].values()])
     opened = iter(clips)
@@ -104,17 +98,17 @@ class _Finder:
         for name, track in _track_names(tracks.tracks):
             self.tracks.setdefault(name, track)
         self.longest_first = sorted(self.tracks, key=len, reverse=True)
-        self.stems = _stem_names(tracks.sources)
+        self.stems = source_names(tracks.sources)
 
     def find(self, relative: PurePath) -> tuple[str, str] | None:
         """Track and source that the file is the estimate of."""
-        folders = [_fold(folder) for folder in reversed(relative.parts[:-1])]
+        folders = [fold(folder) for folder in reversed(relative.parts[:-1])]
         named = [self.tracks[folder] for folder in folders if folder in self.tracks]
         named += [track[0] for folder in folders if (track := self._begins(folder))]
         if named:
             stem = self._stem(relative.stem)
             return (named[0], stem) if stem else None
-        folded = _fold(relative.stem)
+        folded = fold(relative.stem)
         if track := self._begins(folded):
             # The rest in its own spelling, whose brackets say where the source stands.
             stem = self._stem(relative.stem, rest=folded[len(track[1]) :].strip())
@@ -128,11 +122,11 @@ class _Finder:
         return next(((self.tracks[name], name) for name in self.longest_first if text.startswith(f"{name} ")), None)
 
     def _stem(self, text: str, rest: str | None = None) -> str | None:
-        rest = _fold(text) if rest is None else rest
+        rest = fold(text) if rest is None else rest
         if self.exchangeable:
             return rest if rest and rest not in _NOT_ESTIMATES else None
         for bracket in re.findall(r"\(([^()]*)\)", text)[::-1]:
-            if stem := self.stems.get(_fold(bracket)):
+            if stem := self.stems.get(fold(bracket)):
                 return stem
         if stem := self.stems.get(rest):
             return stem
@@ -145,25 +139,10 @@ def _track_names(tracks: Sequence[Track]) -> Iterable[tuple[str, str]]:
     """Every track under its name, and under the last part of it where no other ends so."""
     ends = [PurePath(track.name).name for track in tracks]
     for track in tracks:
-        yield _fold(track.name), track.name
+        yield fold(track.name), track.name
     for track, end in zip(tracks, ends, strict=True):
         if ends.count(end) == 1:
-            yield _fold(end), track.name
-
-
-def _stem_names(sources: Sequence[str]) -> dict[str, str]:
-    """Folded names of sources, and of what is left when one is taken away, to the names of the references."""
-    names = {_fold(source): source for source in sources}
-    for group in _OTHER_NAMES:
-        known = next((name for name in group if name in sources), None)
-        if known is None and group[0] == "accompaniment" and "vocals" in sources:
-            known = group[0]
-        for name in group if known else ():
-            names.setdefault(_fold(name), str(known))
-    for source in sources:
-        for name in (f"no_{source}", f"minus_{source}"):
-            names.setdefault(_fold(name), f"no_{source}")
-    return names
+            yield fold(end), track.name
 
 
 def _files(root: Path):
@@ -171,12 +150,6 @@ def _files(root: Path):
     for error in found.errors:
         raise DataError(str(error)) from error
     return found.files
-
-
-def _fold(text: str) -> str:
-    """Lower case, composed accents, and one space for anything that only separates."""
-    words = re.split(r"[\s_\-.()\[\]/]+", unicodedata.normalize("NFC", text).casefold())
-    return " ".join(word for word in words if word)
 
 
 def _short(path: Path, root: Path) -> str:

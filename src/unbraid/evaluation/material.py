@@ -14,6 +14,7 @@ from unbraid.axes import Float, Tensor
 from unbraid.evaluation.energies import Energies
 from unbraid.evaluation.scratch import make_array
 from unbraid.evaluation.tracks import Track
+from unbraid.inference.process import release_freed_memory
 from unbraid.metrics.framewise import FrameScores, framewise_bss_eval
 
 FRAME_SECONDS = 1.0
@@ -50,6 +51,8 @@ class Material:
         rate = self.track.sample_rate
         size = round(BLOCK_SECONDS / FRAME_SECONDS) * round(FRAME_SECONDS * rate)
         for start in range(0, self.track.num_samples, size):
+            if start:
+                release_freed_memory()
             yield self._read(start, min(size, self.track.num_samples - start))
 
     @cached_property

@@ -39,6 +39,8 @@ _AUDIO_BYTES = 6_000_000
 _SHORTEST_SECONDS = 3.0
 _MOST_TRACKS = 2000
 """Lines of the table of all tracks."""
+_FEWEST_TRACKS = 3
+"""Fewer have no distribution to show."""
 _SPEECH_HZ, _MUSIC_HZ = 8_000.0, 16_000.0
 
 
@@ -200,21 +202,23 @@ def _distributions(scores: Scores, summary: Summary) -> str:
     charts = []
     for measure in scores.metrics:
         unit = MEASURES[measure].unit
-        sources = [group.name for group in summary.sources] or [None]
-        for source in sources:
-            statistic = next((group for group in summary.sources if group.name == source), summary.overall)
-            marks = [
-                (name, one.value)
-                for name, one in (
-                    ("mean", statistic.measures[measure].mean),
-                    ("median", statistic.measures[measure].median),
+        label = f"{measure} in {unit}" if unit else measure
+        groups = summary.sources or (summary.overall,)
+        values = {group.name: _values(scores, measure, group.name if summary.sources else None) for group in groups}
+        known = [value for own in values.values() for value in own if math.isfinite(value)]
+        if len(scores.tracks) >= _FEWEST_TRACKS and known:
+            for group in groups:
+                statistic = group.measures[measure]
+                charts.append(
+                    histogram(
+                        values[group.name],
+                        title=f"{label}, {group.name}",
+                        unit=unit,
+                        marks=[("mean", statistic.mean.value), ("median", statistic.median.value)],
+                        extent=(min(known), max(known)),
+                    )
                 )
-            ]
-            title = f"{measure}{f' in {unit}' if unit else ''}, tracks{f', {source}' if source else ''}"
-            charts.append(histogram(_values(scores, measure, source), title=title, unit=unit, marks=marks))
-        charts.append(
-            interval_chart(_rows(summary, measure), title=f"{measure} by kind, with 95 % intervals", unit=unit)
-        )
+        charts.append(interval_chart(_rows(summary, measure), title=f"{label}, with 95 % intervals", unit=unit))
     return f"""<section aria-labelledby="spread">
 <h2 id="spread">How scores spread</h2>
 <div class="columns">
@@ -248,7 +252,7 @@ def _item(passage: _Passage, scores: Scores, scale: Scale) -> str:
     where = f"{passage.start_seconds:.1f} s to {end:.1f} s of {score.seconds:.1f} s"
     if passage.mixture.seconds < score.seconds - 0.05:
         where += ", where the error is greatest"
-    labels = ", ".join(f"{name} {value}" for name, value in score.labels.items())
+    labels = ", ".join(f"{name} {value}" for name, value in score.labels.items() if value != score.name)
     columns = []
     for target in score.targets:
         name = target.source
@@ -304,7 +308,7 @@ def _all_tracks(scores: Scores) -> str:
     rows = [
         f'<tr><th scope="row">{escape(track.name)}</th><td>{track.seconds:.1f} s</td>'
         + "".join(f"<td>{decibels(track.value(name), digits=2)}</td>" for name in scores.metrics)
-        + f"<td>{escape(', '.join(track.labels.values()))}</td></tr>\n"
+        + f"<td>{escape(', '.join(value for value in track.labels.values() if value != track.name))}</td></tr>\n"
         for track in ranked[:_MOST_TRACKS]
     ]
     more = f"<p>and {len(ranked) - _MOST_TRACKS} more</p>" if len(ranked) > _MOST_TRACKS else ""

@@ -24,6 +24,7 @@ from unbraid.data.layouts.layout import SPLITS, split_folder
 from unbraid.data.mixing import ListedMixture, build_mixture, read_list
 from unbraid.data.open import find_layout, open_dataset, open_splits
 from unbraid.errors import ConfigError, DataError
+from unbraid.evaluation.source_names import rest_of
 
 LIST_SAMPLE_RATE = 16_000
 """Hz. The lengths in the lists count samples at this rate."""
@@ -31,8 +32,6 @@ LISTS = Path(__file__).parents[1] / "data" / "lists"
 _SPLITS: dict[str, Split] = {"speech-test": "test", "speech-valid": "valid"}
 _BANDS_DB = ((1.0, "below 1 dB"), (3.0, "1 to 3 dB"))
 _LOUDEST_BAND = "from 3 dB"
-_REST = {"accompaniment": "vocals", "instrumental": "vocals"}
-"""Names under which tools write everything but one source; so do no_<source> and minus_<source>."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,14 +228,6 @@ def open_list(name: str, root: str | Path) -> TrackList:
         exchangeable=True,
         tracks=tracks,
     )
-
-
-def rest_of(source: str) -> str | None:
-    """The source that is left out of `source`: vocals for no_vocals or accompaniment; None for an ordinary source."""
-    for prefix in ("no_", "minus_"):
-        if source.startswith(prefix):
-            return source.removeprefix(prefix)
-    return _REST.get(source)
 
 
 def level_band(difference_db: float) -> str:
