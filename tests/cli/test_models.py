@@ -7,13 +7,16 @@ import pickle
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
+from tests.conftest import TINY
+from unbraid.audio.recording import Recording
 from unbraid.cli import doctor as doctor_module
-from unbraid.models.catalog import PRESETS
-from unbraid.weights.store import inspect_model, load_model
+from unbraid.models.catalog import PRESETS, build_model
+from unbraid.weights.store import inspect_model, load_model, save_model
 
 
 def test_list(run):
@@ -60,7 +63,7 @@ def test_import_refuses_what_it_cannot_take(run, tmp_path, tiny):
     (tmp_path / "text.safetensors").write_text("not weights at all")
     assert "is not a safetensors file" in complaint(tmp_path / "text.safetensors")
     assert "there is no file" in complaint(tmp_path / "missing.safetensors")
-    assert "does not fit the preset 's4m-tiny'" in complaint(tiny)
+    assert "the weights do not fit the model" in complaint(tiny)
     assert "there is no format 'others'" in complaint(tiny, "--from", "others")
     assert not (tmp_path / "out.safetensors").exists()
 
@@ -160,3 +163,39 @@ def test_train_without_its_packages(run, monkeypatch, tmp_path):
 
 def test_train_list(run):
     assert run("train", "--list").out.startswith("speech ")
+
+
+def test_attention_is_shown_over_a_recording(run, tmp_path):
+    model = build_model("sfc-ca-small", **TINY["sfc-ca-small"])
+    save_model(model, tmp_path / "tiny.safetensors")
+    talk = tmp_path / "talk.wav"
+    Recording(np.random.default_rng(0).normal(0, 0.1, (1, 22_050)).astype(np.float32), 22_050).write(talk)
+    outcome = run("models", "show", tmp_path / "tiny.safetensors", "--attention", talk, "-o", tmp_path / "out")
+    assert outcome.code == 0, outcome.err
+    assert (tmp_path / "out" / "attention-vocals.png").is_file()
+    outcome = run("models", "show", "s4m-tiny", "--attention", talk, "-o", tmp_path / "none")
+    assert outcome.code == 1
+    assert "no cross-attention" in outcome.err
+    assert not (tmp_path / "none").exists()
+
+
+def test_weights_of_the_sfc_authors_are_imported_and_separate_alike(run, tmp_path, golden):
+    tensors = golden("sfc_wrapper_a")
+    weights = {name.removeprefix("weights/"): value for name, value in tensors.items() if name.startswith("weights/")}
+    save_file(weights, tmp_path / "theirs.safetensors")
+    settings = ["sources=a,b,c", "n_fft=256", "num_bands=16", "frames=released", "compression.inner_dim=8",
+                "separator.dim=16", "separator.num_blocks=2", "separator.feedforward_dims=24,24",
+                "separator.sequence.inner_dim=16"]  # fmt: skip
+    flags = [part for setting in settings for part in ("--set", setting)]
+    arguments = ("models", "import", tmp_path / "theirs.safetensors", "--preset", "sfc-ca-small")
+    outcome = run(*arguments, "--out", tmp_path / "ours.safetensors", *flags)
+    assert outcome.code == 0, outcome.err
+    with torch.inference_mode():
+        estimates = load_model(tmp_path / "ours.safetensors")(tensors["input"])
+    assert (estimates - tensors["output"]).abs().max() < 1e-4
+    outcome = run(*arguments, "--out", tmp_path / "no.safetensors")
+    assert outcome.code == 1
+    assert "do not fit" in outcome.err
+    outcome = run(*arguments, "--out", tmp_path / "no.safetensors", "--from", "s4m-authors")
+    assert outcome.code == 1
+    assert "not of this kind" in outcome.err

@@ -238,7 +238,7 @@ def test_any_compressor_goes_with_any_separator(compression, separator, tmp_path
 
 @pytest.mark.parametrize("preset", ["sfc-ca-small", "sfc-mamba-small", "bs-small"])
 def test_a_few_frames_at_a_time_give_the_same_gradients(preset, monkeypatch):
-    monkeypatch.setattr(frames, "_TOKENS_AT_ONCE", 100)
+    monkeypatch.setattr(frames, "_TOKENS_AT_ONCE", 100)  # three frames of 33 bins
     model = build_model(preset, **TINY[preset])
     mixture = torch.randn(2, 2, 700)
     found = {}

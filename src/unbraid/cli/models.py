@@ -9,7 +9,6 @@ import typer
 
 from unbraid.cli.messages import print_json
 from unbraid.cli.options import AsJson, flag
-from unbraid.errors import UnknownNameError, WeightsError
 
 models = typer.Typer(
     name="models",
@@ -130,8 +129,14 @@ def import_model(
     preset: Annotated[str, typer.Option(metavar="NAME", help="The preset that the weights belong to.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write, ending in .safetensors.")],
     source: Annotated[
-        str, typer.Option("--from", metavar="FORMAT", help="Whose weights: s4m-authors.")
-    ] = "s4m-authors",
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="FORMAT",
+            help="Whose weights: s4m-authors or sfc-authors; by default those of the preset's authors.",
+            show_default=False,
+        ),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Setting of the model in which it differs from the preset."),
@@ -139,8 +144,8 @@ def import_model(
 ) -> None:
     """Turns weights of other projects into a file of ours.
 
-    Formats: s4m-authors, a state dict of the published S4M code.
-    Pickled files (.pt, .pth, .ckpt, .bin) are refused, because reading one
+    Formats: s4m-authors and sfc-authors, state dicts of the published code of
+    S4M and of SFC. Pickled files (.pt, .pth, .ckpt, .bin) are refused, because reading one
     runs whatever program it holds. Convert a file that you trust in Python:
 
     import torch, safetensors.torch
@@ -151,24 +156,17 @@ def import_model(
 
     unbraid models import m.safetensors --preset s4m-tiny --out my.safetensors
     unbraid models import m.safetensors --preset s4m-tiny --set fusion=previous --out my.safetensors
+    unbraid models import m.safetensors --preset sfc-ca-small --set frames=released --out my.safetensors
     """
-    if source != "s4m-authors":
-        raise UnknownNameError(f"there is no format '{source}'; there is: s4m-authors")
     from unbraid.cli.model_files import read_foreign, save
     from unbraid.cli.overrides import apply_overrides
-    from unbraid.models.catalog import build_model, preset_config
-    from unbraid.weights.adapters.s4m_authors import convert
+    from unbraid.models.catalog import preset_config
+    from unbraid.weights.foreign import convert_weights, formats_of
 
-    tensors = read_foreign(file)
-    model = build_model(apply_overrides(preset_config(preset), set_ or []))
-    try:
-        model.load_state_dict(convert(tensors))
-    except (RuntimeError, KeyError) as error:
-        detail = " ".join(str(error).split())[:300]
-        raise WeightsError(
-            f"{file} does not fit the preset '{preset}': choose another --preset or change it with --set ({detail})"
-        ) from error
-    save(model, out, out.stem, {"imported_from": "s4m-authors", "file": file.name})
+    config = apply_overrides(preset_config(preset), set_ or [])
+    source = source or formats_of(config)[0]
+    model = convert_weights(read_foreign(file), source, config)
+    save(model, out, out.stem, {"imported_from": source, "file": file.name})
 
 
 def print_models() -> None:

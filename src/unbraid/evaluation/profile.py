@@ -242,14 +242,14 @@ def measure_peak(source: str | Path, seconds: float, threads: int | None = None)
 def _print_own_peak(source: str, seconds: float, threads: int) -> None:
     if threads:
         torch.set_num_threads(threads)
-    before = _highest_so_far()
+    before = highest_so_far()
     model = build_or_load(source)
     with torch.inference_mode():
         model(noise(model, seconds))
-    print(_highest_so_far() - before)
+    print(highest_so_far() - before)
 
 
-def _highest_so_far() -> int:
+def highest_so_far() -> int:
     """The most memory that this process has held, in bytes."""
     try:
         # On Linux, ru_maxrss begins with the peak of the process that started this one; VmHWM is our own.

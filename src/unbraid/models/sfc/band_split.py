@@ -33,7 +33,7 @@ class BandSplitEncoder(Encoder):
     """F bins to K bands."""
 
     def __init__(self, sizes: CompressionSizes, config: BandSplitConfig) -> None:
-        super().__init__()
+        super().__init__(sizes)
         self.ranges = tuple(zip(sizes.bands.starts, sizes.bands.ends, strict=True))
         self.bands = nn.ModuleList(
             nn.Sequential(nn.LayerNorm(width * sizes.parts_in), Linear(width * sizes.parts_in, sizes.dim))
@@ -57,7 +57,7 @@ class BandSplitDecoder(Decoder):
     shares: Tensor
 
     def __init__(self, sizes: CompressionSizes, config: BandSplitConfig) -> None:
-        super().__init__()
+        super().__init__(sizes)
         table, dim, hidden = sizes.bands, sizes.dim, config.hidden_factor * sizes.dim
         self.num_freqs, self.parts_out = table.num_freqs, sizes.parts_out
         self.bands = nn.ModuleList(

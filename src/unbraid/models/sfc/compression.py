@@ -50,6 +50,10 @@ class Compressor(nn.Module):
     checkpointing: bool = False
     """In training, forget what lies inside a frame and compute it again for the gradients."""
 
+    def __init__(self, sizes: CompressionSizes) -> None:
+        super().__init__()
+        self.frames_at_once = max(1, _TOKENS_AT_ONCE // sizes.bands.num_freqs)
+
     def each_frame(self, function: Callable[..., Tensor], *planes: Float[Tensor, "batch frame _ _"]) -> Tensor:
         """Applies a function of (row, token, dim) tensors to the frames of planes, a few frames at a time.
 
@@ -60,8 +64,7 @@ class Compressor(nn.Module):
         if (training and not self.checkpointing) or torch.compiler.is_compiling():
             result = function(*rows)
         else:
-            size = max(1, _TOKENS_AT_ONCE // max(row.shape[1] for row in rows))
-            pieces = zip(*(row.split(size) for row in rows), strict=True)
+            pieces = zip(*(row.split(self.frames_at_once) for row in rows), strict=True)
             if training:
                 result = torch.cat([checkpoint(function, *piece, use_reentrant=False) for piece in pieces])
             else:

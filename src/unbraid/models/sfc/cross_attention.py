@@ -52,7 +52,7 @@ class CrossAttentionEncoder(Encoder):
     """F bins to K bands."""
 
     def __init__(self, sizes: CompressionSizes, config: CrossAttentionConfig) -> None:
-        super().__init__()
+        super().__init__(sizes)
         inner, bands = config.inner_dim, sizes.bands
         self.spread = PlaneConv(sizes.parts_in, inner)
         self.spread_norm = RMSNorm(inner)
@@ -88,7 +88,7 @@ class CrossAttentionDecoder(Decoder):
     """K bands to F bins."""
 
     def __init__(self, sizes: CompressionSizes, config: CrossAttentionConfig) -> None:
-        super().__init__()
+        super().__init__(sizes)
         inner, bands = config.inner_dim, sizes.bands
         self.spread = PlaneConv(sizes.dim, inner, transposed=True)
         self.queries = LearntQueries(bands.num_freqs, inner) if config.queries == "learnable" else BinQueries(inner)

@@ -50,7 +50,7 @@ class MambaEncoder(Encoder):
     """F bins to K bands."""
 
     def __init__(self, sizes: CompressionSizes, config: MambaCompressionConfig) -> None:
-        super().__init__()
+        super().__init__(sizes)
         inner, bands = config.inner_dim, sizes.bands
         self.spread = PlaneConv(sizes.parts_in, inner)
         self.spread_norm = RMSNorm(inner)
@@ -79,7 +79,7 @@ class MambaDecoder(Decoder):
     """K bands to F bins."""
 
     def __init__(self, sizes: CompressionSizes, config: MambaCompressionConfig) -> None:
-        super().__init__()
+        super().__init__(sizes)
         inner, bands = config.inner_dim, sizes.bands
         self.spread = PlaneConv(sizes.dim, inner, transposed=True)
         self.queries = LearntQueries(bands.num_freqs, inner) if config.queries == "learnable" else BinQueries(inner)

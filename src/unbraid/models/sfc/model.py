@@ -17,6 +17,7 @@ Deviations, choices in `SFCConfig`:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -41,7 +42,7 @@ from unbraid.signal.stft import Stft
 CompressionConfig = CrossAttentionConfig | MambaCompressionConfig | BandSplitConfig | UncompressedConfig
 SeparatorConfig = LocoformerConfig | DualPathConfig
 
-_COMPRESSORS: dict[type[CompressionConfig], tuple[type[Encoder], type[Decoder]]] = {
+_COMPRESSORS: dict[type[CompressionConfig], tuple[Callable[..., Encoder], Callable[..., Decoder]]] = {
     CrossAttentionConfig: (CrossAttentionEncoder, CrossAttentionDecoder),
     MambaCompressionConfig: (MambaEncoder, MambaDecoder),
     BandSplitConfig: (BandSplitEncoder, BandSplitDecoder),

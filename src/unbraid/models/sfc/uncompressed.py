@@ -25,7 +25,7 @@ class UncompressedEncoder(Encoder):
     """F bins stay F bins."""
 
     def __init__(self, sizes: CompressionSizes, config: UncompressedConfig) -> None:
-        super().__init__()
+        super().__init__(sizes)
         self.spread = PlaneConv(sizes.parts_in, sizes.dim)
         self.norm = GlobalLayerNorm(sizes.dim, eps=1e-5)
 
@@ -40,7 +40,7 @@ class UncompressedDecoder(Decoder):
     """F bins stay F bins."""
 
     def __init__(self, sizes: CompressionSizes, config: UncompressedConfig) -> None:
-        super().__init__()
+        super().__init__(sizes)
         self.gather = PlaneConv(sizes.dim, sizes.parts_out, transposed=True)
 
     def forward(

@@ -126,3 +126,8 @@ def _positional_bias(name: str, tensor: torch.Tensor, config: SFCConfig) -> dict
         raise WeightsError(f"{name} has the shape {tuple(tensor.shape)}; a bias (1, head, query, token) was expected")
     bias = tensor.squeeze(0)
     return {f"{half}.bias.matrix": bias.transpose(-2, -1) if half == "decoder" else bias}
+
+
+def convert_model(state_dict: dict[str, torch.Tensor], config: SFCConfig) -> dict[str, torch.Tensor]:
+    """Names and shapes of our `SFC`, which is a core behind an STFT without weights."""
+    return {f"core.{name}": tensor for name, tensor in convert(state_dict, config).items()}
