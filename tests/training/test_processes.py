@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.training.tiny import checkpoint, logged
+from unbraid.weights.store import load_model
 
 SETTINGS = (
     "steps=4 validation.every=2 validation.items=3 save_every=4 log.every=1 log.sounds=0 loss.floor_db=none "
@@ -45,6 +46,25 @@ def test_two_processes_are_one_with_twice_the_batch(corpus_root, tmp_path):
         assert logged(tmp_path / "two", column) == pytest.approx(logged(tmp_path / "one", column), abs=2e-3)
     assert (tmp_path / "two" / "average.safetensors").is_file()
     assert two.stderr.count("step 4:") == 1  # one of the two speaks
+
+
+@pytest.mark.slow
+def test_sharing_the_weights_out_changes_nothing(corpus_root, tmp_path):
+    """FSDP against DDP, and on from its checkpoint."""
+    ddp = run(corpus_root, tmp_path / "ddp", "--devices", "2", "--strategy", "ddp", batch_size=2)
+    assert ddp.returncode == 0, ddp.stderr
+    sharded = run(corpus_root, tmp_path / "fsdp", "--devices", "2", "--strategy", "fsdp", batch_size=2, steps=3)
+    assert sharded.returncode == 0, sharded.stderr
+    on = run(corpus_root, tmp_path / "fsdp", "--devices", "2", "--strategy", "fsdp", "--resume", batch_size=2)
+    assert on.returncode == 0, on.stderr
+    first, second = checkpoint(tmp_path / "ddp"), checkpoint(tmp_path / "fsdp")
+    for part in ("state_dict", "current_model_state"):
+        assert first[part].keys() == second[part].keys()
+        for name, tensor in first[part].items():
+            assert (tensor - second[part][name]).abs().max() < 1e-5, name
+    best = [load_model(tmp_path / run / "best.safetensors").state_dict() for run in ("ddp", "fsdp")]
+    for name, tensor in best[0].items():
+        assert (tensor - best[1][name]).abs().max() < 1e-5, name
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import lightning.pytorch as lightning
 import torch
 
 from unbraid.errors import ConfigError
+from unbraid.training.sharding import load_whole_state, local
 
 
 class ExponentialAverage(lightning.Callback):
@@ -82,7 +83,7 @@ class ExponentialAverage(lightning.Callback):
         if "current_model_state" not in checkpoint:
             raise ConfigError("this run was begun without an average of its weights: set averaging.ema_decay=none")
         self._average = [tensor.clone() for tensor in _tensors(module)]
-        module.load_state_dict(checkpoint["current_model_state"])
+        load_whole_state(module, checkpoint["current_model_state"])
 
     @contextmanager
     def _swapping(self) -> Iterator[None]:
@@ -102,5 +103,5 @@ class ExponentialAverage(lightning.Callback):
 
 
 def _tensors(module: lightning.LightningModule) -> list[torch.Tensor]:
-    """Parameters and those buffers that are kept with them, each once."""
-    return list({id(tensor): tensor.detach() for tensor in module.state_dict(keep_vars=True).values()}.values())
+    """Parameters and those buffers that are kept with them, each once; of sharded ones this process's share."""
+    return list({id(tensor): local(tensor.detach()) for tensor in module.state_dict(keep_vars=True).values()}.values())

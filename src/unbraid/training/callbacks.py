@@ -137,13 +137,15 @@ class BestWeights(lightning.Callback):
             self.kept = ranked
 
     def _save(self, trainer: lightning.Trainer, module: SeparationTask, path: Path) -> None:
+        model = exportable(module.model)
         if not trainer.is_global_zero:
             return
+        assert model is not None
         scores = {f"valid_{name}": round(value, 3) for name, value in module.scores().items() if "/" not in name}
         facts = {"recipe": module.config.name, "steps": trainer.global_step, **scores}
         path.parent.mkdir(exist_ok=True)
         try:
-            save_model(exportable(module.model), path, name=self.name, facts=facts)
+            save_model(model, path, name=self.name, facts=facts)
         except OSError as error:
             raise DiskSpaceError(
                 f"cannot write {path} ({error.strerror or error}): free some space and go on with --resume"
@@ -167,7 +169,7 @@ class BestWeights(lightning.Callback):
     def _kept_path(self, step: int) -> Path:
         return self.folder / KEPT / f"step-{step:08d}.safetensors"
 
-    def on_fit_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """A validation after the last checkpoint may have left weights that are better than the checkpoint knows."""
         assert isinstance(module, SeparationTask)
         key = f"valid_{module.metric}"
@@ -213,7 +215,7 @@ class Plateau(_Patience):
         super().__init__()
         self.config, self.share = config, 1.0
 
-    def on_fit_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         assert isinstance(module, SeparationTask)
         module.plateau_share = self.share
 

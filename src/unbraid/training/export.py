@@ -7,13 +7,25 @@ from pathlib import Path
 
 import torch
 
+from unbraid.models.catalog import build_model
 from unbraid.models.contract import SeparationModel
 from unbraid.training.adapt import has_adapters, merged
+from unbraid.training.sharding import is_sharded, whole_state
 from unbraid.weights.store import load_model, save_model
 
 
-def exportable(model: SeparationModel) -> SeparationModel:
-    """The model itself, or a copy in which adapters have become part of the weights."""
+def exportable(model: SeparationModel) -> SeparationModel | None:
+    """The model itself, or a copy that is whole and in which adapters have become part of the weights.
+
+    To be called by all processes; those after the first get None for a sharded model.
+    """
+    if is_sharded(model):
+        state = whole_state(model)
+        if not state:
+            return None
+        copy = build_model(model.config)  # type: ignore[arg-type]
+        copy.load_state_dict(state)
+        return copy
     return merged(model) if has_adapters(model) else model
 
 

@@ -29,6 +29,7 @@ from unbraid.training.callbacks import (
 from unbraid.training.config import HalveOnPlateau, TrainingConfig
 from unbraid.training.display import LiveDisplay
 from unbraid.training.logs import Measures, Sounds, build_loggers
+from unbraid.training.sharding import GatheredValidation, Sharded
 from unbraid.training.task import SeparationTask
 
 SETTINGS = "config.json"
@@ -78,6 +79,8 @@ def fit(
             raise ConfigError(f"nothing to resume in {out}: there is no {LAST_CHECKPOINT}; leave out --resume to start")
     if not data.is_dir():
         raise DataError(f"{data} is not a folder; --data names the folder that holds the corpus")
+    if machines.strategy == "fsdp" and config.lora is not None:
+        raise ConfigError("adapters are small and are not shared out: use --strategy ddp with lora")
     out.mkdir(parents=True, exist_ok=True)
     _quieten()
     config = _with_batch_size(config, data, out, resume, machines, console)
@@ -121,7 +124,7 @@ def _run(
         accelerator=machines.accelerator,
         devices=machines.devices,
         num_nodes=machines.nodes,
-        strategy=machines.strategy,
+        strategy=Sharded() if machines.strategy == "fsdp" else machines.strategy,
         max_steps=config.steps,
         max_epochs=-1,
         # One epoch is the stretch between two validations; the loader is made anew for each, at the current step.
@@ -161,7 +164,7 @@ def _callbacks(
     config: TrainingConfig, best: BestWeights, checkpoints: AtomicCheckpoint, console: Console
 ) -> list[lightning.Callback]:
     """In the order in which they have to act: judges first, then the average, then what saves."""
-    callbacks: list[lightning.Callback] = [best]
+    callbacks: list[lightning.Callback] = [GatheredValidation(), best]
     if isinstance(config.schedule, HalveOnPlateau):
         callbacks.append(Plateau(config.schedule))
     if config.early_stop is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import lightning.pytorch as lightning
 import torch
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from torch.distributed.tensor import DTensor
 
 from unbraid.axes import Float, Tensor
 from unbraid.data.items import Example
@@ -59,11 +60,15 @@ class Measures(lightning.Callback):
         self._step, self._since = trainer.global_step + 1, now
         module.log_dict(
             {
-                "gradient_norm": torch.nn.utils.get_total_norm(gradients),
+                "gradient_norm": _whole(torch.nn.utils.get_total_norm(gradients)),
                 "learning_rate": optimizer.param_groups[0]["lr"],
                 "examples_per_second": per_second * module.examples_per_step(trainer.world_size),
             }
         )
+
+
+def _whole(norm: Tensor) -> Tensor:
+    return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
 
 class Sounds(lightning.Callback):

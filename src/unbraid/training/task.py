@@ -23,6 +23,7 @@ from unbraid.training.adapt import KeptWeights, add_adapters, freeze, start_from
 from unbraid.training.config import TrainingConfig
 from unbraid.training.examples import Examples
 from unbraid.training.optimisers import build_optimiser
+from unbraid.training.sharding import gather, is_sharded, shard
 
 SCORES = ("si_sdri_db", "si_sdr_db", "snr_db")
 _CAP_DB = 100.0
@@ -59,6 +60,11 @@ class SeparationTask(lightning.LightningModule):
         self.plateau_share = 1.0
         self._sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
         self._scores: dict[str, float] | None = None
+
+    def configure_model(self) -> None:
+        """Where processes share one copy of the model, its weights are shared out here."""
+        if self._device_mesh is not None and not is_sharded(self.model):
+            shard(self.model, self._device_mesh["data_parallel"])
 
     # Training
 
@@ -104,6 +110,7 @@ class SeparationTask(lightning.LightningModule):
     def on_validation_epoch_start(self) -> None:
         self._sums.clear()
         self._scores = None
+        gather(self.model)
 
     def validation_step(self, item: Example, batch_index: int) -> None:
         """One whole item, in pieces if it is long."""
