@@ -37,6 +37,10 @@ class SignalError(UnbraidError, ValueError):
     """Two signals that are to be compared do not match, or a signal is too short to be measured."""
 
 
+class DivergedError(UnbraidError):
+    """Training has led to weights that are not numbers; the checkpoint before is kept."""
+
+
 class DeviceError(UnbraidError):
     """The requested device is not there, or its memory does not suffice."""
 

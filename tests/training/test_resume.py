@@ -12,13 +12,16 @@ from pathlib import Path
 
 import lightning.pytorch as lightning
 import pytest
+import torch
+from lightning.pytorch.plugins import MixedPrecision
 
-from tests.training.tiny import CONFIG, assert_same, checkpoint
+from tests.training.tiny import CONFIG, assert_same, checkpoint, logged
 from unbraid.data.mixing import SpeakerMixing
-from unbraid.errors import ConfigError, DataError, DiskSpaceError
+from unbraid.errors import ConfigError, DataError, DiskSpaceError, DivergedError
 from unbraid.models.s4m import S4MConfig
 from unbraid.recipes import RECIPES
 from unbraid.training import callbacks, task
+from unbraid.training import fit as fit_module
 from unbraid.training.config import AveragingConfig, HalveOnPlateau, LoraConfig, Trapezoid, ValidationConfig
 from unbraid.training.fit import fit
 from unbraid.weights.store import inspect_model, load_model
@@ -212,6 +215,54 @@ def test_a_run_goes_on_with_other_batches_or_validations(changes, corpus_root, t
     )
     assert (seen[0] == first.mixture).all()
     assert len(seen) == 8 * config.accumulate
+
+
+def test_a_run_goes_on_with_another_rate(corpus_root, tmp_path, capsys):
+    fit(replace(CONFIG, steps=6, save_every=6), corpus_root, tmp_path / "run")
+    slower = replace(CONFIG.optimiser, learning_rate=3e-4, weight_decay=0.1)
+    fit(replace(CONFIG, steps=8, optimiser=slower), corpus_root, tmp_path / "run", resume=True)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "optimiser.learning_rate=0.0003 (was 0.003), optimiser.weight_decay=0.1 (was 0.0)" in said
+    rest, systems = checkpoint(tmp_path / "run")["optimizer_states"][0]["param_groups"]
+    assert logged(tmp_path / "run", "learning_rate")[-1] == pytest.approx(3e-4)
+    assert (rest["initial_lr"], rest["weight_decay"]) == (3e-4, 0.1)
+    assert (systems["initial_lr"], systems["weight_decay"]) == (3e-4, 0.0)
+
+
+def test_weights_that_are_no_numbers_do_not_replace_a_checkpoint(corpus_root, tmp_path, monkeypatch):
+    step = task.SeparationTask.training_step
+
+    def exploding(self, batch, batch_index):
+        loss = step(self, batch, batch_index)
+        return loss * float("nan") if self.global_step == 5 else loss
+
+    monkeypatch.setattr(task.SeparationTask, "training_step", exploding)
+    with pytest.raises(DivergedError, match=r"step 8 .*learning_rate"):
+        fit(CONFIG, corpus_root, tmp_path / "run")
+    assert checkpoint(tmp_path / "run")["global_step"] == 4
+
+
+class Scaled(MixedPrecision):
+    """Half precision with a scaler, which Lightning gives to GPUs alone."""
+
+    def __init__(self):
+        super().__init__("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=3))
+
+
+def test_half_precision_goes_on_with_its_scale(corpus_root, tmp_path, monkeypatch):
+    trainer = lightning.Trainer
+
+    def scaled(**settings):
+        return trainer(**(settings | {"precision": None, "plugins": [Scaled()]}))
+
+    monkeypatch.setattr(fit_module.lightning, "Trainer", scaled)
+    fit(replace(CONFIG, steps=9), corpus_root, tmp_path / "whole")
+    fit(replace(CONFIG, steps=5), corpus_root, tmp_path / "parts")
+    fit(replace(CONFIG, steps=9), corpus_root, tmp_path / "parts", resume=True)
+    first, second = checkpoint(tmp_path / "whole"), checkpoint(tmp_path / "parts")
+    assert first["Scaled"]["scale"] == 2.0**13
+    for part in ("Scaled", "current_model_state", "optimizer_states"):
+        assert_same(first[part], second[part], part)
 
 
 def test_a_run_is_not_overwritten_and_nothing_is_not_resumed(corpus_root, tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import lightning.pytorch as lightning
 
-from unbraid.errors import DiskSpaceError
+from unbraid.errors import DiskSpaceError, DivergedError
 from unbraid.training.config import AveragingConfig, HalveOnPlateau
 from unbraid.training.export import average_models, exportable
 from unbraid.training.task import SeparationTask
@@ -92,6 +92,12 @@ class AtomicCheckpoint(lightning.Callback):
             raise Interrupted
 
     def save(self, trainer: lightning.Trainer) -> None:
+        if not all(bool(parameter.isfinite().all()) for parameter in trainer.lightning_module.parameters()):
+            raise DivergedError(
+                f"at step {trainer.global_step} the weights are no longer finite numbers: go on from the checkpoint "
+                "before with --resume and a lower optimiser.learning_rate or optimiser.gradient_clip, or in "
+                "precision=32-true"
+            )
         partial = self.path.with_name(f".{self.path.name}.partial")
         try:
             trainer.save_checkpoint(partial)
@@ -230,6 +236,7 @@ class Plateau(_Patience):
         elif not self.judge(goodness) and self.waited > self.config.patience:
             self.share, self.waited = self.share * self.config.factor, 0
             module.plateau_share = self.share
+            module.update_rates()
 
     def state_dict(self) -> dict[str, object]:
         return {**super().state_dict(), "share": self.share}

@@ -145,6 +145,8 @@ def _run(
         default_root_dir=out,
     )
     if trainer.is_global_zero:
+        if checkpoint is not None and (changed := _changes(config, out)):
+            console.print(f"settings that differ from the last start: {changed}", highlight=False)
         _write_settings(config, out)
     try:
         with checkpoints.listening():
@@ -197,6 +199,20 @@ def read_settings(out: Path) -> dict[str, Any] | None:
     """The settings with which a run was last started."""
     path = out / SETTINGS
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _changes(config: TrainingConfig, out: Path) -> str:
+    """What is set otherwise than when the run was last started, as `a.b=1 (was 2)`."""
+    then = _flat(read_settings(out) or {})
+    now = _flat(json.loads(json.dumps(asdict(config), default=str)))
+    return ", ".join(f"{key}={now[key]} (was {then[key]})" for key in now if key in then and then[key] != now[key])
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
 
 
 def _quieten() -> None:

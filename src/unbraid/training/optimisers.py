@@ -60,6 +60,14 @@ def parameter_groups(model: nn.Module, config: OptimiserConfig) -> list[dict[str
     return groups
 
 
+def adopt_settings(stored: list[dict], rates: dict, groups: list[dict[str, object]], config: OptimiserConfig) -> None:
+    """Changes what a checkpoint says of an optimiser to the present settings; the same settings leave it as it is."""
+    for index, (old, new) in enumerate(zip(stored, groups, strict=True)):
+        rate = new.get("lr", config.learning_rate)
+        old["initial_lr"] = rates["base_lrs"][index] = rate
+        old.update(weight_decay=new["weight_decay"], betas=config.betas, decoupled_weight_decay=config.name == "adamw")
+
+
 def state_space_parameters(model: nn.Module) -> set[int]:
     """Identities of the parameters that describe dynamics: the systems of S4, S4D and Mamba layers."""
     systems = [module for module in model.modules() if isinstance(module, StateSpace | SelectiveSystem)]

@@ -6,6 +6,8 @@ weights are whole, written by the first process.
 
 from __future__ import annotations
 
+from typing import Any
+
 import lightning.pytorch as lightning
 import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
@@ -61,12 +63,12 @@ def local(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def whole_state(model: nn.Module) -> dict[str, torch.Tensor]:
+def whole_state(model: nn.Module) -> dict[str, Any]:
     """All weights on the CPU of the first process, nothing on the others; to be called by all of them."""
     return get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
 
 
-def load_whole_state(module: nn.Module, state: dict[str, torch.Tensor]) -> None:
+def load_whole_state(module: nn.Module, state: dict[str, Any]) -> None:
     """Loads whole weights, which every process has, into a module that may be sharded."""
     if any(is_sharded(part) for part in module.modules()):
         set_model_state_dict(module, state, options=StateDictOptions(full_state_dict=True))

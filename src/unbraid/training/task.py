@@ -22,7 +22,7 @@ from unbraid.models.contract import SeparationModel
 from unbraid.training.adapt import KeptWeights, add_adapters, freeze, start_from
 from unbraid.training.config import TrainingConfig
 from unbraid.training.examples import Examples
-from unbraid.training.optimisers import build_optimiser
+from unbraid.training.optimisers import adopt_settings, build_optimiser, parameter_groups
 from unbraid.training.sharding import gather, is_sharded, shard
 
 SCORES = ("si_sdri_db", "si_sdr_db", "snr_db")
@@ -97,10 +97,22 @@ class SeparationTask(lightning.LightningModule):
 
     def configure_optimizers(self) -> dict[str, object]:
         optimiser = build_optimiser(self.model, self.config.optimiser)
-        schedule, steps = self.config.schedule, self.config.steps
-        # The plateau's share is looked up at every step, because it changes with validation.
-        rate = LambdaLR(optimiser, lambda step: schedule.share(step, steps) * self.plateau_share)
+        # A plain function, because of anything else LambdaLR would put a pickle into the checkpoint.
+        rate = LambdaLR(optimiser, lambda step: self._rate_share(step))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
+
+    def _rate_share(self, step: int) -> float:
+        return self.config.schedule.share(step, self.config.steps) * self.plateau_share
+
+    def on_train_start(self) -> None:
+        self.update_rates()
+
+    def update_rates(self) -> None:
+        """Sets the learning rates of the next step, where more has changed than the step."""
+        optimiser = self.optimizers()
+        assert not isinstance(optimiser, list)
+        for group in optimiser.param_groups:
+            group["lr"] = group["initial_lr"] * self._rate_share(self.global_step)
 
     # Validation
 
@@ -182,7 +194,11 @@ class SeparationTask(lightning.LightningModule):
         checkpoint["unbraid"] = {"accumulate": self.config.accumulate, "validate_every": self.config.validation.every}
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
-        """Puts the progress of Lightning's loops right where batches or validations are counted otherwise by now."""
+        """Puts right what is set otherwise by now: the optimiser, and how batches and validations are counted."""
+        groups = parameter_groups(self.model, self.config.optimiser)
+        for state, rates in zip(checkpoint["optimizer_states"], checkpoint["lr_schedulers"], strict=True):
+            if len(state["param_groups"]) == len(groups):
+                adopt_settings(state["param_groups"], rates, groups, self.config.optimiser)
         then = checkpoint.get("unbraid")
         now = {"accumulate": self.config.accumulate, "validate_every": self.config.validation.every}
         if then is None or then == now:
