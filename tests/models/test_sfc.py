@@ -7,6 +7,7 @@ from safetensors import safe_open
 
 from tests.conftest import GOLDEN, TINY
 from unbraid.errors import ConfigError
+from unbraid.evaluation.profile import count_macs
 from unbraid.layers.attention import SelfAttentionConfig
 from unbraid.layers.mamba import MambaConfig
 from unbraid.layers.recurrent import RecurrentConfig
@@ -260,3 +261,14 @@ def test_a_few_frames_at_a_time_give_the_same_gradients(preset, monkeypatch):
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ConfigError):
         build_model("sfc-ca-small", **({"sample_rate": 8000, "n_fft": 64, "num_bands": 8} | wrong))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("preset", "published"),
+    [("bs-small", 36.49), ("sfc-ca-small", 41.04), ("bs-medium", 100.06), ("sfc-ca-medium", 110.37)],
+)
+def test_presets_cost_the_published_number_of_operations(preset, published):
+    model = build_model(preset)
+    macs = count_macs(model, torch.zeros(1, 2, 12 * 44_100))[""] / 12 / 1e9
+    assert macs == pytest.approx(published, rel=0.01)
