@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from unbraid.data.corpus import SpeechCorpus, Utterance, load_corpus
-from unbraid.data.mixing import MIXTURE_LEVEL_DB
+from unbraid.data.clips import read_clip
+from unbraid.data.items import Clip, Dataset, Item
+from unbraid.data.open import open_dataset
+from unbraid.data.speaker_levels import MIXTURE_LEVEL_DB
 
 SAMPLE_RATE = 16_000
 SEED = 1
@@ -29,34 +31,46 @@ LICENCES = {
     "ocean": "speechocean762 (Zhang et al. 2021), Apache-2.0",
 }
 
-Wanted = Callable[[Utterance, Utterance], bool]
+Wanted = Callable[[Item, Item], bool]
 
 
-def female_and_male(first: Utterance, second: Utterance) -> bool:
-    return (first.collection, second.collection, first.sex, second.sex) == ("libri", "libri", "F", "M")
+def female_and_male(first: Item, second: Item) -> bool:
+    kinds = [(item.labels["collection"], item.labels["sex"]) for item in (first, second)]
+    return kinds == [("libri", "F"), ("libri", "M")]
 
 
-def same_sex_across(first: Utterance, second: Utterance) -> bool:
-    return (first.collection, second.collection) == ("libri", "ocean") and first.sex == second.sex
+def same_sex_across(first: Item, second: Item) -> bool:
+    collections = (first.labels["collection"], second.labels["collection"])
+    return collections == ("libri", "ocean") and first.labels["sex"] == second.labels["sex"]
 
 
 EXAMPLES: dict[str, Wanted] = {"two-speakers-1": female_and_male, "two-speakers-2": same_sex_across}
 
 
-def draw_pair(corpus: SpeechCorpus, wanted: Wanted, rng: np.random.Generator) -> tuple[Utterance, Utterance]:
+def draw_pair(dataset: Dataset, wanted: Wanted, rng: np.random.Generator) -> tuple[Item, Item]:
     """Two different speakers, each drawn first and then one of their utterances, until they are what is wanted."""
+    spoken: dict[str, list[Item]] = {}
+    for item in dataset.items:
+        spoken.setdefault(item.labels["speaker"], []).append(item)
+    speakers = sorted(spoken)
     while True:
-        first, second = (corpus.by_speaker[corpus.speakers[i]] for i in rng.choice(len(corpus.speakers), 2, False))
+        first, second = (spoken[speakers[i]] for i in rng.choice(len(speakers), 2, False))
         pair = first[rng.integers(len(first))], second[rng.integers(len(second))]
-        shorter = min(utterance.seconds for utterance in pair)
+        shorter = min(clip_of(item).seconds for item in pair)
         if wanted(*pair) and SHORTEST_SECONDS <= shorter <= LONGEST_SECONDS:
             return pair
 
 
-def mix(corpus: SpeechCorpus, pair: tuple[Utterance, Utterance], difference_db: float) -> np.ndarray:
+def clip_of(item: Item) -> Clip:
+    return item.sources["speech"][0]
+
+
+def mix(pair: tuple[Item, Item], difference_db: float) -> np.ndarray:
     """References as int16 (source, sample), cut to the shorter utterance and scaled so that their sum has the level."""
-    num_samples = min(len(corpus.read(utterance.path)) for utterance in pair)
-    signals = np.stack([corpus.read(utterance.path)[:num_samples] / 32768 for utterance in pair])
+    num_samples = min(clip_of(item).num_samples for item in pair)
+    signals = np.concatenate([read_clip(clip_of(item), 0, num_samples, SAMPLE_RATE) for item in pair]).astype(
+        np.float64
+    )
     gains = 10 ** (np.array([difference_db, -difference_db]) / 2 / 20) / np.sqrt(np.mean(signals**2, axis=1))
     signals *= gains[:, None]
     signals *= 10 ** (MIXTURE_LEVEL_DB / 20) / np.sqrt(np.mean(signals.sum(axis=0) ** 2))
@@ -67,10 +81,10 @@ def mix(corpus: SpeechCorpus, pair: tuple[Utterance, Utterance], difference_db: 
     return references.astype(np.int16)
 
 
-def describe(pair: tuple[Utterance, Utterance], difference_db: float, seconds: float) -> str:
+def describe(pair: tuple[Item, Item], difference_db: float, seconds: float) -> str:
     lines = [
-        f"speaker{number}: {utterance.path} ({utterance.sex}; {LICENCES[utterance.collection]})"
-        for number, utterance in enumerate(pair, start=1)
+        f"speaker{number}: {item.name} ({item.labels['sex']}; {LICENCES[item.labels['collection']]})"
+        for number, item in enumerate(pair, start=1)
     ]
     return "\n".join([*lines, f"speaker1 is {difference_db:+.1f} dB against speaker2; {seconds:.1f} s", ""])
 
@@ -80,12 +94,12 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True, help="folder that holds speech/manifest.csv")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     arguments = parser.parse_args()
-    corpus = load_corpus(arguments.corpus, "test", SAMPLE_RATE)
+    dataset = open_dataset(arguments.corpus, "test", "corpus:speech")
     for index, (name, wanted) in enumerate(EXAMPLES.items()):
         rng = np.random.default_rng([SEED, index])
-        pair = draw_pair(corpus, wanted, rng)
+        pair = draw_pair(dataset, wanted, rng)
         difference_db = float(rng.uniform(-LEVEL_DIFFERENCE_DB, LEVEL_DIFFERENCE_DB))
-        references = mix(corpus, pair, difference_db)
+        references = mix(pair, difference_db)
         folder = arguments.out / name
         folder.mkdir(parents=True, exist_ok=True)
         soundfile.write(folder / "mixture.flac", references.sum(axis=0, dtype=np.int16), SAMPLE_RATE, subtype="PCM_16")

@@ -16,8 +16,8 @@ import pytest
 import soundfile
 
 from tests.cli.conftest import environment, tree
-from unbraid.data.corpus import load_corpus
-from unbraid.data.mixing import list_mixtures, write_list
+from unbraid.data.listed import list_mixtures, write_list
+from unbraid.data.open import open_dataset
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -25,7 +25,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 @pytest.fixture
 def listed(corpus_root: Path, tmp_path: Path) -> Path:
     path = tmp_path / "list.csv"
-    write_list(list_mixtures(load_corpus(corpus_root, "test", 16_000), 3, seed=0), path)
+    write_list(list_mixtures(open_dataset(corpus_root, "test"), 3, seed=0), path)
     return path
 
 

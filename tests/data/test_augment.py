@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.signal
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +28,7 @@ from unbraid.data.augment.codecs import through_codec
 from unbraid.data.augment.speed import change_pitch_and_tempo
 from unbraid.data.levels import Level, loudness_lufs, measure_db, rms, to_level
 from unbraid.errors import ConfigError
+from unbraid.metrics.loudness import loudness
 
 ALL = [
     ChannelSwap(probability=1.0),
@@ -122,9 +124,17 @@ def test_loudness_is_that_of_the_standard():
     parts = [(10, -36.0), (60, -23.0), (10, -36.0)]
     steps = np.concatenate([tone(1000, 48_000, seconds, 10 ** (db / 20)) for seconds, db in parts], axis=1)
     assert loudness_lufs(np.repeat(steps, 2, axis=0), 48_000) == pytest.approx(-23.0, abs=0.1)
-    for rate in (8000, 16_000, 44_100):
+    for rate in (16_000, 32_000, 44_100):
         assert loudness_lufs(tone(997, rate, 5.0, 1.0), rate) == pytest.approx(-3.01, abs=0.1)
     assert loudness_lufs(np.zeros((1, 8000), np.float32), 8000) == -np.inf
+
+
+@pytest.mark.parametrize("rate", [8000, 44_100])
+@pytest.mark.parametrize("seconds", [0.2, 3.0])
+def test_the_quick_loudness_agrees_with_the_exact_one(rate, seconds):
+    samples = noise(2, round(seconds * rate)) * np.linspace(0, 1, round(seconds * rate), dtype=np.float32)
+    exact = float(loudness(torch.from_numpy(samples), rate))
+    assert loudness_lufs(samples, rate) == pytest.approx(exact, abs=0.001)
 
 
 def test_levels():

@@ -10,8 +10,8 @@ from tests.data.made import RATE, dataset, spec, tone, utterances, write_clip
 from unbraid.data.augment.speed import change_speed
 from unbraid.data.items import Item
 from unbraid.data.levels import loudness_lufs, measure_db
-from unbraid.data.mixing import MIXTURE_LEVEL_DB, SpeakerMixing, build_drawer, draw_example
-from unbraid.data.speaker_levels import BalancedLevels, ChainedLevels, LoudnessLevels
+from unbraid.data.mixing import SpeakerMixing, build_drawer, draw_example
+from unbraid.data.speaker_levels import MIXTURE_LEVEL_DB, BalancedLevels, ChainedLevels, LoudnessLevels
 from unbraid.errors import ConfigError, DataError
 
 TWO = spec(("speaker1", "speaker2"), channels=1, exchangeable=True)

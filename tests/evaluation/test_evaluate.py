@@ -12,8 +12,8 @@ import soundfile
 import torch
 
 from tests.evaluation.conftest import RATE, write
-from unbraid.data.corpus import load_corpus
-from unbraid.data.mixing import list_mixtures, write_list
+from unbraid.data.listed import list_mixtures, write_list
+from unbraid.data.open import open_dataset
 from unbraid.errors import ConfigError, DataError, MissingExtraError
 from unbraid.evaluation import scratch
 from unbraid.evaluation.estimates import FolderEstimates, ModelEstimates
@@ -49,7 +49,7 @@ class Halves(SeparationModel):
 @pytest.fixture
 def speech_list(corpus_root: Path, tmp_path: Path) -> TrackList:
     path = tmp_path / "mine.csv"
-    write_list(list_mixtures(load_corpus(corpus_root, "test", 16_000), 3, seed=0), path)
+    write_list(list_mixtures(open_dataset(corpus_root, "test"), 3, seed=0), path)
     return open_list(str(path), corpus_root)
 
 
@@ -233,7 +233,7 @@ def test_sources_of_models_go_by_other_names(songs: Path, sources: tuple[str, ..
 
 
 def test_lists(corpus_root: Path, tmp_path: Path):
-    mixtures = list_mixtures(load_corpus(corpus_root, "test", 16_000), 2, seed=0)
+    mixtures = list_mixtures(open_dataset(corpus_root, "test"), 2, seed=0)
     write_list(mixtures, tmp_path / "mine.csv")
     tracks = open_list(str(tmp_path / "mine.csv"), corpus_root).tracks
     assert [track.name for track in tracks] == ["0000", "0001"]
@@ -242,7 +242,7 @@ def test_lists(corpus_root: Path, tmp_path: Path):
     np.testing.assert_allclose(first.read_mixture(100, 50), total, atol=1e-6)
     with pytest.raises(DataError, match="speech-test, speech-valid"):
         open_list("nosuch", corpus_root)
-    with pytest.raises(DataError, match="which the list speech-test asks for"):
+    with pytest.raises(DataError, match="name the data set that the list was made from"):
         open_list("speech-test", corpus_root)
     (tmp_path / "odd.csv").write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="not a list"):

@@ -6,6 +6,7 @@ are, and needs neither a recursion in Python nor SciPy. The signal is padded, so
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -57,8 +58,16 @@ def high_shelf(corner_hz: float, quality: float, gain_db: float, sample_rate: in
 
 def apply_biquads(samples: np.ndarray, sections: tuple[Biquad, ...], sample_rate: int) -> np.ndarray:
     """All sections one after the other on (channel, sample) float32; the same shape comes back."""
+    return apply_response(samples, lambda size: response(sections, size), sample_rate) if sections else samples
+
+
+def apply_response(samples: np.ndarray, response_at: Callable[[int], np.ndarray], sample_rate: int) -> np.ndarray:
+    """A filter on (channel, sample) float32, given its complex gains at the bins of a real transform of any size.
+
+    The filter must have died away after a quarter of a second.
+    """
     num_channels, num_samples = samples.shape
-    if num_samples == 0 or not sections:
+    if num_samples == 0:
         return samples
     tail = round(_TAIL_SECONDS * sample_rate)
     size = fast_size(min(num_samples + tail, max(_BLOCK_SAMPLES, 4 * tail)))
@@ -69,7 +78,7 @@ def apply_biquads(samples: np.ndarray, sections: tuple[Biquad, ...], sample_rate
     padded[:, tail : tail + num_samples] = samples
     blocks = np.lib.stride_tricks.sliding_window_view(padded, size, axis=1)[:, ::hop]
     spectra = np.fft.rfft(blocks, axis=-1)
-    spectra *= response(sections, size).astype(spectra.dtype)
+    spectra *= response_at(size).astype(spectra.dtype)
     filtered = np.fft.irfft(spectra, size, axis=-1)[..., tail:]
     return filtered.reshape(num_channels, -1)[:, :num_samples].astype(np.float32, copy=False)
 

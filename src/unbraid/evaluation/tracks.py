@@ -10,7 +10,6 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -18,16 +17,14 @@ import numpy as np
 
 from unbraid.audio.formats import AudioInfo, Encoding
 from unbraid.data.clips import read_source
-from unbraid.data.corpus import SpeechCorpus, load_corpus
-from unbraid.data.items import Item, Split
+from unbraid.data.items import Clip, Item, Split
+from unbraid.data.joining import join_datasets
 from unbraid.data.layouts.layout import SPLITS, split_folder
-from unbraid.data.mixing import ListedMixture, build_mixture, read_list
+from unbraid.data.listed import ListedMixture, find_listed, read_list
 from unbraid.data.open import find_layout, open_dataset, open_splits
 from unbraid.errors import ConfigError, DataError
 from unbraid.evaluation.source_names import rest_of
 
-LIST_SAMPLE_RATE = 16_000
-"""Hz. The lengths in the lists count samples at this rate."""
 LISTS = Path(__file__).parents[1] / "data" / "lists"
 _SPLITS: dict[str, Split] = {"speech-test": "test", "speech-valid": "valid"}
 _BANDS_DB = ((1.0, "below 1 dB"), (3.0, "1 to 3 dB"))
@@ -123,11 +120,14 @@ class ItemTrack(Track):
 
 
 class ListedTrack(Track):
-    """A mixture of a fixed list; its references are short and made in memory."""
+    """A mixture of a fixed list, at the rate of its utterances."""
 
-    def __init__(self, root: Path, mixture: ListedMixture) -> None:
-        self.root, self.mixture, self.name = root, mixture, mixture.name
-        self.sample_rate, self.num_channels, self.num_samples = LIST_SAMPLE_RATE, 1, mixture.num_samples
+    def __init__(self, mixture: ListedMixture, clips: dict[str, Clip]) -> None:
+        """`clips` has those of the mixture's utterances by their paths."""
+        self.mixture, self.name = mixture, mixture.name
+        self.clips = [clips[path] for path, _ in mixture.parts]
+        self.sample_rate, self.num_channels = self.clips[0].sample_rate, 1
+        self.num_samples = mixture.num_samples
         self.sources = ("speaker1", "speaker2")
         self.labels = {
             "collection": mixture.collections,
@@ -135,19 +135,15 @@ class ListedTrack(Track):
             "level": level_band(mixture.level_difference_db),
         }
 
-    @cached_property
-    def _references(self) -> np.ndarray:
-        return build_mixture(SpeechCorpus(self.root, [], LIST_SAMPLE_RATE), self.mixture)
-
     def read_reference(self, source: str, start: int, num_samples: int) -> np.ndarray:
-        return self._references[[self.sources.index(source)], start : start + num_samples]
+        number = self.sources.index(source)
+        # The utterance may be longer than the mixture.
+        wanted = min(num_samples, self.num_samples - start)
+        samples = read_source([self.clips[number]], start, wanted, self.sample_rate, 1)
+        return samples * np.float32(self.mixture.parts[number][1])
 
     def read_mixture(self, start: int, num_samples: int) -> np.ndarray:
-        return self._references[:, start : start + num_samples].sum(axis=0, keepdims=True)
-
-    def __getstate__(self) -> dict[str, object]:
-        """Without the audio, which another process reads itself."""
-        return {name: value for name, value in vars(self).items() if name != "_references"}
+        return np.sum([self.read_reference(source, start, num_samples) for source in self.sources], axis=0)
 
 
 class TrackReader:
@@ -208,19 +204,15 @@ def open_list(name: str, root: str | Path) -> TrackList:
     path = LISTS / f"{name}.csv" if name in _SPLITS else Path(name)
     if not path.is_file():
         raise DataError(f"there is no list '{name}': give the path of a CSV file or one of {', '.join(_SPLITS)}")
-    corpus = load_corpus(root, _SPLITS.get(name, "test"), LIST_SAMPLE_RATE)
     try:
         mixtures = read_list(path)
     except (KeyError, ValueError, csv.Error) as error:
         raise DataError(f"{path} is not a list of mixtures, see {LISTS / 'speech-test.csv'}: {error}") from error
     if not mixtures:
         raise DataError(f"the list {path} is empty: give one with at least one mixture")
-    if not (corpus.root / mixtures[0].first).is_file():
-        raise DataError(
-            f"{corpus.root} has no {mixtures[0].first}, which the list {name} asks for: name the corpus that the list "
-            "was made of, or a list of your own with --list"
-        )
-    tracks = tuple(ListedTrack(corpus.root, mixture) for mixture in mixtures)
+    splits = [open_dataset(Path(root), _SPLITS[name])] if name in _SPLITS else open_splits(Path(root))
+    clips = find_listed(join_datasets(splits), mixtures)
+    tracks = tuple(ListedTrack(mixture, clips) for mixture in mixtures)
     return TrackList(
         name=name if name in _SPLITS else path.stem,
         layout="list",
