@@ -26,6 +26,8 @@ prepare = typer.Typer(
         a copy at another sample rate
     unbraid prepare midi midi/ songs/
         stems from MIDI files
+    unbraid prepare corpus sources/ corpus/
+        the corpus of the bundled models, from its public sources
     """,
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -107,6 +109,42 @@ def midi(
     from unbraid.data.prepare.midi import prepare_midi
 
     _run(prepare_midi(data, out, sound_font, rate, silent_stems, jobs or os.cpu_count() or 1))
+
+
+def _list_sources(wanted: bool) -> bool:
+    if wanted:
+        from unbraid.data.prepare.corpus import SOURCES
+
+        width = max(map(len, SOURCES))
+        for name, place in SOURCES.items():
+            typer.echo(f"{name:<{width}}  {place}")
+        raise typer.Exit
+    return wanted
+
+
+@prepare.command()
+def corpus(
+    sources: Annotated[Path, typer.Argument(metavar="SOURCES", help="Folder of copies of the sources, unpacked.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the corpus; made if it is not there.")],
+    jobs: Jobs = None,
+    list_: Annotated[
+        bool, flag("--list/-l", "List the sources and exit.", callback=_list_sources, is_eager=True)
+    ] = False,
+) -> None:
+    """Rebuilds the corpus that the bundled models are trained on, from copies of its public sources.
+
+    Nothing is downloaded: clone or unpack what --list names into one folder; what is not there is left out. Speech
+    comes out the same to the sample, which is checked. The status is not 0 as long as something is missing.
+
+    [bold]Examples[/bold]
+
+    unbraid prepare corpus --list
+    unbraid prepare corpus sources/ corpus/
+    unbraid train speech --data corpus/
+    """
+    from unbraid.data.prepare.corpus import prepare_corpus
+
+    _run(prepare_corpus(sources, out, jobs or os.cpu_count() or 1))
 
 
 def _run(events: Iterator[PrepareEvent]) -> None:

@@ -1,0 +1,227 @@
+"""Rebuilds the corpus that the bundled models are trained on, from copies of the public repositories it comes from.
+
+`data/lists/corpus/` says what is in it; no audio is kept in this package and nothing is downloaded. Unpack or clone
+what SOURCES names into one folder. What comes out is a folder of the layout `corpus`.
+
+Speech is the same to the sample, which a digest of every file proves, so that the lists for validation and test mean
+the same mixtures (the models were trained on a part of it in Opus). Songs are summed anew from the parts that make up
+each stem, and sounds become mono; both were stored with loss in the original, so they are the same recordings and not
+the same bits. MIDI files are copied.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import re
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from unbraid.audio.formats import Encoding
+from unbraid.audio.pending import PendingFile, write_pending
+from unbraid.audio.recording import Recording
+from unbraid.audio.sources import printable
+from unbraid.audio.writing import write_audio
+from unbraid.data.clips import open_clip
+from unbraid.data.layouts.layout import is_audio
+from unbraid.data.layouts.tables import Row, read_rows
+from unbraid.data.prepare.events import Failed, PrepareEvent, Task, Wrote, run_tasks
+from unbraid.errors import DataError, UnbraidError
+
+LISTS = Path(__file__).parents[1] / "lists" / "corpus"
+
+SOURCES: Mapping[str, str] = {
+    "libri": "github.com/resemble-ai/Resemblyzer (audio_data), or LibriSpeech itself",
+    "ocean": "github.com/jimbozhang/speechocean762 (WAVE)",
+    "everything_is_free": "github.com/ichbinsoftware/everythingisremixed (src)",
+    "midi": "github.com/freedoom/freedoom (musics)",
+    "esc10": "github.com/karolpiczak/ESC-50 (audio)",
+    "blanket": "github.com/rafaelmardojai/blanket (data/resources/sounds)",
+    "sonic-pi": "github.com/sonic-pi-net/sonic-pi (etc/samples)",
+    "speech_commands_noise": "Speech Commands (_background_noise_)",
+    "berlin_noise": "Berlin Noise by Thomas Rosen",
+}
+"""Collection, which is the first folder of the paths in a list -> where it comes from."""
+
+_FOLDERS = {"blanket": "blanket", "sonic-pi": "sonic-pi"}
+"""Names such as rain and train may stand for anything, so that the folder of these has to be called like this."""
+
+_PARTS = {"speech": "speech", "music": "music", "midi": "music", "fx": "fx"}
+"""List -> folder of the corpus."""
+
+_SONG_RATE, _SONG_PEAK = 44100, 0.885
+_LENGTH_SECONDS = 0.05
+"""How far the length may be off where there is no digest."""
+
+Index = Mapping[str, list[Path]]
+
+
+def prepare_corpus(sources: Path, out: Path, jobs: int = 1) -> Iterator[PrepareEvent]:
+    """Builds what the copies below `sources` allow; a collection that is not there at all is one `Failed`.
+
+    The manifests list what has been built, now or before.
+    """
+    if not sources.is_dir():
+        raise DataError(f"'{printable(sources)}' is not a folder: name the one that holds the copies of the sources")
+    index = _index(sources)
+    lists = {name: list(read_rows(LISTS / f"{name}.csv")) for name in _PARTS}
+    tasks, absent = [], []
+    for name, rows in lists.items():
+        folder = out / _PARTS[name]
+        for collection in dict.fromkeys(_collection(row) for row in rows):
+            chosen = [row for row in rows if _collection(row) == collection]
+            built = any((folder / row["path"]).is_file() for row in chosen)
+            if not built and not any(_find(index, row, collection) for row in chosen):
+                reason = f"nothing of it is below '{printable(sources)}'; it comes from {SOURCES[collection]}"
+                absent.append(Failed(collection, reason))
+                continue
+            tasks += _plan(name, chosen, index, folder)
+    if not tasks:
+        raise DataError(f"'{printable(sources)}' holds nothing of the corpus, such as {SOURCES['libri']}")
+    yield from absent
+    yield from run_tasks(tasks, jobs)
+    for name in ("speech", "music", "fx"):
+        count = _write_manifest(lists[name], out / _PARTS[name])
+        if count:
+            yield Wrote(printable(out / _PARTS[name] / "manifest.csv"), f"{count} files")
+
+
+def _collection(row: Row) -> str:
+    return row["path"].split("/", 1)[0]
+
+
+def _index(sources: Path) -> Index:
+    """File name without extension -> where there are such files. Large files of a partial copy may be empty."""
+    index: dict[str, list[Path]] = {}
+    for path in sorted(sources.rglob("*")):
+        if path.is_file() and (is_audio(path) or path.suffix.lower() == ".mid") and path.stat().st_size:
+            # ESC-50 puts the class behind the name that ESC-10 has.
+            stem = re.sub(r"^(\d-\d+-[A-Z])-\d+$", r"\1", path.stem)
+            index.setdefault(stem.lower(), []).append(path)
+    return index
+
+
+def _find(index: Index, row: Row, collection: str) -> list[Path]:
+    """Candidates for the one file of a row, or for the first part of a stem."""
+    if row.get("files"):
+        return _find_part(index, row["track"], row["files"].split("|")[0])
+    found = index.get(Path(row["path"]).stem.lower(), [])
+    wanted = _FOLDERS.get(collection)
+    return [path for path in found if wanted is None or any(wanted in part.lower() for part in path.parts)]
+
+
+def _find_part(index: Index, track: str, part: str) -> list[Path]:
+    """The form for phones only where there is no other."""
+    name = f"{track}_stem_{part}".lower()
+    return index.get(name) or index.get(f"{name}_mobile", [])
+
+
+def _plan(name: str, rows: list[Row], index: Index, folder: Path) -> list[Task]:
+    if name == "music":
+        songs: dict[str, list[Row]] = {}
+        for row in rows:
+            songs.setdefault(row["track"], []).append(row)
+        return [Task(track, partial(_build_song, stems, index, folder)) for track, stems in songs.items()]
+    build = {"speech": _build_speech, "fx": _build_sound, "midi": _copy_midi}[name]
+    return [Task(row["path"], partial(build, row, index, folder / row["path"])) for row in rows]
+
+
+def _candidates(row: Row, index: Index) -> list[Path]:
+    found = _find(index, row, _collection(row))
+    if not found:
+        raise DataError(f"there is no such file; it comes from {SOURCES[_collection(row)]}")
+    return found
+
+
+def _build_speech(row: Row, index: Index, target: Path) -> bool:
+    if target.is_file():
+        return False
+    for path in _candidates(row, index):
+        recording = Recording.read(path)
+        if _digest(recording.samples) == row["digest"]:
+            write_audio(target, recording.samples, recording.sample_rate, Encoding(container="flac", sample="int16"))
+            return True
+    raise DataError("the file of that name holds other samples than the corpus had: get the original")
+
+
+def _digest(samples: np.ndarray) -> str:
+    coarse = np.rint(samples.T * np.float32(32768)).clip(-32768, 32767).astype("<i2")
+    return hashlib.blake2b(coarse.tobytes(), digest_size=8).hexdigest()
+
+
+def _build_sound(row: Row, index: Index, target: Path) -> bool:
+    if target.is_file():
+        return False
+    for path in _candidates(row, index):
+        recording = Recording.read(path)
+        if abs(recording.samples.shape[1] / recording.sample_rate - float(row["seconds"])) < _LENGTH_SECONDS:
+            mono = recording.samples.mean(axis=0, keepdims=True)
+            write_audio(target, mono, recording.sample_rate, Encoding(container="flac", sample="int16"))
+            return True
+    raise DataError(f"the file of that name is not {row['seconds']} s long: get the original")
+
+
+def _copy_midi(row: Row, index: Index, target: Path) -> bool:
+    if target.is_file():
+        return False
+    for path in _candidates(row, index):
+        content = path.read_bytes()
+        if hashlib.blake2b(content, digest_size=8).hexdigest() == row["digest"]:
+            write_pending(PendingFile(target), content)
+            return True
+    raise DataError("the file of that name is another piece than the corpus had: get a newer or older version")
+
+
+def _build_song(rows: list[Row], index: Index, folder: Path) -> bool:
+    """All stems of a song, at one gain, so that none of them nor their sum clips."""
+    if all((folder / row["path"]).is_file() for row in rows):
+        return False
+    stems = {row["path"]: _sum_parts(row, index) for row in rows}
+    length = round(float(rows[0]["seconds"]) * _SONG_RATE)
+    fitted = {path: _fit(samples, length) for path, samples in stems.items()}
+    peak = max(float(np.abs(samples).max()) for samples in [*fitted.values(), np.sum(list(fitted.values()), axis=0)])
+    for path, samples in fitted.items():
+        scaled = samples * np.float32(_SONG_PEAK / max(peak, 1e-6))
+        write_audio(folder / path, scaled, _SONG_RATE, Encoding(container="flac", sample="int16"))
+    return True
+
+
+def _sum_parts(row: Row, index: Index) -> np.ndarray:
+    """(channel, sample): what the author gives as many tracks, as one stem."""
+    total = np.zeros((2, 0), np.float32)
+    for part in row["files"].split("|"):
+        found = _find_part(index, row["track"], part)
+        if not found:
+            raise DataError(f"the part '{part}' of the {row['stem']} is not there: copy all of src/{row['track']}")
+        samples = Recording.read(found[0]).resampled(_SONG_RATE).samples
+        longest = max(total.shape[1], samples.shape[1])
+        total = _fit(total, longest) + _fit(np.broadcast_to(samples, (2, samples.shape[1])), longest)
+    return total
+
+
+def _fit(samples: np.ndarray, length: int) -> np.ndarray:
+    return np.pad(samples[:, :length], ((0, 0), (0, max(0, length - samples.shape[1]))))
+
+
+def _write_manifest(rows: list[Row], folder: Path) -> int:
+    """Of the files that are there, with their true lengths; how many they are."""
+    lines = []
+    for row in rows:
+        if (folder / row["path"]).is_file():
+            try:
+                clip = open_clip(folder / row["path"])
+            except UnbraidError:
+                continue
+            facts = {key: value for key, value in row.items() if key not in ("digest", "files")}
+            lines.append({**facts, "seconds": f"{clip.seconds:.3f}"})
+    if lines:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+        write_pending(PendingFile(folder / "manifest.csv"), text.getvalue().encode())
+    return len(lines)
