@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from unbraid.data.open import open_dataset
 from unbraid.errors import ConfigError, DataError, MissingExtraError
 from unbraid.evaluation import scratch
 from unbraid.evaluation.estimates import FolderEstimates, ModelEstimates
-from unbraid.evaluation.evaluate import TrackFailed, TrackScored, evaluate, score_track
+from unbraid.evaluation.evaluate import TrackFailed, TrackScored, choose_jobs, evaluate, score_track
 from unbraid.evaluation.measures import MEASURES, default_measures, find_measures
 from unbraid.evaluation.scores import TrackScore
 from unbraid.evaluation.tracks import LISTS, TrackList, open_list, open_tracks
@@ -264,6 +266,19 @@ def test_numbered_speakers_are_exchangeable(tmp_path: Path):
     score = run(FolderEstimates(tmp_path / "tool", tracks), tracks, "SI-SDR")["talk"]
     assert [target.estimate for target in score.targets] == ["s2", "s1"]
     assert score.value("SI-SDR") == math.inf
+    assert score.labels["level"] == "below 1 dB"
+
+
+def test_processes_are_started_where_they_are_worth_it(songs: Path, estimates: Path):
+    tracks = open_tracks(songs)
+    source = FolderEstimates(estimates, tracks)
+    assert choose_jobs(0, source, tracks) == 1, "twelve seconds of audio"
+    assert choose_jobs(3, source, tracks) == 3
+    many = replace(tracks, tracks=tracks.tracks * 100)
+    assert choose_jobs(0, source, many) == os.cpu_count()
+    assert choose_jobs(0, ModelEstimates("speech"), many) == 1
+    with pytest.raises(ConfigError, match="-1 jobs"):
+        choose_jobs(-1, source, tracks)
 
 
 def test_measures_have_names_that_people_type():

@@ -19,10 +19,9 @@ from tests.evaluation.test_report import Page
 from unbraid.audio.pending import PendingFile
 from unbraid.evaluation.charts import Row, histogram, interval_chart
 from unbraid.evaluation.estimates import FolderEstimates
-from unbraid.evaluation.evaluate import TrackScored, evaluate
+from unbraid.evaluation.evaluate import TrackScored, collect_scores, evaluate
 from unbraid.evaluation.measures import find_measures
 from unbraid.evaluation.score_report import choose_items, write_score_report
-from unbraid.evaluation.scores import Scores
 from unbraid.evaluation.summary import summarise
 from unbraid.evaluation.tracks import open_tracks
 
@@ -44,12 +43,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = FolderEstimates(root / "tool", tracks)
     measures = find_measures("uSDR,cSDR")
     events = [event for event in evaluate(source, tracks, measures) if isinstance(event, TrackScored)]
-    scores = Scores(
-        estimates=source.facts(),
-        data={"name": "songs", "layout": "songs", "sources": tracks.sources, "exchangeable": False},
-        metrics=tuple(measure.name for measure in measures),
-        tracks=tuple(event.score for event in events),
-    )
+    scores = collect_scores(source, tracks, measures, [event.score for event in events])
     file = PendingFile(root / "report.html")
     drawn = list(write_score_report(file, scores, summarise(scores), source, tracks))
     assert [event.count for event in drawn] == [3, 3, 3]

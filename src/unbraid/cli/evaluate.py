@@ -151,7 +151,7 @@ def evaluate(
             "-j",
             min=0,
             metavar="N",
-            help="Tracks at a time; 0 takes all cores for a folder, and one track for a model.",
+            help="Tracks at a time; 0 takes one for a model, and for a large folder one per core.",
             rich_help_panel=_RUN,
         ),
     ] = 0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,7 @@ from unbraid.data.items import Split
 from unbraid.data.open import find_layout
 from unbraid.errors import ConfigError, DataError
 from unbraid.evaluation.estimates import EstimateSource, FolderEstimates, ModelEstimates
-from unbraid.evaluation.evaluate import TrackFailed, TrackScored, choose_jobs, evaluate
+from unbraid.evaluation.evaluate import TrackFailed, TrackScored, choose_jobs, collect_scores, evaluate
 from unbraid.evaluation.journal import Journal, identity
 from unbraid.evaluation.measures import Measure
 from unbraid.evaluation.score_report import write_score_report
@@ -96,16 +96,7 @@ def run_evaluation(
     resume: bool,
 ) -> Run:
     """Scores all tracks, shows how it goes on stderr, and keeps every finished track beside `scores_path`."""
-    facts = {
-        "estimates": source.facts(),
-        "data": {
-            "name": tracks.name,
-            "layout": tracks.layout,
-            "sources": tracks.sources,
-            "exchangeable": tracks.exchangeable,
-        },
-        "metrics": tuple(measure.name for measure in measures),
-    }
+    facts = identity(collect_scores(source, tracks, measures))
     journal = None if scores_path is None else Journal(scores_path, facts)
     done: dict[str, TrackScore] = {}
     if journal is not None and resume:
@@ -126,7 +117,7 @@ def run_evaluation(
     failed = 0
     with _Display(tracks, done, headliner) as display:
         try:
-            jobs = choose_jobs(jobs, source)
+            jobs = choose_jobs(jobs, source, tracks)
             for event in evaluate(source, tracks, measures, jobs=jobs, done=frozenset(done)):
                 match event:
                     case TrackScored():
@@ -144,11 +135,10 @@ def run_evaluation(
             raise KeyboardInterrupt(kept) from error
     if not done:
         raise DataError(f"no track of {tracks.name} could be scored")
-    ordered = tuple(done[track.name] for track in tracks.tracks if track.name in done)
-    scores = Scores(**facts, tracks=ordered)
+    scores = collect_scores(source, tracks, measures, done.values())
     shown = None if by is None else [label for label in by if label != _TRACK]
     summary = summarise(scores, by=shown)
-    scores = Scores(**identity(scores), tracks=ordered, summary=summary_data(summary))
+    scores = replace(scores, summary=summary_data(summary))
     return Run(scores=scores, summary=summary, num_failed=failed, num_left_out=left_out, journal=journal)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -25,11 +25,14 @@ from unbraid.evaluation.energies import Energies, EnergyMeter
 from unbraid.evaluation.estimates import EstimateSource, FolderEstimates, ModelEstimates
 from unbraid.evaluation.material import BLOCK_SECONDS, FRAME_SECONDS, PASSAGE_SECONDS, Material
 from unbraid.evaluation.measures import MEASURES, Measure, check_packages
-from unbraid.evaluation.scores import TargetScore, TrackScore
+from unbraid.evaluation.scores import Scores, TargetScore, TrackScore
 from unbraid.evaluation.scoring import find_order
 from unbraid.evaluation.tracks import Track, TrackList, check_names, level_band
 from unbraid.inference.process import release_freed_memory, tune_process
 from unbraid.metrics.ratios import ratio_db
+
+_WORTH_SECONDS = 600.0
+"""ours: from so much audio on, processes save more time than they take to start."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +69,8 @@ def evaluate(
 ) -> Generator[EvaluationEvent, None, None]:
     """Scores every track but those named in `done`. Closing the generator stops at once.
 
-    jobs: processes; each loads the model anew and takes its share of the threads.
+    jobs: processes; each loads the model anew and takes its share of the threads. A script that asks for several does
+    its work under `if __name__ == "__main__":`, since each of them reads it.
     """
     check_names(tracks.tracks)
     check_packages(measures)
@@ -213,10 +217,33 @@ def _pool(task: _Task, jobs: int) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def choose_jobs(wanted: int, estimates: EstimateSource) -> int:
-    """Processes for `--jobs`; 0 takes one per core for files, and one for a model, which uses all cores itself."""
+def collect_scores(
+    estimates: EstimateSource, tracks: TrackList, measures: Sequence[Measure], scored: Iterable[TrackScore] = ()
+) -> Scores:
+    """What was evaluated together with how it came out, in the order of the list: what files, summaries and
+    comparisons are made of."""
+    by_name = {track.name: track for track in scored}
+    return Scores(
+        estimates=estimates.facts(),
+        data={
+            "name": tracks.name,
+            "layout": tracks.layout,
+            "sources": tracks.sources,
+            "exchangeable": tracks.exchangeable,
+        },
+        metrics=tuple(measure.name for measure in measures),
+        tracks=tuple(by_name[track.name] for track in tracks.tracks if track.name in by_name),
+    )
+
+
+def choose_jobs(wanted: int, estimates: EstimateSource, tracks: TrackList) -> int:
+    """Processes for `--jobs`; 0 takes one for a model, which uses all cores itself, and for files one per core.
+
+    Processes take seconds to start, so that some minutes of audio are scored sooner without.
+    """
     if wanted < 0:
         raise ConfigError(f"there are no {wanted} jobs: give 0 or more")
     if wanted:
         return wanted
-    return (os.cpu_count() or 1) if isinstance(estimates, FolderEstimates) else 1
+    seconds = sum(track.seconds for track in tracks.tracks)
+    return (os.cpu_count() or 1) if isinstance(estimates, FolderEstimates) and seconds > _WORTH_SECONDS else 1
