@@ -199,7 +199,8 @@ def test_a_threshold_sets_the_status(run, two_files):
     assert run("compare", first, second, "--threshold", "0").code == 0
     outcome = run("compare", second, first, "--threshold", "0.5")
     assert outcome.code == 1
-    assert "falls short" in outcome.errors[0]
+    assert "B is worse than A by more than 0.5" in outcome.errors[0]
+    assert "B is not better by 90" in run("compare", first, second, "--threshold=-90").errors[0]
     outcome = run("compare", second, first, "--threshold", "0.5", "--json")
     assert (outcome.code, json.loads(outcome.out)["gate"]) == (1, {"threshold": 0.5, "passed": False})
     assert run("compare", first, first, "--threshold", "0").code == 0

@@ -124,6 +124,20 @@ def test_a_silent_reference_has_no_score(songs: Path, estimates: Path):
     assert score.value("SNR") == pytest.approx(np.mean([one.metrics["SNR"] for one in others]))
 
 
+def test_a_silent_channel_does_not_count(tmp_path: Path):
+    sound = 0.1 * np.random.default_rng(0).standard_normal((2, RATE))
+    sound[1] = 0
+    error = 0.01 * np.random.default_rng(1).standard_normal((2, RATE))
+    for stem in ("vocals", "drums"):
+        write(tmp_path / "data" / "song" / f"{stem}.wav", sound)
+        write(tmp_path / "tool" / "song" / f"{stem}.wav", sound + error)
+    tracks = open_tracks(tmp_path / "data")
+    metrics = run(FolderEstimates(tmp_path / "tool", tracks), tracks, "SDR,SpecSNR,LSD")["song"].targets[0].metrics
+    assert metrics["SDR"] == pytest.approx(20, abs=0.5)
+    assert 15 < metrics["SpecSNR"] < 30
+    assert metrics["LSD"] < 1
+
+
 def test_several_processes_give_the_same(songs: Path, estimates: Path):
     tracks = open_tracks(songs)
     source = FolderEstimates(estimates, tracks)

@@ -64,10 +64,10 @@ def compare(
         print_json({**comparison_data(result), "gate": gate})
     else:
         _print(result, str(first), str(second), most)
-    if short:
+    if threshold is not None and short:
+        wanted = f"is worse than A by more than {threshold:g}" if threshold >= 0 else f"is not better by {-threshold:g}"
         complain(
-            f"{second} falls short of {first} by more than the threshold of {threshold:g}: {result.measure} changed by "
-            f"{result.overall.mean.value:+.3f}"
+            f"B {wanted}: {result.measure} has changed by {result.overall.mean.value:+.3f} from {first} to {second}"
         )
         raise typer.Exit(1)
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from unbraid.audio.rate import resample
-from unbraid.axes import Tensor
+from unbraid.axes import Float, Tensor
 from unbraid.errors import MissingExtraError, UnknownNameError
 from unbraid.evaluation.material import Material
 from unbraid.metrics.bss_eval import sdr, sdr_improvement
@@ -78,11 +78,11 @@ def _usdr_per_channel(material: Material) -> Measured:
 
 def _sdr(material: Material) -> Measured:
     estimates, references, _ = material.whole
-    return Measured(values=_defined(material, sdr(estimates, references).mean(-1).tolist()))
+    return _over_channels(material, sdr(estimates, references))
 
 
 def _sdr_improvement(material: Material) -> Measured:
-    return Measured(values=_defined(material, sdr_improvement(*material.whole).mean(-1).tolist()))
+    return _over_channels(material, sdr_improvement(*material.whole))
 
 
 def _csdr(protocol: CsdrProtocol) -> Callable[[Material], Measured]:
@@ -110,13 +110,12 @@ def _bss_eval_v4(name: Literal["isr", "sir", "sar"]) -> Callable[[Material], Mea
 
 def _spectrogram_snr(material: Material) -> Measured:
     estimates, references, _ = material.whole
-    return Measured(values=spectrogram_snr(estimates, references, *_stft_sizes(material)).mean(-1).tolist())
+    return _over_channels(material, spectrogram_snr(estimates, references, *_stft_sizes(material)))
 
 
 def _log_spectral_distance(material: Material) -> Measured:
     estimates, references, _ = material.whole
-    distances = log_spectral_distance(estimates, references, *_stft_sizes(material)).mean(-1)
-    return Measured(values=_defined(material, distances.tolist()))
+    return _over_channels(material, log_spectral_distance(estimates, references, *_stft_sizes(material)))
 
 
 def _stft_sizes(material: Material) -> tuple[int, int]:
@@ -132,7 +131,7 @@ def _loudness_error(material: Material) -> Measured:
 def _stoi(extended: bool) -> Callable[[Material], Measured]:
     def measure(material: Material) -> Measured:
         estimates, references, _ = material.whole
-        return Measured(values=stoi(estimates, references, material.track.sample_rate, extended).mean(-1).tolist())
+        return _over_channels(material, stoi(estimates, references, material.track.sample_rate, extended))
 
     return measure
 
@@ -144,7 +143,7 @@ def _pesq(material: Material) -> Measured:
         torch.from_numpy(np.stack([resample(one.numpy(), rate, _PESQ_RATE) for one in signals]))
         for signals in material.whole[:2]
     )
-    return Measured(values=pesq(estimates, references, _PESQ_RATE).mean(-1).tolist())
+    return _over_channels(material, pesq(estimates, references, _PESQ_RATE))
 
 
 def _taken(material: Material, ratios: Tensor) -> Measured:
@@ -157,6 +156,12 @@ def _gained(material: Material, ratios: Tensor) -> Measured:
     """The same less that of the mixture."""
     values = [float(ratios[estimate, source] - ratios[-1, source]) for source, estimate in enumerate(material.order)]
     return Measured(values=_defined(material, values))
+
+
+def _over_channels(material: Material, values: Float[Tensor, "source channel"]) -> Measured:
+    """The mean over the channels in which the reference sounds."""
+    silent = material.energies.reference_power.sum(-1) == 0
+    return Measured(values=values.double().masked_fill(silent, math.nan).nanmean(-1).tolist())
 
 
 def _defined(material: Material, values: Sequence[float]) -> list[float]:
