@@ -1,14 +1,18 @@
 """Training learns, and what it writes can be separated with."""
 
+import sys
 from dataclasses import replace
 
 import pytest
 import torch
+from lightning.pytorch.loggers import Logger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.training.tiny import CONFIG, checkpoint, logged
+from tests.training.tiny import CONFIG, assert_same, checkpoint, logged
+from unbraid.errors import MissingExtraError
 from unbraid.losses.weighted import LossConfig, LossTerm
-from unbraid.training.config import AveragingConfig
+from unbraid.training import fit as fit_module
+from unbraid.training.config import AveragingConfig, LogConfig
 from unbraid.training.fit import fit, read_settings
 from unbraid.weights.store import inspect_model, load_model
 
@@ -95,3 +99,48 @@ def test_early_stop_ends_the_run(corpus_root, tmp_path):
     config = replace(CONFIG, optimiser=replace(CONFIG.optimiser, learning_rate=1e-12), early_stop=2, steps=100)
     fit(config, corpus_root, tmp_path / "run")
     assert checkpoint(tmp_path / "run")["global_step"] <= 20
+
+
+def test_a_logger_that_is_not_there_is_a_sentence(corpus_root, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    monkeypatch.setattr("lightning.pytorch.loggers.wandb._WANDB_AVAILABLE", False)
+    config = replace(CONFIG, log=LogConfig(wandb_project="unbraid"))
+    with pytest.raises(MissingExtraError, match=r"unbraid\[wandb\]"):
+        fit(config, corpus_root, tmp_path / "run")
+
+
+class RecordingLogger(Logger):
+    """Stands in for the one of Weights & Biases, which needs an account."""
+
+    name, version = "recording", "0"
+
+    def __init__(self):
+        self.sounds, self.pictures, self.numbers = [], [], []
+
+    def log_hyperparams(self, *args, **kwargs): ...
+
+    def log_metrics(self, metrics, step=None):
+        self.numbers.append(metrics)
+
+    def log_audio(self, key, audios, step=None, sample_rate=()):
+        self.sounds.append((key, audios[0].shape, sample_rate[0]))
+
+    def log_image(self, key, images, step=None):
+        self.pictures.append((key, images[0].shape))
+
+
+def test_every_logger_that_takes_sounds_gets_them(corpus_root, tmp_path, monkeypatch):
+    logger = RecordingLogger()
+    monkeypatch.setattr(fit_module, "build_loggers", lambda config, out: [logger])
+    fit(replace(CONFIG, steps=5), corpus_root, tmp_path / "run")
+    assert ("valid-0/mixture", (6400,), 8000) in logger.sounds
+    assert logger.pictures[0][1] == (513, 26)
+    assert any("loss" in metrics for metrics in logger.numbers)
+
+
+def test_processes_that_prepare_examples_change_nothing(corpus_root, tmp_path):
+    short = replace(CONFIG, steps=5, save_every=5)
+    fit(short, corpus_root, tmp_path / "alone")
+    fit(replace(short, num_workers=2), corpus_root, tmp_path / "helped")
+    first, second = checkpoint(tmp_path / "alone"), checkpoint(tmp_path / "helped")
+    assert_same(first["current_model_state"], second["current_model_state"])

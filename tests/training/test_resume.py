@@ -303,5 +303,5 @@ def test_the_committed_checkpoint_of_the_speech_model_goes_on(corpus_root, tmp_p
         # Two steps with a decay of 0.999 hardly move the average.
         assert (new - average).abs().max() < 0.02 * max(float(average.abs().max()), 0.1), name
     assert after["optimizer_states"][0]["state"][0]["step"] == before["optimizer_states"][0]["state"][0]["step"] + 2
-    assert after["callbacks"]["BestWeights"]["best"] >= before["callbacks"]["BestWeights"]["best"]
-    assert best.name == "best.safetensors"
+    # The checkpoint came alone, so that the first weights to be validated are the best there are.
+    assert inspect_model(best).facts["steps"] == 8752

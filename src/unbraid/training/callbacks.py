@@ -176,14 +176,19 @@ class BestWeights(lightning.Callback):
         return self.folder / KEPT / f"step-{step:08d}.safetensors"
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """A validation after the last checkpoint may have left weights that are better than the checkpoint knows."""
+        """What is best is what the file holds: perhaps more than the checkpoint knows, or nothing if it is gone."""
         assert isinstance(module, SeparationTask)
-        key = f"valid_{module.metric}"
-        if self.best > float("-inf") and self.path.is_file():
-            found = inspect_model(self.path).facts.get(key)
-            if isinstance(found, int | float):
-                # The file has three decimals; the same validation run again must not lose against its own rounding.
-                self.best = max(self.best, module.sign * float(found) - 5e-4)
+        if self.best > float("-inf"):
+            self.best = trainer.strategy.broadcast(self._best_of_file(module))
+
+    def _best_of_file(self, module: SeparationTask) -> float:
+        if not self.path.is_file():
+            return float("-inf")
+        found = inspect_model(self.path).facts.get(f"valid_{module.metric}")
+        if not isinstance(found, int | float):
+            return self.best
+        # The file has three decimals; the same validation run again must not lose against its own rounding.
+        return max(self.best, module.sign * float(found) - 5e-4)
 
     def state_dict(self) -> dict[str, object]:
         return {"best": self.best, "kept": [list(entry) for entry in self.kept]}

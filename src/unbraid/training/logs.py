@@ -113,7 +113,7 @@ def _write_sound(
             board = logger.experiment
             board.add_audio(name, mono.clamp(-1, 1)[None], trainer.global_step, sample_rate)
             board.add_image(f"{name}/spectrogram", picture, trainer.global_step)
-        elif type(logger).__name__ == "WandbLogger":
+        elif hasattr(logger, "log_audio") and hasattr(logger, "log_image"):
             logger.log_audio(name, [mono.numpy()], step=trainer.global_step, sample_rate=[sample_rate])  # type: ignore[attr-defined]
             logger.log_image(f"{name}/spectrogram", [picture[0].numpy()], step=trainer.global_step)  # type: ignore[attr-defined]
 
