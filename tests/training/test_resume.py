@@ -229,6 +229,15 @@ def test_a_run_goes_on_with_another_rate(corpus_root, tmp_path, capsys):
     assert (systems["initial_lr"], systems["weight_decay"]) == (3e-4, 0.0)
 
 
+def test_a_finished_run_has_nothing_left_to_do(corpus_root, tmp_path):
+    short = replace(CONFIG, steps=5, save_every=5)
+    best = fit(short, corpus_root, tmp_path / "run")
+    before = inspect_model(best).sha256
+    assert fit(short, corpus_root, tmp_path / "run", resume=True) == best
+    assert checkpoint(tmp_path / "run")["global_step"] == 5
+    assert inspect_model(best).sha256 == before
+
+
 def test_weights_that_are_no_numbers_do_not_replace_a_checkpoint(corpus_root, tmp_path, monkeypatch):
     step = task.SeparationTask.training_step
 
