@@ -1,10 +1,13 @@
 """Every recipe builds, names what it is, and runs in its smallest form."""
 
 import json
+from dataclasses import replace
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
+from tests.training.tiny import checkpoint
 from unbraid.cli.main import app
 from unbraid.data.mixing import SpeakerMixing
 from unbraid.models.catalog import build_model
@@ -33,6 +36,16 @@ def test_every_recipe_runs_in_its_smallest_form(name, tmp_path):
     facts = inspect_model(best).facts
     assert facts.get("recipe") == name or "average_of_steps" in facts
     assert (tmp_path / "run" / "last.ckpt").is_file()
+
+
+def test_activations_computed_twice_change_nothing(tmp_path):
+    """With dropout, so that what is random has to be the same both times."""
+    config = smoke(RECIPES["sfc-ca-small-musdb"].build())
+    data = make_data(config, tmp_path / "data")
+    fit(config, data, tmp_path / "kept")
+    fit(replace(config, gradient_checkpointing=True), data, tmp_path / "again")
+    first, second = (checkpoint(tmp_path / run)["current_model_state"] for run in ("kept", "again"))
+    assert all(torch.allclose(tensor, second[name], atol=1e-6) for name, tensor in first.items())
 
 
 def test_the_listing_names_them_all():

@@ -13,7 +13,7 @@ from tests.training.tiny import checkpoint, logged
 from unbraid.weights.store import load_model
 
 SETTINGS = (
-    "steps=4 validation.every=2 validation.items=3 save_every=4 log.every=1 log.sounds=0 loss.floor_db=none "
+    "steps=4 validation.every=2 validation.items=3 save_every=4 log.every=1 log.sounds=1 loss.floor_db=none "
     "optimiser.learning_rate=1e-4 averaging.ema_decay=0.5 averaging.keep_best=2"
 )
 

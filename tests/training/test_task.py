@@ -204,6 +204,22 @@ def test_gradient_checkpointing_is_asked_of_the_model(corpus_root, monkeypatch):
     assert asked == [True]
 
 
+def test_deterministic_algorithms_are_asked_for(corpus_root, tmp_path, monkeypatch):
+    asked = []
+    step = SeparationTask.training_step
+
+    def watched(self, batch, index):
+        asked.append(torch.are_deterministic_algorithms_enabled())
+        return step(self, batch, index)
+
+    monkeypatch.setattr(SeparationTask, "training_step", watched)
+    try:
+        fit(replace(CONFIG, deterministic=True, steps=2, save_every=2), corpus_root, tmp_path / "run")
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert asked == [True, True]
+
+
 @pytest.mark.slow
 def test_a_compiled_model_learns_the_same(tmp_path):
     """In a process of its own, because shapes that are checked cannot be compiled."""

@@ -112,7 +112,8 @@ def train(
         if data is None:
             raise ConfigError("no data is named: add --data with the folder that holds the data set")
         best = _fit(config, data, folder, resume, init, accelerator, devices, nodes, strategy)
-    complain(f"the best weights are in {best}; try  unbraid separate talk.wav -n {best}", kind="")
+    if best is not None:
+        complain(f"the best weights are in {best}; try  unbraid separate talk.wav -n {best}", kind="")
 
 
 def _fit(
@@ -125,11 +126,12 @@ def _fit(
     devices: str,
     nodes: int,
     strategy: str,
-) -> Path:
+) -> Path | None:
+    """The best weights; None in processes after the first, which have nothing to say."""
     if not (devices == "auto" or (devices.isdigit() and int(devices) > 0)):
         raise ConfigError(f"--devices {devices} is neither a number from 1 up nor auto")
     try:
-        from unbraid.training.fit import Machines, fit
+        from unbraid.training.fit import Machines, fit, is_first_process
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package == "unbraid":
@@ -142,7 +144,8 @@ def _fit(
         strategy=strategy,
     )
     try:
-        return fit(config, data, folder, resume=resume, init=init, machines=machines)
+        best = fit(config, data, folder, resume=resume, init=init, machines=machines)
+        return best if is_first_process() else None
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"add --resume to go on with the run in {folder}") from None
 

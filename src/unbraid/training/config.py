@@ -163,10 +163,10 @@ class TrainingConfig:
     """Mixed precision leaves STFT, S4 and losses in float32."""
 
     compile: bool = False
-    """Compile the model with torch.compile: minutes at the start, faster afterwards."""
+    """Compile the model with torch.compile; the first steps wait for it."""
 
     gradient_checkpointing: bool = False
-    """Compute activations twice instead of keeping them: less memory, about a third slower."""
+    """Compute activations twice instead of keeping them: less memory for more time; for models that support it."""
 
     deterministic: bool = False
     """Refuse operations whose result changes from run to run on a GPU."""

@@ -72,7 +72,7 @@ def fit(
     machines, console = machines or Machines(), console or Console(stderr=True)
     checkpoint = out / LAST_CHECKPOINT
     # Other processes of the same run start later, when the first one may have written its checkpoint already.
-    if rank_zero_only.rank == 0:
+    if is_first_process():
         if checkpoint.exists() and not resume:
             raise ConfigError(f"{out} already holds a run: add --resume to go on with it, or choose another --out")
         if resume and not checkpoint.exists():
@@ -103,6 +103,11 @@ def fit(
         console.print(f"memory ran out: going on with batch_size={config.batch_size}, accumulate={config.accumulate}")
 
 
+def is_first_process() -> bool:
+    """Whether this process speaks and writes for all of a run."""
+    return rank_zero_only.rank == 0
+
+
 def _run(
     config: TrainingConfig,
     data: Path,
@@ -114,7 +119,7 @@ def _run(
 ) -> Path:
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     task = SeparationTask(config, data, init if checkpoint is None else None)
-    if task.kept is not None and rank_zero_only.rank == 0:
+    if task.kept is not None and is_first_process():
         console.print(str(task.kept), highlight=False)
     if config.compile:
         task.model.compile()
