@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unbraid.cli.overrides import apply_overrides
 from unbraid.data import biquads
 from unbraid.data.augment import (
     ChannelSwap,
@@ -29,6 +30,7 @@ from unbraid.data.augment.speed import change_pitch_and_tempo
 from unbraid.data.levels import Level, loudness_lufs, measure_db, rms, to_level
 from unbraid.errors import ConfigError
 from unbraid.metrics.loudness import loudness
+from unbraid.recipes import RECIPES
 
 ALL = [
     ChannelSwap(probability=1.0),
@@ -77,6 +79,12 @@ def test_shape_type_and_finiteness_are_kept(augmentation, channels, num_samples,
     assert np.isfinite(after).all()
     assert np.array_equal(after, again)
     assert np.array_equal(samples, before)
+
+
+@every
+def test_settings_name_it_by_its_kind(augmentation):
+    text = f'mixing.augmentations=[{{"kind": "{augmentation.kind}", "probability": 1.0}}]'
+    assert apply_overrides(RECIPES["speech"].build(), [text]).mixing.augmentations == (augmentation,)
 
 
 @every

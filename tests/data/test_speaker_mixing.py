@@ -163,6 +163,19 @@ def test_mixtures_that_are_given_are_utterances_too(tmp_path):
     assert drawer.speakers == ["anna", "b0", "b1"]
 
 
+def test_noise_that_comes_with_mixtures_is_nobody(tmp_path):
+    """As WHAM! is read: noise is in every item and none of the data set's sources."""
+    clips = {
+        name: (write_clip(tmp_path / f"{name}.wav", tone(200, 1.0, 1)),) for name in ("speaker1", "speaker2", "noise")
+    }
+    data = dataset(tmp_path, [Item("m", clips)], ("speaker1", "speaker2"), True)
+    drawer = build_drawer(data, SpeakerMixing(), TWO)
+    assert drawer.speakers == ["m/speaker1", "m/speaker2"]
+    mixing = SpeakerMixing(segment_seconds=0.5, noise="noise")
+    example = draw_example(data, mixing, TWO, 0, 0)
+    assert (example.mixture - example.references.sum(0)).abs().max() > 1e-3
+
+
 def test_what_does_not_go_together_is_refused(speech, tmp_path):
     with pytest.raises(ConfigError, match="num_speakers"):
         SpeakerMixing(num_speakers=1)

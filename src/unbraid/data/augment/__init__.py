@@ -2,7 +2,7 @@
 
 Each is a frozen dataclass with a `probability` and a method `apply(samples, sample_rate, generator)` from (channel,
 sample) float32 to the same shape. A training config names a tuple of them, for every source its own; `augment` does
-one after the other. Silence stays silent.
+one after the other. Silence stays silent. The field `kind` tells them apart in settings that are not Python.
 """
 
 from __future__ import annotations

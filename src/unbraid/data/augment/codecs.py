@@ -33,6 +33,8 @@ _OTHER_RATES = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48
 class Codec(Occasional):
     """Encoded and decoded in memory, in step with what went in. Mono and stereo only."""
 
+    kind: Literal["codec"] = "codec"
+
     names: tuple[CodecName, ...] = ("mp3", "aac", "opus")
 
     range_kbps: tuple[float, float] = (32.0, 160.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from unbraid.errors import ConfigError
 @dataclass(frozen=True, kw_only=True)
 class Equaliser(Occasional):
     """A few bands turned up or down: the lowest and the highest may be shelves, the others are peaks."""
+
+    kind: Literal["equaliser"] = "equaliser"
 
     num_bands: tuple[int, int] = (1, 4)
     """Fewest and most."""
@@ -58,6 +61,8 @@ class Equaliser(Occasional):
 class LowPass(Occasional):
     """Dull, as from an old recording or a telephone: 12 or 24 dB less per octave above the cut-off."""
 
+    kind: Literal["low-pass"] = "low-pass"
+
     range_hz: tuple[float, float] = (3000.0, 16_000.0)
     """Of the cut-off, uniform in octaves. Above 0.45 times the sample rate nothing is done."""
 
@@ -75,6 +80,8 @@ class LowPass(Occasional):
 @dataclass(frozen=True, kw_only=True)
 class HighPass(Occasional):
     """Thin, as from a small loudspeaker or a low-cut switch: 12 or 24 dB less per octave below the cut-off."""
+
+    kind: Literal["high-pass"] = "high-pass"
 
     range_hz: tuple[float, float] = (30.0, 300.0)
     """Of the cut-off, uniform in octaves."""

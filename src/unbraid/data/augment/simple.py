@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from unbraid.data.levels import to_level
 @dataclass(frozen=True, kw_only=True)
 class Gain(Occasional):
     """Louder or softer."""
+
+    kind: Literal["gain"] = "gain"
 
     range_db: tuple[float, float] = (-10.0, 10.0)
 
@@ -28,6 +31,8 @@ class Gain(Occasional):
 class Loudness(Occasional):
     """To a loudness after ITU-R BS.1770. Silence has none and stays."""
 
+    kind: Literal["loudness"] = "loudness"
+
     range_lufs: tuple[float, float] = (-30.0, -18.0)
 
     def __post_init__(self) -> None:
@@ -42,6 +47,8 @@ class Loudness(Occasional):
 class Polarity(Occasional):
     """Turned upside down, which nobody hears and every waveform loss sees."""
 
+    kind: Literal["polarity"] = "polarity"
+
     def apply(self, samples: np.ndarray, sample_rate: int, generator: np.random.Generator) -> np.ndarray:
         return -samples
 
@@ -49,6 +56,8 @@ class Polarity(Occasional):
 @dataclass(frozen=True, kw_only=True)
 class ChannelSwap(Occasional):
     """Left and right exchanged; more channels in reverse order; mono stays as it is."""
+
+    kind: Literal["channel-swap"] = "channel-swap"
 
     def apply(self, samples: np.ndarray, sample_rate: int, generator: np.random.Generator) -> np.ndarray:
         return np.ascontiguousarray(samples[::-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import soxr
@@ -15,6 +16,8 @@ from unbraid.errors import MissingExtraError
 @dataclass(frozen=True, kw_only=True)
 class Speed(Occasional):
     """Resampled: pitch, formants and tempo move together, as on a record player. Costs little."""
+
+    kind: Literal["speed"] = "speed"
 
     range_factor: tuple[float, float] = (0.95, 1.05)
 
@@ -36,6 +39,8 @@ class PitchTempo(Occasional):
 
     The defaults are those that music recipes have come to use. It is the dearest augmentation but for the codecs.
     """
+
+    kind: Literal["pitch-tempo"] = "pitch-tempo"
 
     range_semitones: tuple[float, float] = (-2.0, 2.0)
 
