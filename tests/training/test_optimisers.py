@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from tests.training.tiny import CONFIG
-from unbraid.errors import ConfigError
+from unbraid.errors import ConfigError, DeviceError
 from unbraid.layers.mamba import Mamba, SelectiveSystem
 from unbraid.layers.state_space import StateSpace
 from unbraid.models.catalog import build_model
+from unbraid.training import batch_size
 from unbraid.training.batch_size import is_out_of_memory, search, smaller_batch
 from unbraid.training.config import OptimiserConfig
 from unbraid.training.optimisers import build_optimiser, parameter_groups
@@ -64,6 +65,31 @@ def test_the_largest_batch_is_found_to_an_eighth(capacity):
     assert found <= best
     assert found >= best - max(best // 8, 0) - (best > 8)
     assert len(asked) < 20
+
+
+@pytest.mark.parametrize(("capacity", "found"), [(1, 1), (5, 5), (12, 12)])
+def test_a_run_finds_its_largest_batch(capacity, found, corpus_root, monkeypatch):
+    build = batch_size.build_model
+
+    def short_of_memory(config):
+        model = build(config)
+
+        def check(module, inputs):
+            if len(inputs[0]) > capacity:
+                raise torch.OutOfMemoryError("out of memory")
+
+        model.register_forward_pre_hook(check)
+        return model
+
+    monkeypatch.setattr(batch_size, "build_model", short_of_memory)
+    config = replace(CONFIG, batch_size="auto")
+    assert batch_size.largest_batch(config, corpus_root, torch.device("cpu")) == found
+
+
+def test_where_not_even_one_fits_it_is_a_sentence(corpus_root, monkeypatch):
+    monkeypatch.setattr(batch_size, "search", lambda fits: 0)
+    with pytest.raises(DeviceError, match="smaller model"):
+        batch_size.largest_batch(CONFIG, corpus_root, torch.device("cpu"))
 
 
 def test_where_memory_runs_out_the_same_examples_come_in_smaller_batches():

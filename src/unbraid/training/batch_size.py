@@ -48,11 +48,15 @@ def search(fits: Callable[[int], bool], largest: int = LARGEST) -> int:
     return min(good, largest)
 
 
-def largest_batch(config: TrainingConfig, data: Path, accelerator: str = "auto") -> int:
-    """How many examples of this run go through a training step on the GPU at hand."""
+def choose_gpu(accelerator: str) -> torch.device:
+    """The GPU that says how much fits; refused where none is used, because a CPU's memory ends without a word."""
     if accelerator == "cpu" or not torch.cuda.is_available():
         raise ConfigError("batch_size=auto asks a GPU how much fits, and none is used here: set a number")
-    device = torch.device("cuda")
+    return torch.device("cuda")
+
+
+def largest_batch(config: TrainingConfig, data: Path, device: torch.device) -> int:
+    """How many examples of this run go through a training step on a device."""
     model = build_model(config.model).to(device).train()
     optimiser = build_optimiser(model, config.optimiser)
     loss = WeightedLoss(config.loss, exchangeable=model.spec.exchangeable)
@@ -64,7 +68,7 @@ def largest_batch(config: TrainingConfig, data: Path, accelerator: str = "auto")
                 part[:1].expand(count, *part.shape[1:]).to(device, copy=True) for part in example
             )
             kind = torch.float16 if config.precision == "16-mixed" else torch.bfloat16
-            with torch.autocast("cuda", kind, enabled=config.precision != "32-true"):
+            with torch.autocast(device.type, kind, enabled=config.precision != "32-true"):
                 estimates = model(mixture)
             loss(estimates.float(), references, mixture, present).total.backward()
             optimiser.step()

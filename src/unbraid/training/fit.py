@@ -16,7 +16,7 @@ from rich.console import Console
 
 from unbraid.errors import ConfigError, DataError, DeviceError
 from unbraid.training.averaging import ExponentialAverage
-from unbraid.training.batch_size import is_out_of_memory, largest_batch, smaller_batch
+from unbraid.training.batch_size import choose_gpu, is_out_of_memory, largest_batch, smaller_batch
 from unbraid.training.callbacks import (
     BEST_WEIGHTS,
     LAST_CHECKPOINT,
@@ -190,7 +190,7 @@ def _with_batch_size(
         return config
     if resume and (stored := read_settings(out)):
         return replace(config, batch_size=stored["batch_size"], accumulate=stored["accumulate"])
-    found = largest_batch(config, data, machines.accelerator)
+    found = largest_batch(config, data, choose_gpu(machines.accelerator))
     console.print(f"batch_size={found} is the largest that fits")
     return replace(config, batch_size=found)
 
