@@ -121,7 +121,11 @@ def test_ctrl_c_keeps_what_is_done(command, corpus_root, listed, tiny, tmp_path)
     assert "go on with --resume" in errors
     assert "Traceback" not in errors
     assert tree(tmp_path / "out") == {"scores.json.partial"}
-    assert all(json.loads(line) for line in partial.read_text().splitlines())
+    before = partial.read_text()
+    assert all(json.loads(line) for line in before.splitlines())
+    again = subprocess.run(arguments, capture_output=True, env=environment(), text=True, timeout=60)
+    assert (again.returncode, partial.read_text()) == (1, before)
+    assert "go on with --resume, or remove" in again.stderr
 
 
 def test_a_bad_track_leaves_the_others_and_a_status(run, folder, tmp_path):
@@ -134,6 +138,12 @@ def test_a_bad_track_leaves_the_others_and_a_status(run, folder, tmp_path):
     assert outcome.code == 1
     assert any("two-speakers-1" in line for line in outcome.errors)
     assert [one["name"] for one in json.loads((tmp_path / "scores.json").read_text())["tracks"]] == ["two-speakers-2"]
+    shutil.copy(EXAMPLES / "two-speakers-1" / "speaker1.flac", data / "two-speakers-1")
+    arguments = ("--json", tmp_path / "scores.json", "-j", 1, "--metrics", "SNR", "--resume")
+    outcome = run("evaluate", folder, data, *arguments)
+    assert outcome.code == 0, outcome.err
+    assert len(json.loads((tmp_path / "scores.json").read_text())["tracks"]) == 2
+    assert not (tmp_path / "scores.json.partial").exists()
 
 
 @pytest.mark.parametrize(

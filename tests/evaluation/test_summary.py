@@ -215,6 +215,8 @@ def test_a_journal_survives_a_crash(make_scores, tmp_path: Path):
     with journal.path.open("a") as file:
         file.write('{"name": "0002", "seco')
     again = Journal(tmp_path / "scores.json", identity(scores))
+    with pytest.raises(DataError, match="holds 2 tracks of an interrupted evaluation: go on with --resume"):
+        again.begin()
     assert again.resume() == list(scores.tracks[:2])
     again.append(scores.tracks[2])
     assert Journal(tmp_path / "scores.json", identity(scores)).resume() == list(scores.tracks)

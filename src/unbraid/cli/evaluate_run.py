@@ -21,7 +21,7 @@ from unbraid.errors import ConfigError, DataError
 from unbraid.evaluation.estimates import EstimateSource, FolderEstimates, ModelEstimates
 from unbraid.evaluation.evaluate import TrackFailed, TrackScored, choose_jobs, collect_scores, evaluate
 from unbraid.evaluation.journal import Journal, identity
-from unbraid.evaluation.measures import Measure
+from unbraid.evaluation.measures import Measure, check_packages
 from unbraid.evaluation.score_report import write_score_report
 from unbraid.evaluation.scores import Scores, TrackScore
 from unbraid.evaluation.summary import Group, Summary, headline, summarise, summary_data
@@ -43,8 +43,8 @@ class Run:
     journal: Journal | None
 
     def finish(self) -> None:
-        """The file of scores is whole; while tracks have failed, what is done is kept to go on from."""
-        if self.journal is not None and not self.num_failed:
+        """The file of scores is whole, and from now on what --resume goes on from."""
+        if self.journal is not None:
             self.journal.remove()
 
 
@@ -96,6 +96,9 @@ def run_evaluation(
     resume: bool,
 ) -> Run:
     """Scores all tracks, shows how it goes on stderr, and keeps every finished track beside `scores_path`."""
+    # What cannot go well leaves no file behind.
+    source.sources(tracks)
+    check_packages(measures)
     facts = identity(collect_scores(source, tracks, measures))
     journal = None if scores_path is None else Journal(scores_path, facts)
     done: dict[str, TrackScore] = {}

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from unbraid.audio.pending import writing_to
+from unbraid.audio.pending import PendingFile, write_pending, writing_to
 from unbraid.errors import DataError
 from unbraid.evaluation.scores import FORMAT, Scores, TrackScore, plain, read_scores, read_track, track_data
 
@@ -26,10 +26,12 @@ class Journal:
         self.facts = plain({"format": FORMAT, **facts})
 
     def begin(self) -> None:
-        """Starts anew; what was there is overwritten."""
-        with writing_to(f"'{self.path}'"):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_text(f"{json.dumps(self.facts)}\n", encoding="utf-8")
+        """Starts anew. Raises DataError where an interrupted evaluation would be lost by that."""
+        if self.path.exists() and (count := self.path.read_bytes().count(b"\n") - 1) > 0:
+            raise DataError(
+                f"{self.path} holds {count} tracks of an interrupted evaluation: go on with --resume, or remove it"
+            )
+        self._write([])
 
     def resume(self) -> list[TrackScore]:
         """What is done already, here or in the finished file; starts anew where there is neither.
@@ -44,14 +46,12 @@ class Journal:
             done = self._read()
         else:
             done = []
-        self.begin()
-        for track in done:
-            self.append(track)
+        self._write(done)
         return done
 
     def append(self, track: TrackScore) -> None:
         """Keeps one finished track, on the disk when this returns."""
-        line = f"{json.dumps(plain(track_data(track)), allow_nan=False)}\n".encode()
+        line = _line(track_data(track))
         with writing_to(f"'{self.path}'"):
             descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND)
             try:
@@ -64,6 +64,14 @@ class Journal:
         """Once the file of scores is whole."""
         self.path.unlink(missing_ok=True)
 
+    def _write(self, done: list[TrackScore]) -> None:
+        """The whole file, or none of it."""
+        pending = PendingFile(self.path)
+        try:
+            write_pending(pending, b"".join([_line(self.facts), *(_line(track_data(track)) for track in done)]))
+        finally:
+            pending.discard()
+
     def _read(self) -> list[TrackScore]:
         *lines, _cut_off = self.path.read_text(encoding="utf-8").split("\n")
         try:
@@ -72,15 +80,19 @@ class Journal:
                 self._check(rows[0], self.path)
             return [read_track(row) for row in rows[1:]]
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{self.path} is damaged ({error!r}): remove it, or start anew without --resume") from error
+            raise DataError(f"{self.path} is damaged ({error!r}): remove it") from error
 
     def _check(self, found: Mapping[str, Any], path: Path) -> None:
         different = [key for key in self.facts if found.get(key) != self.facts[key]]
         if different:
             raise DataError(
                 f"{path} is of another evaluation (other {' and '.join(different)}): name another file with --json, or "
-                "start anew without --resume"
+                "remove this one"
             )
+
+
+def _line(data: Mapping[str, Any]) -> bytes:
+    return f"{json.dumps(plain(data), allow_nan=False)}\n".encode()
 
 
 def identity(scores: Scores) -> dict[str, Any]:
