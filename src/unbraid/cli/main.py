@@ -30,7 +30,7 @@ class _Commands(TyperGroup):
         except BrokenPipeError as error:
             raise typer.Exit(1) from error
         except KeyboardInterrupt as error:
-            complain(f"interrupted; {error or 'nothing half-written is left behind'}", kind="")
+            complain(f"interrupted; {str(error) or 'nothing half-written is left behind'}", kind="")
             raise typer.Exit(130) from error
 
 

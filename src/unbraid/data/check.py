@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from threading import Event
 
 from unbraid.audio.sources import printable
 from unbraid.data.clips import UnreadableFilesError, is_read_from_start
@@ -94,7 +96,8 @@ def check_data(
         yield from checks.missing_splits()
     done, total = 0.0, sum(_seconds(item) for dataset in datasets for item in dataset.items)
     work = [(dataset, item) for dataset in datasets for item in dataset.items]
-    for _, scan in map_as_done(_scan, work, jobs):
+    stop = Event()
+    for _, scan in map_as_done(partial(_scan, stop), work, jobs, stop):
         yield from check_item(scan, root)
         checks.add(scan)
         done += _seconds(scan.item)
@@ -254,9 +257,9 @@ def _missing_stems(dataset: Dataset, sources: list[str]) -> Iterator[Finding]:
             yield Finding("missing-stems", item.name, f"no {_list(missing)}", dataset.split)
 
 
-def _scan(work: tuple[Dataset, Item]) -> ItemScan:
+def _scan(stop: Event, work: tuple[Dataset, Item]) -> ItemScan:
     dataset, item = work
-    return scan_item(dataset.split, item, dataset.mixtures_are_sums)
+    return scan_item(dataset.split, item, dataset.mixtures_are_sums, stop)
 
 
 def _clips(item: Item) -> list[tuple[str, Clip]]:

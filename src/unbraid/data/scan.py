@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from math import inf, log10
+from threading import Event
 
 import numpy as np
 
@@ -60,8 +61,11 @@ class ItemScan:
     difference_after_gain_db: float | None = None
 
 
-def scan_item(split: Split, item: Item, sums: bool = True) -> ItemScan:
-    """Reads every sample of an item once. With `sums` False the mixture is not compared with its sources."""
+def scan_item(split: Split, item: Item, sums: bool = True, stop: Event | None = None) -> ItemScan:
+    """Reads every sample of an item once. With `sums` False the mixture is not compared with its sources.
+
+    When `stop` is set it ends early, and what it gives then means nothing.
+    """
     named = [(source, clip) for source, clips in item.sources.items() for clip in clips]
     if item.mixture is not None:
         named.append(("mixture", item.mixture))
@@ -74,6 +78,8 @@ def scan_item(split: Split, item: Item, sums: bool = True) -> ItemScan:
     if any(is_read_from_start(clip) for _, clip in named):
         block = max(length, 1)
     for start in range(0, length, block):
+        if stop is not None and stop.is_set():
+            break
         pieces = [meter.read(start, min(block, length - start)) for meter in meters]
         if comparable:
             comparable = comparison.add(pieces[-1], pieces[:-1])

@@ -36,13 +36,25 @@ def test_a_list_of_stretches_in_json_lines(tmp_path):
     write(tmp_path / "tape.wav", noise(3, seconds=2), subtype="FLOAT")
     lines = [{"path": "tape.wav", "start": 1000 * n, "num_samples": 1000, "speaker": f"who{n}"} for n in range(3)]
     (tmp_path / "manifest.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    dataset = open_dataset(tmp_path, "train")
-    assert dataset.exchangeable
-    assert dataset.sources == ("speech",)
-    assert [item.labels["speaker"] for item in dataset.items] == ["who0", "who1", "who2"]
-    assert len({item.name for item in dataset.items}) == 3
-    (clip,) = dataset.items[2].sources["speech"]
+    splits = open_splits(tmp_path)
+    assert all(dataset.exchangeable and dataset.sources == ("speech",) for dataset in splits)
+    items = {item.labels["speaker"]: item for dataset in splits for item in dataset.items}
+    assert sorted(items) == ["who0", "who1", "who2"]
+    assert len({item.name for item in items.values()}) == 3
+    (clip,) = items["who2"].sources["speech"]
     assert np.allclose(read_clip(clip, 0, 1000, 8000)[0], noise(3, seconds=2)[2000:3000, 0], atol=1e-6)
+
+
+def test_a_list_without_splits_is_shared_out_by_speaker(tmp_path):
+    rows = []
+    for number in range(40):
+        write(tmp_path / f"{number}.flac", noise(number, seconds=0.1))
+        rows.append({"path": f"{number}.flac", "speaker": f"who{number % 20}"})
+    write_csv(tmp_path / "manifest.csv", rows)
+    splits = open_splits(tmp_path)
+    assert [len(dataset.items) for dataset in splits] == [32, 4, 4]
+    speakers = [{item.labels["speaker"] for item in dataset.items} for dataset in splits]
+    assert len(set.union(*speakers)) == sum(map(len, speakers)) == 20
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
     column        meaning
     path          the file, absolute or relative to the list; the only column that must be there
-    split         train, valid or test; without the column every row is in every split that is asked for
+    split         train, valid or test; without the column a hash shares out speakers or tracks, a tenth each to valid
+                  and test
     track         which song, mixture or clip the file belongs to; without it each file is an item of its own
     stem          which source it is (vocals, speech, …); "mixture" is the mixture; several rows of one stem are summed
     stream        which audio stream of a container with several; without it the first, 0
@@ -25,7 +26,7 @@ from pathlib import Path
 from unbraid.audio.sources import printable
 from unbraid.data.clips import open_clip, open_clips
 from unbraid.data.items import Clip, Dataset, Item, Split
-from unbraid.data.layouts.layout import MIXTURE_NAMES, SPLIT_FOLDERS, Layout, NoSplitError
+from unbraid.data.layouts.layout import MIXTURE_NAMES, SPLIT_FOLDERS, Layout, NoSplitError, share_out
 from unbraid.data.layouts.songs import MUSIC_STEMS
 from unbraid.errors import DataError
 
@@ -44,9 +45,9 @@ def find(root: Path) -> Path | None:
 
 
 def open_table(path: Path, split: Split, options: frozenset[str]) -> Dataset:
-    rows = [row for row in read_rows(path) if in_split(row, split)]
+    rows = _of_split(list(read_rows(path)), split)
     if not rows:
-        raise NoSplitError(f"'{printable(path)}' has no rows whose column 'split' is '{split}'")
+        raise NoSplitError(f"'{printable(path)}' has no rows of the split '{split}'")
     items = make_items(rows, path.parent)
     return dataset_of_items("list", path, split, items)
 
@@ -67,7 +68,15 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def in_split(row: Row, split: Split) -> bool:
-    return row.get("split", split) in SPLIT_FOLDERS[split]
+    return row.get("split") in SPLIT_FOLDERS[split]
+
+
+def _of_split(rows: list[Row], split: Split) -> list[Row]:
+    if any("split" in row for row in rows):
+        return [row for row in rows if in_split(row, split)]
+    groups = [row.get("speaker") or row.get("track") or row["path"] for row in rows]
+    shares = share_out(dict.fromkeys(groups))
+    return [row for row, group in zip(rows, groups, strict=True) if shares[group] == split]
 
 
 def make_items(rows: list[Row], folder: Path, stem: str | None = None) -> list[Item]:
