@@ -225,6 +225,15 @@ def test_sources_can_be_summed_under_one_name(album):
         rename_sources(album, {"piano": "keys"})
 
 
+def test_joined_data_sets_keep_their_sources_and_tell_items_apart(film, album):
+    assert film.sources == ("dialogue", "music", "effects", "background")
+    names = [item.name for item in film.items]
+    assert len(set(names)) == len(names) == 14
+    assert join_datasets([album]).items == album.items
+    with pytest.raises(DataError, match="no data set"):
+        join_datasets([])
+
+
 def test_what_does_not_go_together_is_refused(album):
     with pytest.raises(DataError, match="dialogue"):
         build_drawer(album, StemMixing(), FILM)

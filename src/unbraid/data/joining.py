@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from unbraid.data.items import Clip, Dataset, Item
@@ -31,10 +31,10 @@ def rename_sources(dataset: Dataset, names: Mapping[str, str]) -> Dataset:
     return replace(dataset, sources=sources, items=tuple(map(renamed, dataset.items)))
 
 
-def join_datasets(datasets: Sequence[Dataset], keep: Callable[[Item], bool] = lambda item: True) -> Dataset:
+def join_datasets(datasets: Sequence[Dataset]) -> Dataset:
     """All items of several data sets as one, so that each source may come from roots of its own.
 
-    `keep` leaves items out, say music with vocals. Names of items get the number of their data set where they clash.
+    Names of items get the number of their data set in front where two are the same.
     """
     if not datasets:
         raise DataError("no data set to join")
@@ -44,7 +44,6 @@ def join_datasets(datasets: Sequence[Dataset], keep: Callable[[Item], bool] = la
         replace(item, name=f"{number}/{item.name}") if clash else item
         for number, dataset in enumerate(datasets)
         for item in dataset.items
-        if keep(item)
     )
     first = datasets[0]
     return replace(
