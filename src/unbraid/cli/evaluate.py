@@ -140,6 +140,12 @@ def evaluate(
         float | None,
         typer.Option(metavar="SHARE", help="As in `separate`.", show_default=False, rich_help_panel=_HOW),
     ] = None,
+    join: Annotated[
+        Literal["fade", "average"] | None,
+        typer.Option(
+            help="As in `separate`; average is how papers join chunks.", show_default=False, rich_help_panel=_HOW
+        ),
+    ] = None,
     shifts: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="As in `separate`.", show_default=False, rich_help_panel=_HOW),
@@ -183,7 +189,7 @@ def evaluate(
     to_stdout = str(json_file) == "-"
     if resume and (json_file is None or to_stdout):
         raise ConfigError("--resume goes on with the file of --json: name it")
-    settings = {"segment_seconds": segment, "overlap": overlap, "shifts": shifts}
+    settings = {"segment_seconds": segment, "overlap": overlap, "join": join, "shifts": shifts}
     chosen = {name: value for name, value in settings.items() if value is not None}
 
     from unbraid.audio.pending import PendingFile, write_pending
