@@ -36,7 +36,7 @@ def train(
         str | None, typer.Argument(metavar="RECIPE", help="Name of a recipe, see --list.", show_default=False)
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder that holds the data set.", show_default=False)
+        Path | None, typer.Option(metavar="DIR", help="Folder of the data set, or a list.", show_default=False)
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Folder of the run; by default runs/RECIPE.")

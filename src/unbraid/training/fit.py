@@ -77,8 +77,8 @@ def fit(
             raise ConfigError(f"{out} already holds a run: add --resume to go on with it, or choose another --out")
         if resume and not checkpoint.exists():
             raise ConfigError(f"nothing to resume in {out}: there is no {LAST_CHECKPOINT}; leave out --resume to start")
-    if not data.is_dir():
-        raise DataError(f"{data} is not a folder; --data names the folder that holds the corpus")
+    if not data.exists():
+        raise DataError(f"{data} does not exist; --data names the folder of a data set, or a list of one")
     if machines.strategy == "fsdp" and config.lora is not None:
         raise ConfigError("adapters are small and are not shared out: use --strategy ddp with lora")
     out.mkdir(parents=True, exist_ok=True)
