@@ -65,7 +65,7 @@ class Dataset:
     """One split of a data set."""
 
     layout: str
-    """Name of the layout, such as "musdb18-hq"."""
+    """Name of the layout with its options, such as "librimix:noisy"; `open_dataset` takes it."""
 
     root: Path
 

@@ -36,7 +36,8 @@ def test_wsj0_2mix(tmp_path, named):
         folder = tmp_path / "2speakers" / "wav8k" / "min" / split
         write_mixtures(folder, {"mix": ("s1", "s2")}, ("s1", "s2"), WSJ0_NAMES)
     train, valid, test = open_splits(tmp_path / named)
-    assert (train.layout, train.sources, train.exchangeable) == ("wsj0-2mix", ("speaker1", "speaker2"), True)
+    assert open_dataset(tmp_path / named, "train", train.layout) == train
+    assert (train.layout, train.sources, train.exchangeable) == ("wsj0-mix", ("speaker1", "speaker2"), True)
     assert [item.name for item in valid.items] == list(WSJ0_NAMES)
     assert test.items[0].labels == {"speaker1": "019", "speaker2": "01v"}
     assert_sum(train.items[1])
@@ -46,7 +47,7 @@ def test_wsj0_3mix(tmp_path):
     name = "011a010c_2.1_20do010j_0.3_421a010e_-2.1"
     write_mixtures(tmp_path / "wav16k/max/tr", {"mix": ("s1", "s2", "s3")}, ("s1", "s2", "s3"), [name])
     dataset = open_dataset(tmp_path, "train")
-    assert (dataset.layout, dataset.sources) == ("wsj0-3mix", ("speaker1", "speaker2", "speaker3"))
+    assert (dataset.layout, dataset.sources) == ("wsj0-mix", ("speaker1", "speaker2", "speaker3"))
     assert dataset.items[0].labels["speaker3"] == "421"
     assert_sum(dataset.items[0])
     with pytest.raises(NoSplitError, match="'valid'"):
@@ -72,7 +73,7 @@ def test_lrs2_mix_is_told_by_its_name(tmp_path):
     root = tmp_path / "LRS2-2Mix"
     write_mixtures(root / "audio/wav16k/min/tr", {"mix": ("s1", "s2")}, ("s1", "s2"), ["a_1.0_b_-1.0"])
     dataset = open_dataset(root, "train")
-    assert (dataset.layout, dataset.sources) == ("lrs2-2mix", ("speaker1", "speaker2"))
+    assert (dataset.layout, dataset.sources) == ("lrs2-mix", ("speaker1", "speaker2"))
     assert dataset.items[0].labels == {}
 
 

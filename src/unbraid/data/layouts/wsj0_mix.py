@@ -43,13 +43,12 @@ def find_lrs2(root: Path) -> Path | None:
 
 def open_wsj0_mix(root: Path, split: Split, options: frozenset[str]) -> Dataset:
     folder = need_split_folder(root, split)
-    sources = speaker_folders(folder)
-    return open_mixtures(f"wsj0-{len(sources)}mix", root, split, folder, "mix", sources, name_speakers)
+    return open_mixtures(WSJ0_MIX.name, root, split, folder, "mix", speaker_folders(folder), name_speakers)
 
 
 def open_lrs2(root: Path, split: Split, options: frozenset[str]) -> Dataset:
     folder = need_split_folder(root, split)
-    return open_mixtures("lrs2-2mix", root, split, folder, "mix", speaker_folders(folder))
+    return open_mixtures(LRS2_MIX.name, root, split, folder, "mix", speaker_folders(folder))
 
 
 def name_speakers(name: str) -> Mapping[str, str]:
