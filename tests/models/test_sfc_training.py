@@ -25,28 +25,28 @@ SMALL = SFCConfig(
     sample_rate=16_000,
     num_channels=1,
     sources=SOURCES,
-    n_fft=512,
-    num_bands=24,
-    compression=CrossAttentionConfig(inner_dim=16),
+    n_fft=384,
+    num_bands=20,
+    compression=CrossAttentionConfig(inner_dim=8),
     separator=LocoformerConfig(
-        dim=24,
+        dim=16,
         num_blocks=2,
-        sequence=SelfAttentionConfig(inner_dim=24),
-        feedforward_dims=(32, 32),
+        sequence=SelfAttentionConfig(inner_dim=16),
+        feedforward_dims=(24, 24),
         kernel_size=4,
         dropout=0.0,
     ),
 )
 KINDS = {
     "sfc-ca": SMALL,
-    "sfc-ca adaptive": replace(SMALL, compression=CrossAttentionConfig(inner_dim=16, queries="adaptive")),
-    "sfc-mamba": replace(SMALL, compression=MambaCompressionConfig(inner_dim=16)),
+    "sfc-ca adaptive": replace(SMALL, compression=CrossAttentionConfig(inner_dim=8, queries="adaptive")),
+    "sfc-mamba": replace(SMALL, compression=MambaCompressionConfig(inner_dim=8)),
     "bs": replace(SMALL, compression=BandSplitConfig()),
     "sfc-ca dual path": replace(
-        SMALL, separator=DualPathConfig(dim=24, num_blocks=2, sequence=RecurrentConfig(hidden_dim=24))
+        SMALL, separator=DualPathConfig(dim=16, num_blocks=2, sequence=RecurrentConfig(hidden_dim=16))
     ),
 }
-STEPS, BATCH, SECONDS = 250, 3, 1.5
+STEPS, BATCH, SECONDS = 300, 2, 1.0
 
 
 def draw(parts, count, generator):

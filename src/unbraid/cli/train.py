@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -91,9 +92,11 @@ def train(
     from unbraid.recipes import RECIPES
 
     if recipe is None:
-        raise ConfigError(f"no recipe is named: choose one of {', '.join(RECIPES)}")
+        raise ConfigError("no recipe is named:  unbraid train --list  shows what there is")
     if recipe not in RECIPES:
-        raise UnknownNameError(f"there is no recipe '{recipe}'; there are: {', '.join(RECIPES)}")
+        near = difflib.get_close_matches(recipe, RECIPES, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "unbraid train --list  shows what there is"
+        raise UnknownNameError(f"there is no recipe '{recipe}': {hint}")
     config = RECIPES[recipe].build()
     if smoke:
         from unbraid.recipes.smoke import smoke as smallest
