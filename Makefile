@@ -49,8 +49,9 @@ lint: $(VENV)/.dev
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+# A process for each core, each with one thread.
 test: lint
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 8
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow
