@@ -24,8 +24,10 @@ def lean_loop(inputs, step, A, B, C, D):
 
 
 def published_form(inputs, step, A, B, C, D):
-    """As public slow paths write it: frames next to last, all decays and inputs first, then one frame after the other by
-    its index. Each index costs its backward pass a tensor as large as all of them, which makes minutes of seconds."""
+    """As public slow paths write it: frames next to last, all decays and inputs first, then frame after frame by index.
+
+    Each index costs the backward pass a tensor as large as all of them, which makes minutes of seconds.
+    """
     inputs, step, B, C = (tensor.transpose(1, 2) for tensor in (inputs, step, B, C))
     decays = torch.exp(torch.einsum("bdl,dn->bdln", step, A))
     driven = torch.einsum("bdl,bnl,bdl->bdln", step, B, inputs)

@@ -20,6 +20,9 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from unbraid.axes import Float, Tensor
+from unbraid.layers.convolution import PlaneConv
+from unbraid.layers.feedforward import SwiGLU
+from unbraid.layers.norms import RMSNorm
 from unbraid.signal.bands import BandTable
 
 Queries = Literal["learnable", "adaptive"]
@@ -106,6 +109,43 @@ class Decoder(Compressor, ABC):
         """A mask or a spectrum for every source and channel."""
 
 
+class QueryingDecoder(Decoder):
+    """Decoder in which queries, one for each bin, read the bands of their frame between two convolutions.
+
+    Queries are parameters, or made from the memory of the encoder.
+    """
+
+    def __init__(
+        self, sizes: CompressionSizes, queries: Queries, inner_dim: int, memory_dim: int, gathered_dim: int
+    ) -> None:
+        super().__init__(sizes)
+        num_freqs = sizes.bands.num_freqs
+        self.spread = PlaneConv(sizes.dim, inner_dim, transposed=True)
+        self.queries = (
+            LearntQueries(num_freqs, inner_dim) if queries == "learnable" else BinQueries(memory_dim, inner_dim)
+        )
+        self.gather = PlaneConv(gathered_dim, sizes.parts_out, transposed=True)
+
+    def forward(
+        self,
+        features: Float[Tensor, "batch frame band dim"],
+        memory: Float[Tensor, "batch frame freq memory_dim"] | None,
+    ) -> Float[Tensor, "batch frame freq part_out"]:
+        bands = self.spread(features)
+        return self.gather(self.each_frame(self._expand, *((bands,) if memory is None else (bands, memory))))
+
+    def _expand(
+        self, bands: Float[Tensor, "row band inner"], memory: Float[Tensor, "row freq memory_dim"] | None = None
+    ) -> Float[Tensor, "row freq gathered"]:
+        return self.read(self.queries(memory), bands)
+
+    @abstractmethod
+    def read(
+        self, queries: Float[Tensor, "#row freq inner"], bands: Float[Tensor, "row band inner"]
+    ) -> Float[Tensor, "row freq gathered"]:
+        """What each bin makes of the bands of its frame."""
+
+
 class LearntQueries(nn.Module):
     """The same queries for every frame."""
 
@@ -135,3 +175,15 @@ class BandAverages(nn.Module):
         weights = self.weight.new_zeros(self.shape).index_put((self.rows, self.columns), self.weight)
         weights = weights / weights.sum(dim=1, keepdim=True).clamp_min(1e-8)
         return weights.to(tokens.dtype) @ tokens
+
+
+class BinQueries(nn.Module):
+    """Queries of a decoder made from what its encoder knew of the bins."""
+
+    def __init__(self, memory_dim: int, dim: int) -> None:
+        super().__init__()
+        self.norm = RMSNorm(memory_dim)
+        self.feedforward = SwiGLU(memory_dim, 2 * dim, dim)
+
+    def forward(self, memory: Float[Tensor, "row freq memory_dim"]) -> Float[Tensor, "row freq dim"]:
+        return self.feedforward(self.norm(memory))

@@ -21,7 +21,14 @@ from unbraid.layers.attention import CrossAttention
 from unbraid.layers.convolution import PlaneConv
 from unbraid.layers.feedforward import SwiGLU
 from unbraid.layers.norms import RMSNorm
-from unbraid.models.sfc.compression import BandAverages, CompressionSizes, Decoder, Encoder, LearntQueries, Queries
+from unbraid.models.sfc.compression import (
+    BandAverages,
+    CompressionSizes,
+    Encoder,
+    LearntQueries,
+    Queries,
+    QueryingDecoder,
+)
 from unbraid.signal.bands import BandTable
 
 PositionalBias = Literal["none", "fixed", "slope", "matrix"]
@@ -84,31 +91,19 @@ class CrossAttentionEncoder(Encoder):
         return self.block.weights(self.queries(tokens), tokens, self.bias())
 
 
-class CrossAttentionDecoder(Decoder):
+class CrossAttentionDecoder(QueryingDecoder):
     """K bands to F bins."""
 
     def __init__(self, sizes: CompressionSizes, config: CrossAttentionConfig) -> None:
-        super().__init__(sizes)
-        inner, bands = config.inner_dim, sizes.bands
-        self.spread = PlaneConv(sizes.dim, inner, transposed=True)
-        self.queries = LearntQueries(bands.num_freqs, inner) if config.queries == "learnable" else BinQueries(inner)
-        self.bias = LocalityBias(bands, config)
+        inner = config.inner_dim
+        super().__init__(sizes, config.queries, inner, memory_dim=inner, gathered_dim=inner)
+        self.bias = LocalityBias(sizes.bands, config)
         self.block = CrossAttentionBlock(config)
-        self.gather = PlaneConv(inner, sizes.parts_out, transposed=True)
 
-    def forward(
-        self,
-        features: Float[Tensor, "batch frame band dim"],
-        memory: Float[Tensor, "batch frame freq inner"] | None,
-    ) -> Float[Tensor, "batch frame freq part_out"]:
-        bands = self.spread(features)
-        known = (bands,) if memory is None else (bands, memory)
-        return self.gather(self.each_frame(self._expand, *known))
-
-    def _expand(
-        self, bands: Float[Tensor, "row band inner"], memory: Float[Tensor, "row freq inner"] | None = None
+    def read(
+        self, queries: Float[Tensor, "#row freq inner"], bands: Float[Tensor, "row band inner"]
     ) -> Float[Tensor, "row freq inner"]:
-        return self.block(self.queries(memory), bands, self.bias(transpose=True))
+        return self.block(queries, bands, self.bias(transpose=True))
 
 
 class CrossAttentionBlock(nn.Module):
@@ -140,18 +135,6 @@ class CrossAttentionBlock(nn.Module):
     ) -> Float[Tensor, "row head query token"]:
         """The attention alone, to look at."""
         return self.attention.weights(self.query_norm(queries), self.token_norm(tokens), bias)
-
-
-class BinQueries(nn.Module):
-    """Queries of the decoder made from the encoder's bins."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.norm = RMSNorm(dim)
-        self.feedforward = SwiGLU(dim, 2 * dim)
-
-    def forward(self, memory: Float[Tensor, "row freq dim"]) -> Float[Tensor, "row freq dim"]:
-        return self.feedforward(self.norm(memory))
 
 
 class LocalityBias(nn.Module):

@@ -18,10 +18,16 @@ from torch import nn
 
 from unbraid.axes import Float, Tensor
 from unbraid.layers.convolution import PlaneConv
-from unbraid.layers.feedforward import SwiGLU
 from unbraid.layers.mamba import Mamba, MambaConfig
 from unbraid.layers.norms import RMSNorm
-from unbraid.models.sfc.compression import BandAverages, CompressionSizes, Decoder, Encoder, LearntQueries, Queries
+from unbraid.models.sfc.compression import (
+    BandAverages,
+    CompressionSizes,
+    Encoder,
+    LearntQueries,
+    Queries,
+    QueryingDecoder,
+)
 from unbraid.signal.bands import BandTable
 
 Placement = Literal["band-middle", "band-ends", "spread"]
@@ -75,44 +81,20 @@ class MambaEncoder(Encoder):
         return torch.cat([at_queries, at_bins], dim=1) if self.keeps_memory else at_queries
 
 
-class MambaDecoder(Decoder):
+class MambaDecoder(QueryingDecoder):
     """K bands to F bins."""
 
     def __init__(self, sizes: CompressionSizes, config: MambaCompressionConfig) -> None:
-        super().__init__(sizes)
-        inner, bands = config.inner_dim, sizes.bands
-        self.spread = PlaneConv(sizes.dim, inner, transposed=True)
-        self.queries = LearntQueries(bands.num_freqs, inner) if config.queries == "learnable" else BinQueries(inner)
-        upward, downward = query_slots(bands, config.placement)
+        inner = config.inner_dim
+        super().__init__(sizes, config.queries, inner, memory_dim=2 * inner, gathered_dim=2 * inner)
+        upward, downward = query_slots(sizes.bands, config.placement)
         # The other way round than in the encoder: here a band comes first and its bins follow.
-        self.reading = InterleavedReading(downward, upward, bands, config)
-        self.gather = PlaneConv(2 * inner, sizes.parts_out, transposed=True)
+        self.reading = InterleavedReading(downward, upward, sizes.bands, config)
 
-    def forward(
-        self,
-        features: Float[Tensor, "batch frame band dim"],
-        memory: Float[Tensor, "batch frame freq inner"] | None,
-    ) -> Float[Tensor, "batch frame freq part_out"]:
-        bands = self.spread(features)
-        known = (bands,) if memory is None else (bands, memory)
-        return self.gather(self.each_frame(self._expand, *known))
-
-    def _expand(
-        self, bands: Float[Tensor, "row band inner"], memory: Float[Tensor, "row freq two_inner"] | None = None
+    def read(
+        self, queries: Float[Tensor, "#row freq inner"], bands: Float[Tensor, "row band inner"]
     ) -> Float[Tensor, "row freq two_inner"]:
-        return self.reading(bands, self.queries(memory))[1]
-
-
-class BinQueries(nn.Module):
-    """Queries of the decoder made from what the encoder's Mamba said at the bins."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.norm = RMSNorm(2 * dim)
-        self.feedforward = SwiGLU(2 * dim, 2 * dim, dim)
-
-    def forward(self, memory: Float[Tensor, "row freq two_dim"]) -> Float[Tensor, "row freq dim"]:
-        return self.feedforward(self.norm(memory))
+        return self.reading(bands, queries)[1]
 
 
 class InterleavedReading(nn.Module):
