@@ -31,7 +31,7 @@ def speech() -> TrainingConfig:
     """The bundled model `speech`: an S4M small enough to be trained on two CPU cores in an afternoon.
 
     ours: half the hidden width of S4M-tiny, three rounds, and an encoder of 8 ms, which leaves 500 frames a second. The
-    bundled weights ran their first 1,826 steps with six rounds, which cost twice as much and learned no faster; and what
+    bundled weights ran their first 1,826 steps with six rounds, which cost twice as much and learned no faster. Which
     mixtures are drawn has changed since they were trained, though not how.
     """
     return TrainingConfig(
