@@ -6,6 +6,7 @@ attention: how often a bin is looked at. It follows the input, while a band spli
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from einops import rearrange
 
-from unbraid.audio.pending import writing_to
+from unbraid.audio.pending import PendingFile, commit_all, writing_to
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
 from unbraid.models.contract import SeparationModel
@@ -122,7 +123,8 @@ def write_attention(analysis: AttentionAnalysis, folder: Path) -> list[Path]:
     """Writes `attention.npz` and pictures: one per signal, one per half's positional bias. Returns their paths.
 
     The arrays are called NAME_level_db, NAME_received and NAME_by_band for every signal, and HALF_bias_initial and
-    HALF_bias_learned. Raises MissingExtraError where matplotlib is not installed, before anything is written.
+    HALF_bias_learned. All files get their names together, or none does. Raises MissingExtraError where matplotlib is
+    not installed.
     """
     from unbraid.evaluation.attention_plots import draw_bias, draw_map
 
@@ -136,9 +138,17 @@ def write_attention(analysis: AttentionAnalysis, folder: Path) -> list[Path]:
         arrays |= {f"{one.name}_{key}": getattr(one, key) for key in ("level_db", "received", "by_band")}
     for bias in analysis.biases:
         arrays |= {f"{bias.half}_bias_{key}": getattr(bias, key) for key in ("initial", "learned")}
-    with writing_to(f"'{folder}'"):
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, picture in pictures.items():
-            (folder / name).write_bytes(picture)
-        np.savez_compressed(folder / "attention.npz", **arrays)  # type: ignore[arg-type]
-    return [folder / name for name in (*pictures, "attention.npz")]
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]
+    contents = pictures | {"attention.npz": packed.getvalue()}
+    pending: list[PendingFile] = []
+    try:
+        for name, content in contents.items():
+            pending.append(PendingFile(folder / name))
+            with writing_to(pending[-1].name):
+                pending[-1].file.write(content)
+        commit_all(pending)
+    finally:
+        for file in pending:
+            file.discard()
+    return [folder / name for name in contents]

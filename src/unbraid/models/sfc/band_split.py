@@ -73,8 +73,7 @@ class BandSplitDecoder(Decoder):
     def forward(
         self, features: Float[Tensor, "batch frame band dim"], memory: object
     ) -> Float[Tensor, "batch frame freq part_out"]:
-        rows = self.each_frame(self._expand, features)
-        return rows
+        return self.each_frame(self._expand, features)
 
     def _expand(self, features: Float[Tensor, "row band dim"]) -> Float[Tensor, "row freq part_out"]:
         parts = [band(features[:, index]).unflatten(-1, (-1, self.parts_out)) for index, band in enumerate(self.bands)]
