@@ -15,10 +15,12 @@ from safetensors import safe_open
 
 from unbraid.layers.attention import SelfAttentionConfig
 from unbraid.layers.mamba import MambaConfig
+from unbraid.models.s4m import S4MConfig
 from unbraid.models.sfc.band_split import BandSplitConfig
 from unbraid.models.sfc.cross_attention import CrossAttentionConfig
 from unbraid.models.sfc.locoformer import LocoformerConfig
 from unbraid.models.sfc.mamba import MambaCompressionConfig
+from unbraid.models.super_resolution import SuperResolutionConfig
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -51,6 +53,10 @@ TINY |= {
     for kind, compression in TINY_COMPRESSION.items()
     for size in ("small", "medium")
     for use in ("", "-cinematic")
+}
+TINY["s4m-tiny-super-resolution"] = {
+    "separator": S4MConfig(**TINY["s4m-tiny"]),  # type: ignore[arg-type]
+    "super_resolution": SuperResolutionConfig(window_ms=8.0, hidden_dims=(4, 6, 4), kernel_sizes=(3, 5, 3, 3)),
 }
 """For every preset of the catalog, what makes it small enough to be tested in a second."""
 

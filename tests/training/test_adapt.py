@@ -8,6 +8,8 @@ import torch
 from tests.training.tiny import CONFIG, checkpoint
 from unbraid.errors import ConfigError, WeightsError
 from unbraid.models.catalog import build_model
+from unbraid.models.super_resolution import SuperResolutionConfig
+from unbraid.models.with_super_resolution import WithSuperResolutionConfig
 from unbraid.training.adapt import add_adapters, freeze, merged, start_from
 from unbraid.training.config import LoraConfig
 from unbraid.training.fit import fit
@@ -99,3 +101,15 @@ def test_merging_changes_nothing_that_is_heard():
 def test_layers_that_are_not_there_are_a_sentence():
     with pytest.raises(ConfigError, match="bottleneck"):
         add_adapters(build_model(CONFIG.model), LoraConfig(targets=("attention",)))
+
+
+def test_a_separator_starts_inside_of_super_resolution_and_comes_out_again(trained, tmp_path):
+    network = SuperResolutionConfig(window_ms=8.0, hidden_dims=(4,), kernel_sizes=(3, 3))
+    wrapped = build_model(WithSuperResolutionConfig(separator=CONFIG.model, super_resolution=network))
+    report = start_from(wrapped, str(trained))
+    theirs = load_model(trained).state_dict()
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in wrapped.separator.state_dict().items())
+    assert {name.partition(".")[0] for name in report.new} == {"super_resolution"}
+    path = save_model(wrapped, tmp_path / "wrapped.safetensors")
+    assert start_from(build_model(CONFIG.model), str(path)).share == 1
+    assert start_from(build_model(wrapped.config), str(path)).share == 1

@@ -13,13 +13,16 @@ from unbraid.models.sfc.cross_attention import CrossAttentionConfig
 from unbraid.models.sfc.locoformer import LocoformerConfig
 from unbraid.models.sfc.mamba import MambaCompressionConfig
 from unbraid.models.sfc.model import SFC, SFCConfig
+from unbraid.models.super_resolution import SuperResolutionConfig
+from unbraid.models.with_super_resolution import SeparatorConfig, WithSuperResolution, WithSuperResolutionConfig
 
-ModelConfig = S4MConfig | SFCConfig
-"""Union of all configs."""
+ModelConfig = SeparatorConfig | WithSuperResolutionConfig
+"""Union of all configs; to add one, add it to `SeparatorConfig`."""
 
 ARCHITECTURES: dict[str, tuple[type[ModelConfig], type[SeparationModel]]] = {
     "s4m": (S4MConfig, S4M),
     "sfc": (SFCConfig, SFC),
+    "with-super-resolution": (WithSuperResolutionConfig, WithSuperResolution),
 }
 """Architecture name, as weights files carry it -> config class and model class."""
 
@@ -41,10 +44,16 @@ MUSIC = SFCConfig()
 CINEMATIC = SFCConfig(num_channels=1, sources=("dialogue", "music", "effects"))
 """Mono, three stems, as for Divide and Remaster."""
 
+NARROW_SUPER_RESOLUTION = SuperResolutionConfig(hidden_dims=(16, 32, 16), kernel_sizes=(5, 9, 11, 11))
+"""ours: an eighth of the paper's channels, for small separators."""
+
 PRESETS: dict[str, ModelConfig] = {
     "s4m-tiny": S4MConfig(),
     "s4m-tiny-4ms": S4MConfig(kernel_ms=4.0),
     "s4m": S4MConfig(decoder_state_space="coarse"),
+    "s4m-tiny-super-resolution": WithSuperResolutionConfig(
+        separator=S4MConfig(kernel_ms=16.0), super_resolution=NARROW_SUPER_RESOLUTION
+    ),
     "sfc-ca-small": replace(MUSIC, compression=CrossAttentionConfig(inner_dim=64), separator=SMALL),
     "sfc-ca-medium": replace(MUSIC, compression=CrossAttentionConfig(inner_dim=96), separator=MEDIUM),
     "sfc-mamba-small": replace(MUSIC, compression=MambaCompressionConfig(inner_dim=32), separator=SMALL),
@@ -72,7 +81,13 @@ def build_model(preset: str | ModelConfig, **overrides: object) -> SeparationMod
     if unknown := sorted(set(overrides) - known):
         raise ConfigError(f"{type(config).__name__} has no setting {unknown[0]!r}; it has: {', '.join(sorted(known))}")
     config = replace(config, **overrides)  # type: ignore[arg-type]
-    return model_class(config)(config).eval()  # type: ignore[call-arg]
+    return _assembled(config).eval()
+
+
+def _assembled(config: ModelConfig) -> SeparationModel:
+    if isinstance(config, WithSuperResolutionConfig):
+        return WithSuperResolution(_assembled(config.separator), config.super_resolution)
+    return model_class(config)(config)  # type: ignore[call-arg]
 
 
 def preset_config(name: str) -> ModelConfig:

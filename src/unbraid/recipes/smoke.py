@@ -16,8 +16,9 @@ import numpy as np
 import soundfile
 
 from unbraid.errors import ConfigError
-from unbraid.models.catalog import architecture_name, build_model
+from unbraid.models.catalog import ModelConfig, architecture_name, build_model
 from unbraid.models.contract import ModelSpec
+from unbraid.models.with_super_resolution import WithSuperResolutionConfig
 from unbraid.training.config import (
     AveragingConfig,
     GivenMixtures,
@@ -46,17 +47,16 @@ TINY: Mapping[str, Mapping[str, object]] = {
 }
 """Per architecture, what makes a model of it tiny; inside a part of the config, what the part in question has."""
 
+TINY_SUPER_RESOLUTION = {"window_ms": 8.0, "hidden_dims": (4, 4, 4), "kernel_sizes": (3, 3, 3, 3)}
+
 _SEGMENT_SECONDS = 0.5
 
 
 def smoke(config: TrainingConfig) -> TrainingConfig:
     """The recipe at its smallest: its own loss, optimiser, schedule and mixing, three steps and a validation."""
-    name = architecture_name(config.model)
-    if name not in TINY:
-        raise ConfigError(f"say in recipes/smoke.py what makes a model of the architecture '{name}' tiny")
     return replace(
         config,
-        model=_shrunk(config.model, TINY[name]),
+        model=_shrunk(config.model, _tiny(config.model)),
         mixing=replace(config.mixing, segment_seconds=_SEGMENT_SECONDS),
         validation=ValidationConfig(every=2, items=2, piece_seconds=2.0, metric=config.validation.metric),
         averaging=AveragingConfig(ema_decay=config.averaging.ema_decay, keep_best=min(config.averaging.keep_best, 2)),
@@ -70,6 +70,15 @@ def smoke(config: TrainingConfig) -> TrainingConfig:
         compile=False,
         num_workers=0,
     )
+
+
+def _tiny(config: ModelConfig) -> Mapping[str, object]:
+    if isinstance(config, WithSuperResolutionConfig):
+        return {"separator": _tiny(config.separator), "super_resolution": TINY_SUPER_RESOLUTION}
+    name = architecture_name(config)
+    if name not in TINY:
+        raise ConfigError(f"say in recipes/smoke.py what makes a model of the architecture '{name}' tiny")
+    return TINY[name]
 
 
 def _shrunk(config: Any, changes: Mapping[str, object]) -> Any:

@@ -134,6 +134,14 @@ class Stft(nn.Module):
         return f"n_fft={self.n_fft}, hop={self.hop}, padding={self.padding!r}"
 
 
+def complex_product(
+    first: Float[Tensor, "*first_axes 2 freq frame"], second: Float[Tensor, "*second_axes 2 freq frame"]
+) -> Float[Tensor, "*axes 2 freq frame"]:
+    """The product of two complex planes in parts."""
+    (a, b), (c, d) = first.unbind(dim=-3), second.unbind(dim=-3)
+    return torch.stack([a * c - b * d, a * d + b * c], dim=-3)
+
+
 def _check(n_fft: int, hop: int, window_samples: int) -> None:
     if n_fft < 2 or n_fft % 2:
         raise ConfigError(f"n_fft must be even and at least 2, not {n_fft}.")

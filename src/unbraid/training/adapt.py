@@ -11,6 +11,7 @@ from torch import nn
 
 from unbraid.errors import ConfigError, MissingExtraError, WeightsError
 from unbraid.models.contract import SeparationModel
+from unbraid.models.with_super_resolution import WithSuperResolution
 from unbraid.training.config import LoraConfig
 from unbraid.weights.store import load_model
 
@@ -42,10 +43,10 @@ class KeptWeights:
 def start_from(model: nn.Module, source: str) -> KeptWeights:
     """Copies every tensor of the same name and shape from a trained model: bundled, exported or imported.
 
-    So other sources, rates and widths are possible: what depends on them begins anew. Raises WeightsError where
-    nothing fits.
+    So other sources, rates and widths are possible: what depends on them begins anew. A plain separator also goes
+    into one with super-resolution, and back. Raises WeightsError where nothing fits.
     """
-    theirs, ours = load_model(source).state_dict(), model.state_dict()
+    theirs, ours = _as_parts_of(model, load_model(source)), model.state_dict()
     kept = tuple(name for name in ours if name in theirs and theirs[name].shape == ours[name].shape)
     if not kept:
         raise WeightsError(
@@ -63,6 +64,14 @@ def start_from(model: nn.Module, source: str) -> KeptWeights:
         new=tuple(name for name in ours if name not in theirs),
         share=sum(ours[name].numel() for name in kept) / total,
     )
+
+
+def _as_parts_of(model: nn.Module, other: SeparationModel) -> dict[str, torch.Tensor]:
+    """The other model's tensors by the names that they have in this one."""
+    wrapped, other_is_wrapped = isinstance(model, WithSuperResolution), isinstance(other, WithSuperResolution)
+    if wrapped and not other_is_wrapped:
+        return {f"separator.{name}": tensor for name, tensor in other.state_dict().items()}
+    return (other.separator if isinstance(other, WithSuperResolution) and not wrapped else other).state_dict()
 
 
 def freeze(model: nn.Module, prefixes: tuple[str, ...]) -> None:

@@ -21,7 +21,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-import torch
 from einops import rearrange
 from torch import nn
 
@@ -37,7 +36,7 @@ from unbraid.models.sfc.locoformer import LocoformerConfig, TFLocoformer
 from unbraid.models.sfc.mamba import MambaCompressionConfig, MambaDecoder, MambaEncoder
 from unbraid.models.sfc.uncompressed import UncompressedConfig, UncompressedDecoder, UncompressedEncoder
 from unbraid.signal.bands import BandScale, BandTable, build_bands
-from unbraid.signal.stft import Stft
+from unbraid.signal.stft import Stft, complex_product
 
 CompressionConfig = CrossAttentionConfig | MambaCompressionConfig | BandSplitConfig | UncompressedConfig
 SeparatorConfig = LocoformerConfig | DualPathConfig
@@ -176,11 +175,3 @@ class SFCCore(nn.Module):
             source=self.num_sources,
         )
         return estimates if self.estimate == "spectrum" else complex_product(estimates, spectrum.unsqueeze(1))
-
-
-def complex_product(
-    first: Float[Tensor, "*first_axes 2 freq frame"], second: Float[Tensor, "*second_axes 2 freq frame"]
-) -> Float[Tensor, "*axes 2 freq frame"]:
-    """The product of two complex planes in parts."""
-    (a, b), (c, d) = first.unbind(dim=-3), second.unbind(dim=-3)
-    return torch.stack([a * c - b * d, a * d + b * c], dim=-3)
