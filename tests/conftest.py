@@ -2,6 +2,7 @@
 
 import csv
 import os
+from dataclasses import replace
 from pathlib import Path
 
 # Before torch is imported: on a busy machine, threads that spin while they wait make everything many times slower.
@@ -16,6 +17,7 @@ from safetensors import safe_open
 from unbraid.layers.attention import SelfAttentionConfig
 from unbraid.layers.mamba import MambaConfig
 from unbraid.models.s4m import S4MConfig
+from unbraid.models.sepformer.model import sfsrnet_separator
 from unbraid.models.sfc.band_split import BandSplitConfig
 from unbraid.models.sfc.cross_attention import CrossAttentionConfig
 from unbraid.models.sfc.locoformer import LocoformerConfig
@@ -28,6 +30,16 @@ TINY: dict[str, dict[str, object]] = {
     "s4m-tiny": {"kernel_ms": 4.0, "bottleneck_dim": 8, "hidden_dim": 16, "num_rounds": 2, "depth": 3},
     "s4m-tiny-4ms": {"bottleneck_dim": 8, "hidden_dim": 16, "num_rounds": 2, "depth": 2},
     "s4m": {"kernel_ms": 4.0, "bottleneck_dim": 8, "hidden_dim": 16, "num_rounds": 2, "depth": 4},
+}
+TINY_ATTENTION = SelfAttentionConfig(num_heads=2, inner_dim=8, bias=True, dropout=0.0)
+TINY |= {
+    "sepformer": {
+        "dim": 8,
+        "num_layers": 1,
+        "chunk_frames": 20,
+        "feedforward_dim": 12,
+        "sequence": TINY_ATTENTION,
+    }
 }
 TINY_LOCOFORMER = LocoformerConfig(
     dim=8,
@@ -54,9 +66,14 @@ TINY |= {
     for size in ("small", "medium")
     for use in ("", "-cinematic")
 }
+TINY_SUPER_RESOLUTION = SuperResolutionConfig(window_ms=8.0, hidden_dims=(4, 6, 4), kernel_sizes=(3, 5, 3, 3))
+TINY["sfsrnet"] = {
+    "separator": replace(sfsrnet_separator(), **TINY["sepformer"] | {"num_blocks": 3}),  # type: ignore[arg-type]
+    "super_resolution": TINY_SUPER_RESOLUTION,
+}
 TINY["s4m-tiny-super-resolution"] = {
     "separator": S4MConfig(**TINY["s4m-tiny"]),  # type: ignore[arg-type]
-    "super_resolution": SuperResolutionConfig(window_ms=8.0, hidden_dims=(4, 6, 4), kernel_sizes=(3, 5, 3, 3)),
+    "super_resolution": TINY_SUPER_RESOLUTION,
 }
 """For every preset of the catalog, what makes it small enough to be tested in a second."""
 

@@ -56,10 +56,17 @@ def test_forward_leaves_the_module_as_it_was(model):
 
 def test_every_parameter_gets_a_gradient(model):
     model.train()
-    (model(draw(model, 2000)) * torch.randn(2, model.spec.num_sources, 1, 2000)).sum().backward()
+    estimates = torch.stack(model.estimates_on_the_way(draw(model, 2000)))
+    (estimates * torch.randn(len(estimates), 2, model.spec.num_sources, 1, 2000)).sum().backward()
     missing = [name for name, value in model.named_parameters() if value.grad is None or not value.grad.any()]
     # The coarsest shift only moves what the masks let through; with so few features a ReLU may close a path entirely.
     assert not missing
+
+
+def test_the_last_estimate_on_the_way_is_the_one_that_comes_out(model):
+    mixture = draw(model, 900)
+    with torch.inference_mode():
+        assert torch.equal(model.estimates_on_the_way(mixture)[-1], model(mixture))
 
 
 def test_config_and_weights_make_a_round_trip(model, tmp_path):

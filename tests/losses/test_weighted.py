@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from unbraid.errors import ConfigError, UnknownNameError
 from unbraid.losses.assignment import cheapest_assignment, hungarian
 from unbraid.losses.distances import negative_si_sdr, waveform_l1
-from unbraid.losses.multi_rate import PAPER_RATES_HZ, band_limit, multi_rate, resample, rising_rates
+from unbraid.losses.multi_rate import (
+    PAPER_RATES_HZ,
+    MultiLossConfig,
+    MultiRateLoss,
+    band_limit,
+    resample,
+    rising_rates,
+)
 from unbraid.losses.weighted import LossConfig, LossTerm, WeightedLoss
 
 
@@ -97,30 +104,57 @@ def test_resampling_keeps_low_tones_and_drops_high_ones():
     assert resample(low, 8000, 8000) is low
 
 
+def multi_rate(estimates, reference, rates, reading="both", refines=False):
+    """The multi-loss with the paper's distance, at 8 kHz."""
+    loss = WeightedLoss(LossConfig(terms=(LossTerm(name="si-sdr"),)), exchangeable=True)
+    config = MultiLossConfig(rates=rates, reading=reading)
+    return MultiRateLoss(config, loss, 8000, refines=refines)(estimates, reference, reference.sum(dim=1))
+
+
 def test_the_two_readings_differ_in_what_an_early_block_is_asked():
     low, high = tone(300), tone(1700)
     reference = torch.stack([low + high, tone(500)])[None, :, None]
     full, limited = reference, torch.stack([low, tone(500)])[None, :, None]
 
     def loss(estimate, reading):
-        return multi_rate([estimate], reference, [2000], 8000, reading).item()
+        return multi_rate([estimate], reference, (2000,), reading).total.item()
 
     # Below the band's edge both agree with the reference; only "target" minds the high tone.
     assert loss(full, "both") < -40
     assert loss(limited, "both") < -40
     assert loss(limited, "target") < -40
     # One speaker holds a high tone as loud as the low one, 0 dB; the other is perfect.
-    one_off = multi_rate([full[:, :1]], reference[:, :1], [2000], 8000, "target").item()
+    one_off = multi_rate([full[:, :1]], reference[:, :1], (2000,), "target").total.item()
     assert one_off == pytest.approx(0, abs=0.01)
 
 
 def test_blocks_are_averaged_and_each_finds_its_own_order():
     reference = torch.randn(2, 2, 1, 800)
     blocks = [reference + 0.1 * torch.randn_like(reference), reference.flip(1) + 0.3 * torch.randn_like(reference)]
-    whole = multi_rate(blocks, reference, [8000, 8000], 8000)
-    straight = negative_si_sdr(blocks[0], reference).mean(1)
-    turned = negative_si_sdr(blocks[1].flip(1), reference).mean(1)
-    assert torch.allclose(whole, (straight + turned) / 2, atol=1e-4)
+    whole = multi_rate(blocks, reference, "same")
+    straight = negative_si_sdr(blocks[0], reference).mean()
+    turned = negative_si_sdr(blocks[1].flip(1), reference).mean()
+    assert torch.allclose(whole.total, (straight + turned) / 2, atol=1e-4)
+    assert whole.parts["block1"] == pytest.approx(straight.item(), abs=1e-4)
+    assert whole.parts["block2"] == pytest.approx(turned.item(), abs=1e-4)
+
+
+def test_what_refines_the_last_block_counts_beside_the_mean():
+    reference = torch.randn(2, 2, 1, 800)
+    blocks = [reference + noise * torch.randn_like(reference) for noise in (0.5, 0.3, 0.1)]
+    mean, refined = multi_rate(blocks[:2], reference, "rising").total, multi_rate(blocks[2:], reference, "same").total
+    whole = multi_rate(blocks, reference, "rising", refines=True)
+    assert torch.allclose(whole.total, mean + refined)
+    assert list(whole.parts) == ["block1", "block2", "refined"]
+
+
+@pytest.mark.parametrize(("reading", "pulled"), [("both", False), ("target", True)])
+def test_tones_above_a_blocks_rate_pull_only_if_the_target_alone_is_limited(reading, pulled):
+    high = tone(3000)[None, None, None].expand(1, 2, 1, -1).clone().requires_grad_()
+    reference = torch.stack([tone(300), tone(500)])[None, :, None]
+    multi_rate([reference + 0.1 * high], reference, (2000,), reading).total.backward()
+    along = (high.grad * high.detach()).sum().abs() / high.grad.abs().sum().clamp(min=1e-12)
+    assert (along > 0.01) == pulled
 
 
 def test_rates_rise_and_end_at_the_full_rate():
@@ -131,4 +165,6 @@ def test_rates_rise_and_end_at_the_full_rate():
         assert list(rates) == sorted(rates)
         assert rates[-1] == 8000
     with pytest.raises(ConfigError, match="one rate per block"):
-        multi_rate([torch.randn(1, 1, 1, 9)], torch.randn(1, 1, 1, 9), [500, 8000], 8000)
+        multi_rate([torch.randn(1, 1, 1, 9)], torch.randn(1, 1, 1, 9), (500, 8000))
+    with pytest.raises(ConfigError, match="above the 8000 Hz"):
+        multi_rate([torch.randn(1, 1, 1, 9)], torch.randn(1, 1, 1, 9), (16_000,))

@@ -9,18 +9,20 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tests.conftest import TINY
 from tests.data.builders import write_song
 from tests.training.tiny import CONFIG, checkpoint, logged
 from unbraid.data.items import Example
 from unbraid.evaluation.scoring import score_estimates
 from unbraid.losses.weighted import LossConfig, LossTerm
-from unbraid.models.catalog import build_model
+from unbraid.models.catalog import PRESETS, build_model
 from unbraid.signal import stft as stft_module
 from unbraid.training import fit as fit_module
 from unbraid.training import task as task_module
-from unbraid.training.config import GivenMixtures, StemMixing, ValidationConfig
+from unbraid.training.config import GivenMixtures, MultiLossConfig, StemMixing, ValidationConfig
 from unbraid.training.fit import fit
 from unbraid.training.task import SeparationTask
+from unbraid.weights.store import load_model
 
 STEMS = ("vocals", "drums")
 
@@ -242,3 +244,28 @@ def test_a_compiled_model_learns_the_same(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_every_block_is_judged_and_validation_is_of_the_last_only(corpus_root, tmp_path):
+    tiny = TINY["sepformer"] | {"heads": "each"}
+    config = replace(
+        CONFIG,
+        model=replace(PRESETS["sepformer"], **tiny),
+        loss=LossConfig(terms=(LossTerm(name="si-sdr"),)),
+        multi_loss=MultiLossConfig(rates=(2000, 8000)),
+        steps=4,
+        log=replace(CONFIG.log, every=1),
+        validation=replace(CONFIG.validation, every=4),
+    )
+    fit(config, corpus_root, tmp_path / "run")
+    first, second = (logged(tmp_path / "run", f"loss/block{number}") for number in (1, 2))
+    means = [(one + other) / 2 for one, other in zip(first, second, strict=True)]
+    assert logged(tmp_path / "run", "loss") == pytest.approx(means, abs=1e-4)
+    last = load_model(tmp_path / "run" / "best.safetensors")
+    assert len(last.estimates_on_the_way(torch.zeros(1, 1, 100))) == 2
+    task = SeparationTask(config, corpus_root)
+    references = 0.1 * torch.randn(2, 1, 4000)
+    item = Example(references.sum(0), references, torch.ones(2, dtype=torch.bool))
+    plain = SeparationTask(replace(config, multi_loss=None), corpus_root)
+    plain.model.load_state_dict(task.model.state_dict())
+    assert validate(task, item) == pytest.approx(validate(plain, item))

@@ -133,7 +133,7 @@ def import_model(
         typer.Option(
             "--from",
             metavar="FORMAT",
-            help="Whose weights: s4m-authors or sfc-authors; by default those of the preset's authors.",
+            help="Whose weights: s4m-authors, sfc-authors or speechbrain; by default those of the preset's authors.",
             show_default=False,
         ),
     ] = None,
@@ -145,7 +145,8 @@ def import_model(
     """Turns weights of other projects into a file of ours.
 
     Formats: s4m-authors and sfc-authors, state dicts of the published code of
-    S4M and of SFC. Pickled files (.pt, .pth, .ckpt, .bin) are refused, because reading one
+    S4M and of SFC; speechbrain, its SepFormer, whose three files become one with
+    the prefixes encoder., masknet. and decoder. Pickled files (.pt, .pth, .ckpt, .bin) are refused, because reading one
     runs whatever program it holds. Convert a file that you trust in Python:
 
     import torch, safetensors.torch

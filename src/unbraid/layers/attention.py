@@ -32,6 +32,9 @@ class SelfAttentionConfig:
 
     dropout: float = 0.1
 
+    bias: bool = False
+    """Whether the projections have biases."""
+
     def __post_init__(self) -> None:
         if self.inner_dim % self.num_heads:
             raise ConfigError(f"inner_dim {self.inner_dim} is not a multiple of num_heads {self.num_heads}")
@@ -40,13 +43,13 @@ class SelfAttentionConfig:
 
 
 class SelfAttention(nn.Module):
-    """Every frame attends to every frame of its sequence; projections have no biases."""
+    """Every frame attends to every frame of its sequence."""
 
     def __init__(self, dim: int, config: SelfAttentionConfig) -> None:
         super().__init__()
         self.config = config
-        self.query_key_value = Linear(dim, 3 * config.inner_dim, bias=False)
-        self.out = Linear(config.inner_dim, dim, bias=False)
+        self.query_key_value = Linear(dim, 3 * config.inner_dim, bias=config.bias)
+        self.out = Linear(config.inner_dim, dim, bias=config.bias)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, features: Float[Tensor, "batch frame dim"]) -> Float[Tensor, "batch frame dim"]:

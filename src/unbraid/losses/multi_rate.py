@@ -7,20 +7,23 @@ How an estimate at the full rate meets a source at a low rate can be read in two
 * "both": estimate and source are both resampled to the block's rate. What lies above half of it pulls nothing.
 * "target": only the source is band-limited, and stays at the full rate. Early blocks learn to leave high tones out.
 
+The paper's loss is the mean over the blocks plus, with weight 1, the loss of what super-resolution makes of the last.
+Without it, the last block's estimate is one of those that are averaged.
+
 Resampling is exact for what repeats over the segment: bins of its discrete Fourier transform are kept or dropped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
-from unbraid.axes import Float, Tensor
+from unbraid.axes import Bool, Float, Tensor
 from unbraid.errors import ConfigError
-from unbraid.losses.distances import negative_si_sdr
-from unbraid.losses.permutation import Distance, best_permutation
+from unbraid.losses.weighted import Loss, WeightedLoss
 
 PAPER_RATES_HZ = (500, 1000, 2000, 3000, 4000, 5000, 8000, 8000)
 """Of the eight blocks, for audio of 8 kHz."""
@@ -36,30 +39,69 @@ def rising_rates(num_blocks: int, sample_rate: int) -> tuple[int, ...]:
     return tuple(PAPER_RATES_HZ[pick] * sample_rate // 8000 for pick in picks)
 
 
-def multi_rate(
-    estimates: Sequence[Float[Tensor, "batch source channel sample"]],
-    reference: Float[Tensor, "batch source channel sample"],
-    rates_hz: Sequence[int],
-    sample_rate: int,
-    reading: Literal["both", "target"] = "both",
-    distance: Distance = negative_si_sdr,
-) -> Float[Tensor, " batch"]:
-    """Mean over the blocks of the permutation-invariant distance at each block's rate.
+@dataclass(frozen=True, kw_only=True)
+class MultiLossConfig:
+    """What is asked of the estimates that a model makes on the way."""
 
-    Raises ConfigError unless there is one rate per estimate and none is above `sample_rate`.
-    """
-    if len(estimates) != len(rates_hz):
-        raise ConfigError(f"{len(estimates)} estimates and {len(rates_hz)} rates: give one rate per block")
-    if max(rates_hz) > sample_rate:
-        raise ConfigError(f"a rate of {max(rates_hz)} Hz is above the {sample_rate} Hz of the audio")
-    losses = []
-    for estimate, rate in zip(estimates, rates_hz, strict=True):
-        if reading == "both":
-            pair = resample(estimate, sample_rate, rate), resample(reference, sample_rate, rate)
-        else:
-            pair = estimate, band_limit(reference, sample_rate, rate)
-        losses.append(best_permutation(distance, *pair)[0])
-    return torch.stack(losses).mean(dim=0)
+    rates: Literal["rising", "same"] | tuple[int, ...] = "rising"
+    """Rates at which the blocks are compared: the paper's, the full rate for all, or one in Hz for each block."""
+
+    reading: Literal["both", "target"] = "both"
+    """Whether estimate and source are compared at the block's rate, or only the source is band-limited to it."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.rates, tuple) and (not self.rates or min(self.rates) < 1):
+            raise ConfigError(f"multi_loss.rates has one positive rate per block, not {self.rates}")
+
+    def rates_hz(self, num_blocks: int, sample_rate: int) -> tuple[int, ...]:
+        """One rate per block; raises ConfigError where the rates given are not that."""
+        if self.rates == "rising":
+            return rising_rates(num_blocks, sample_rate)
+        rates = (sample_rate,) * num_blocks if self.rates == "same" else self.rates
+        if len(rates) != num_blocks:
+            raise ConfigError(
+                f"{num_blocks} estimates and {len(rates)} rates: give multi_loss.rates one rate per block"
+            )
+        if max(rates) > sample_rate:
+            raise ConfigError(f"a rate of {max(rates)} Hz is above the {sample_rate} Hz of the audio: lower it")
+        return rates
+
+
+class MultiRateLoss:
+    """Mean of the losses of all blocks, each at its own rate and with its own assignment of the sources."""
+
+    def __init__(self, config: MultiLossConfig, loss: WeightedLoss, sample_rate: int, *, refines: bool = False) -> None:
+        """`refines`: the last estimate is not a block's but refines the last block's; its loss is added."""
+        self.config, self.loss, self.sample_rate, self.refines = config, loss, sample_rate, refines
+
+    def __call__(
+        self,
+        estimates: Sequence[Float[Tensor, "batch source channel sample"]],
+        reference: Float[Tensor, "batch source channel sample"],
+        mixture: Float[Tensor, "batch channel sample"],
+        present: Bool[Tensor, "batch source"] | None = None,
+    ) -> Loss:
+        """The parts are the losses "block1", "block2", ... and, where there is one, "refined"."""
+        blocks = estimates[:-1] if self.refines else estimates
+        rates = self.config.rates_hz(len(blocks), self.sample_rate)
+        losses = [
+            self.loss(*self._at_rate(rate, estimate, reference, mixture), present).total
+            for estimate, rate in zip(blocks, rates, strict=True)
+        ]
+        total = torch.stack(losses).mean()
+        parts = {f"block{number}": loss.detach() for number, loss in enumerate(losses, start=1)}
+        if self.refines:
+            refined = self.loss(estimates[-1], reference, mixture, present).total
+            total, parts["refined"] = total + refined, refined.detach()
+        return Loss(total, parts)
+
+    def _at_rate(
+        self, rate: int, estimate: Tensor, reference: Tensor, mixture: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """All three as they are compared at a rate."""
+        change = resample if self.config.reading == "both" else band_limit
+        reference, mixture = (change(signal, self.sample_rate, rate) for signal in (reference, mixture))
+        return resample(estimate, self.sample_rate, rate) if change is resample else estimate, reference, mixture
 
 
 def resample(

@@ -8,6 +8,7 @@ from unbraid.errors import ConfigError, UnknownNameError
 from unbraid.layers.attention import SelfAttentionConfig
 from unbraid.models.contract import SeparationModel
 from unbraid.models.s4m import S4M, S4MConfig
+from unbraid.models.sepformer.model import SepFormer, SepFormerConfig, sfsrnet_separator
 from unbraid.models.sfc.band_split import BandSplitConfig
 from unbraid.models.sfc.cross_attention import CrossAttentionConfig
 from unbraid.models.sfc.locoformer import LocoformerConfig
@@ -22,6 +23,7 @@ ModelConfig = SeparatorConfig | WithSuperResolutionConfig
 ARCHITECTURES: dict[str, tuple[type[ModelConfig], type[SeparationModel]]] = {
     "s4m": (S4MConfig, S4M),
     "sfc": (SFCConfig, SFC),
+    "sepformer": (SepFormerConfig, SepFormer),
     "with-super-resolution": (WithSuperResolutionConfig, WithSuperResolution),
 }
 """Architecture name, as weights files carry it -> config class and model class."""
@@ -54,6 +56,8 @@ PRESETS: dict[str, ModelConfig] = {
     "s4m-tiny-super-resolution": WithSuperResolutionConfig(
         separator=S4MConfig(kernel_ms=16.0), super_resolution=NARROW_SUPER_RESOLUTION
     ),
+    "sepformer": SepFormerConfig(),
+    "sfsrnet": WithSuperResolutionConfig(separator=sfsrnet_separator(), super_resolution=SuperResolutionConfig()),
     "sfc-ca-small": replace(MUSIC, compression=CrossAttentionConfig(inner_dim=64), separator=SMALL),
     "sfc-ca-medium": replace(MUSIC, compression=CrossAttentionConfig(inner_dim=96), separator=MEDIUM),
     "sfc-mamba-small": replace(MUSIC, compression=MambaCompressionConfig(inner_dim=32), separator=SMALL),

@@ -54,6 +54,15 @@ class SeparationModel(nn.Module, ABC):
 
     spec: ModelSpec
 
+    refines: bool = False
+    """True where the last estimate corrects the one before it, instead of being one more step towards it."""
+
     @abstractmethod
     def forward(self, mixture: Float[Tensor, "batch channel sample"]) -> Float[Tensor, "batch source channel sample"]:
         """Estimates every source of `spec.sources`, in that order."""
+
+    def estimates_on_the_way(
+        self, mixture: Float[Tensor, "batch channel sample"]
+    ) -> tuple[Float[Tensor, "batch source channel sample"], ...]:
+        """For training: all estimates in the order in which they are made; the last is what `forward` returns."""
+        return (self(mixture),)

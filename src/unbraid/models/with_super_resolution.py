@@ -15,10 +15,11 @@ from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
 from unbraid.models.contract import SeparationModel
 from unbraid.models.s4m import S4MConfig
+from unbraid.models.sepformer.model import SepFormerConfig
 from unbraid.models.sfc.model import SFCConfig
 from unbraid.models.super_resolution import SuperResolution, SuperResolutionConfig
 
-SeparatorConfig = S4MConfig | SFCConfig
+SeparatorConfig = S4MConfig | SFCConfig | SepFormerConfig
 """What can be wrapped: every architecture of the catalog but this one."""
 
 
@@ -33,6 +34,8 @@ class WithSuperResolutionConfig:
 
 class WithSuperResolution(SeparationModel):
     """A separator whose estimates are refined; it takes and gives what the separator takes and gives."""
+
+    refines = True
 
     def __init__(self, separator: SeparationModel, super_resolution: SuperResolutionConfig) -> None:
         """A separator that is not of the catalog can be wrapped too, but then not be stored."""
@@ -50,8 +53,7 @@ class WithSuperResolution(SeparationModel):
         self, mixture: Float[Tensor, "batch channel sample"]
     ) -> tuple[Float[Tensor, "batch source channel sample"], ...]:
         """What the separator estimates, on its own way too, and last the refined estimates."""
-        on_the_way = getattr(self.separator, "estimates_on_the_way", None)
-        estimates = on_the_way(mixture) if on_the_way else (self.separator(mixture),)
+        estimates = self.separator.estimates_on_the_way(mixture)
         return (*estimates, self.super_resolution(mixture, estimates[-1]))
 
     def set_gradient_checkpointing(self, enabled: bool) -> None:

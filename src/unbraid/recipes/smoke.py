@@ -31,6 +31,13 @@ from unbraid.training.config import (
 
 TINY: Mapping[str, Mapping[str, object]] = {
     "s4m": {"kernel_ms": 8.0, "bottleneck_dim": 8, "hidden_dim": 16, "num_rounds": 2, "depth": 3},
+    "sepformer": {
+        "dim": 8,
+        "num_layers": 1,
+        "num_blocks": 2,
+        "feedforward_dim": 12,
+        "sequence": {"inner_dim": 8, "num_heads": 2},
+    },
     "sfc": {
         "sample_rate": 8000,
         "n_fft": 128,

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import torch
 
+from unbraid.data.items import Example
 from unbraid.errors import ConfigError, DeviceError
-from unbraid.losses.weighted import WeightedLoss
 from unbraid.models.catalog import build_model
 from unbraid.training.config import TrainingConfig
 from unbraid.training.examples import Examples
+from unbraid.training.objective import Objective
 from unbraid.training.optimisers import build_optimiser
 
 LARGEST = 1024
@@ -59,18 +60,16 @@ def largest_batch(config: TrainingConfig, data: Path, device: torch.device) -> i
     """How many examples of this run go through a training step on a device."""
     model = build_model(config.model).to(device).train()
     optimiser = build_optimiser(model, config.optimiser)
-    loss = WeightedLoss(config.loss, exchangeable=model.spec.exchangeable)
+    objective = Objective(config, model)
     example = next(iter(Examples(replace(config, batch_size=1, num_workers=0), model.spec, data).train_loader(0, 0, 1)))
 
     def fits(count: int) -> bool:
         try:
-            mixture, references, present = (
-                part[:1].expand(count, *part.shape[1:]).to(device, copy=True) for part in example
-            )
+            batch = Example(*(part[:1].expand(count, *part.shape[1:]).to(device, copy=True) for part in example))
             kind = torch.float16 if config.precision == "16-mixed" else torch.bfloat16
             with torch.autocast(device.type, kind, enabled=config.precision != "32-true"):
-                estimates = model(mixture)
-            loss(estimates.float(), references, mixture, present).total.backward()
+                loss = objective(model, batch).total
+            loss.backward()
             optimiser.step()
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):

@@ -7,6 +7,7 @@ from typing import Literal
 
 from unbraid.data.mixing import GivenMixtures, Mixing, SpeakerMixing, StemMixing
 from unbraid.errors import ConfigError
+from unbraid.losses.multi_rate import MultiLossConfig
 from unbraid.losses.weighted import LossConfig, LossTerm
 from unbraid.models.catalog import ModelConfig
 from unbraid.training.optimisers import OptimiserConfig
@@ -21,6 +22,7 @@ __all__ = [
     "LossConfig",
     "LossTerm",
     "Mixing",
+    "MultiLossConfig",
     "OptimiserConfig",
     "Schedule",
     "SpeakerMixing",
@@ -122,6 +124,9 @@ class TrainingConfig:
     """How examples are made: drawn speakers, drawn stems, or crops of the mixtures that the data set gives."""
 
     loss: LossConfig = field(default_factory=LossConfig)
+
+    multi_loss: MultiLossConfig | None = None
+    """How estimates that a model makes on the way are judged as well (SFSRNet); None: only the last one is."""
 
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
 

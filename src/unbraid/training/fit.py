@@ -123,6 +123,7 @@ def _run(
         console.print(str(task.kept), highlight=False)
     if config.compile:
         task.model.compile()
+        task.model.estimates_on_the_way = torch.compile(task.model.estimates_on_the_way)
     best = BestWeights(out, config.name, config.averaging)
     checkpoints = AtomicCheckpoint(out, config.save_every, best)
     trainer = lightning.Trainer(

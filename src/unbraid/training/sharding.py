@@ -14,7 +14,7 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
 
@@ -45,6 +45,8 @@ class GatheredValidation(lightning.Callback):
 def shard(model: nn.Module, mesh: DeviceMesh) -> None:
     """Shares a model's weights out among the processes of the mesh."""
     fully_shard(model, mesh=mesh, reshard_after_forward=True)
+    # The multi-loss calls this instead of the model itself; the weights have to be gathered for it as well.
+    register_fsdp_forward_method(model, "estimates_on_the_way")
 
 
 def gather(model: nn.Module) -> None:

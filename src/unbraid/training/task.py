@@ -12,16 +12,15 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
-from unbraid.axes import Float, Tensor
 from unbraid.data.items import Example
 from unbraid.errors import ConfigError
 from unbraid.evaluation.scoring import score_estimates
-from unbraid.losses.weighted import WeightedLoss
 from unbraid.models.catalog import build_model
 from unbraid.models.contract import SeparationModel
 from unbraid.training.adapt import KeptWeights, add_adapters, freeze, start_from
 from unbraid.training.config import TrainingConfig
 from unbraid.training.examples import Examples
+from unbraid.training.objective import Objective
 from unbraid.training.optimisers import adopt_settings, build_optimiser, parameter_groups
 from unbraid.training.sharding import gather, is_sharded, shard
 
@@ -52,7 +51,7 @@ class SeparationTask(lightning.LightningModule):
             switch(True)
         spec = self.model.spec
         self.examples = Examples(config, spec, data)
-        self.loss = WeightedLoss(config.loss, exchangeable=spec.exchangeable)
+        self.objective = Objective(config, self.model)
         wanted = config.validation.metric
         self.metric = ("si_sdri_db" if spec.exchangeable else "snr_db") if wanted == "auto" else wanted
         """What the best weights are best in."""
@@ -75,16 +74,11 @@ class SeparationTask(lightning.LightningModule):
         torch.manual_seed(int(seed))
 
     def training_step(self, batch: Example, batch_index: int) -> torch.Tensor:
-        loss, parts = self._loss(self.model(batch.mixture), batch)
+        loss, parts = self.objective(self.model, batch)
         self.log("loss", loss.detach())
         if len(parts) > 1:
             self.log_dict({f"loss/{name}": value for name, value in parts.items()})
         return loss
-
-    def _loss(self, estimates: Float[Tensor, "batch source channel sample"], batch: Example) -> tuple[Tensor, dict]:
-        with torch.autocast(self.device.type, enabled=False):
-            loss = self.loss(estimates.float(), batch.references, batch.mixture, batch.present)
-        return loss.total, loss.parts
 
     def train_dataloader(self) -> DataLoader[Example]:
         """Goes on with the batch after the last one trained on, also in a resumed run."""
@@ -146,7 +140,7 @@ class SeparationTask(lightning.LightningModule):
         spec = self.model.spec
         estimates = self.model(piece.mixture.unsqueeze(0)).float()
         batch = Example(*(part.unsqueeze(0) for part in piece))
-        values["loss"].append(float(self._loss(estimates, batch)[0]))
+        values["loss"].append(float(self.objective.of_estimates(estimates, batch).total))
         if spec.exchangeable and not piece.present.all():
             return
         score = score_estimates(

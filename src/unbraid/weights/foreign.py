@@ -11,14 +11,16 @@ from unbraid.errors import UnknownNameError, WeightsError
 from unbraid.models.catalog import ModelConfig, build_model
 from unbraid.models.contract import SeparationModel
 from unbraid.models.s4m import S4MConfig
+from unbraid.models.sepformer.model import SepFormerConfig
 from unbraid.models.sfc.model import SFCConfig
-from unbraid.weights.adapters import s4m_authors, sfc_authors
+from unbraid.weights.adapters import s4m_authors, sfc_authors, speechbrain
 
 Tensors = dict[str, torch.Tensor]
 
 FORMATS: dict[str, tuple[type[ModelConfig], Callable[[Tensors, Any], Tensors]]] = {
     "s4m-authors": (S4MConfig, lambda tensors, config: s4m_authors.convert(tensors)),
     "sfc-authors": (SFCConfig, sfc_authors.convert_model),
+    "speechbrain": (SepFormerConfig, lambda tensors, config: speechbrain.convert(tensors)),
 }
 """Format -> config class of the models that it holds, and what turns its tensors into a state dict of ours."""
 
