@@ -84,11 +84,16 @@ class CrossAttention(nn.Module):
     ) -> Float[Tensor, "batch query dim"]:
         """Queries with a batch axis of 1 are shared by all rows."""
         query, key, value = self.project(queries, tokens)
-        if bias is not None:
+        if bias is None:
+            attended = F.scaled_dot_product_attention(query, key, value)
+        elif torch.is_grad_enabled() and bias.requires_grad and bias.device.type == "cpu":
+            # PyTorch's fast kernel has no gradient of the bias there, and its slow one looks for rows of -inf besides.
+            attended = self._scores(query, key, bias).softmax(dim=-1) @ value
+        else:
             # A bias that is a parameter keeps PyTorch from its fast kernel even where no gradient is wanted.
             bias = bias if torch.is_grad_enabled() else bias.detach()
             bias = bias.to(query.dtype).expand(query.shape[0], self.num_heads, -1, -1)
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+            attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         return self.out(rearrange(attended, "batch head query dim -> batch query (head dim)"))
 
     def weights(
@@ -99,8 +104,11 @@ class CrossAttention(nn.Module):
     ) -> Float[Tensor, "batch head query token"]:
         """How much each query takes of each token; for looking at, `forward` never makes them."""
         query, key, _ = self.project(queries, tokens)
-        scores = query @ key.transpose(-2, -1) / key.shape[-1] ** 0.5
-        return (scores if bias is None else scores + bias).softmax(dim=-1)
+        return self._scores(query, key, bias).softmax(dim=-1)
+
+    def _scores(self, query: Tensor, key: Tensor, bias: Tensor | None) -> Tensor:
+        scores = (query * key.shape[-1] ** -0.5) @ key.transpose(-2, -1)
+        return scores if bias is None else scores + bias.to(scores.dtype)
 
     def skipped_macs(self, queries: Tensor, tokens: Tensor, bias: Tensor | None) -> int:
         """Shared queries are projected once, not for every row."""

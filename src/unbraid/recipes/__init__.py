@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from unbraid.recipes.cinematic import CINEMATIC
 from unbraid.recipes.recipe import Recipe
 from unbraid.recipes.sfc import SFC
 from unbraid.recipes.speech import SPEECH
 
-RECIPES: dict[str, Recipe] = {**SPEECH, **SFC}
+RECIPES: dict[str, Recipe] = {**SPEECH, **CINEMATIC, **SFC}
 """Every recipe by name; a module of recipes adds its own dict here."""

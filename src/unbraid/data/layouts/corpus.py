@@ -2,17 +2,21 @@
 
     root/speech/manifest.csv    path, speaker, sex, split, seconds, licence
     root/music/manifest.csv     path, track, stem, split, seconds, licence, note
+    root/music/rendered*/{train,valid,test}/<song>/<stem>.flac      what `unbraid prepare midi` has made of MIDI files
     root/fx/manifest.csv        path, set, split, seconds, author, licence
 
-A part can be named itself. For cinematic mixtures (dialogue, music, effects) all three make up independent pools.
+A part can be named itself. For cinematic mixtures (dialogue, music, effects) all three make up independent pools. Of
+effects there are only two splits: every second recording of `valid` is taken for `test`.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from unbraid.data.items import Dataset, Item, Split
-from unbraid.data.layouts.layout import Layout, NoSplitError
+from unbraid.data.layouts.layout import Layout, NoSplitError, list_folders, split_folder
+from unbraid.data.layouts.songs import open_songs_at
 from unbraid.data.layouts.tables import Row, dataset_of_items, in_split, make_items, read_rows
 from unbraid.errors import DataError
 
@@ -54,10 +58,40 @@ def _open_part(root: Path, part: str, split: Split) -> list[Item]:
     folder = _folder(root, _PARTS[part])
     if folder is None:
         raise DataError(f"the corpus at '{root}' has no {_PARTS[part]}/manifest.csv: choose another part than '{part}'")
-    rows: list[Row] = [row for row in read_rows(folder / "manifest.csv") if in_split(row, split)]
-    if not rows:
+    rows: list[Row] = list(read_rows(folder / "manifest.csv"))
+    if part == "effects" and not any(in_split(row, "test") for row in rows):
+        rows = _share_valid(rows)
+    items = make_items([row for row in rows if in_split(row, split)], folder, part if part != "music" else None)
+    if part == "music":
+        items += _rendered(folder, split)
+    if not items:
         raise NoSplitError(f"'{folder}/manifest.csv' has no rows of the split '{split}'")
-    return make_items(rows, folder, part if part != "music" else None)
+    return items
+
+
+def _share_valid(rows: list[Row]) -> list[Row]:
+    """Every second recording of the validation split goes to the test split, with all clips that were cut from it."""
+    recordings = sorted({_recording(row) for row in rows if in_split(row, "valid")})
+    test = set(recordings[1::2])
+    return [{**row, "split": "test"} if in_split(row, "valid") and _recording(row) in test else row for row in rows]
+
+
+def _recording(row: Row) -> str:
+    """ESC names a clip <fold>-<recording>-<take>; folder and name without the take stand for what it was cut from."""
+    path = Path(row["path"])
+    name, _, take = path.stem.rpartition("-")
+    return str(path.parent / name) if name and len(take) == 1 else str(path)
+
+
+def _rendered(folder: Path, split: Split) -> list[Item]:
+    """Songs made of MIDI files, with one sound font per folder."""
+    fonts = [font for font in list_folders(folder) if font.name.startswith("rendered")]
+    items = []
+    for font in fonts:
+        if (songs := split_folder(font, split)) is not None:
+            made = open_songs_at(list_folders(songs))
+            items += [replace(item, name=f"{font.name}/{item.name}") for item in made]
+    return items
 
 
 def _cinematic(root: Path, split: Split) -> list[Item]:
@@ -67,8 +101,14 @@ def _cinematic(root: Path, split: Split) -> list[Item]:
         for item in _open_part(root, "speech", split)
     ]
     for item in _open_part(root, "music", split):
-        clips = tuple(clip for stem, parts in item.sources.items() if stem != "vocals" for clip in parts)
-        items.append(Item(f"music/{item.name}", {"music": clips}, None, item.labels))
+        stems = {stem: clips for stem, clips in item.sources.items() if stem != "vocals"}
+        whole = tuple(clip for clips in stems.values() for clip in clips)
+        items.append(Item(f"music/{item.name}", {"music": whole}, None, item.labels))
+        if not item.name.startswith("rendered"):
+            # ours: recorded songs are few beside rendered ones, so that their instruments count alone as well.
+            items += [
+                Item(f"music/{item.name}/{stem}", {"music": clips}, None, item.labels) for stem, clips in stems.items()
+            ]
     effects = _open_part(root, "effects", split)
     items += [Item(f"effects/{item.name}", {"effects": item.sources["effects"]}, None, item.labels) for item in effects]
     return items
