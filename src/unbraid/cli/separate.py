@@ -60,6 +60,15 @@ def separate(
             help="The rest: left out, the other stems added up, or the recording minus STEM.", rich_help_panel=_FORMAT
         ),
     ] = "add",
+    remix: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STEM=DB,...",
+            help="Write the recording with stems louder, softer or off as well, as remix: dialogue=+6,music=off. "
+            "With --stem remix, that alone.",
+            rich_help_panel=_FORMAT,
+        ),
+    ] = None,
     filename: Annotated[
         str,
         typer.Option(
@@ -169,6 +178,8 @@ def separate(
         other names
     unbraid separate recordings/ --shard 2/8
         the second of eight machines
+    unbraid separate -n cinematic film.mp4 --remix dialogue=+6
+        dialogue 6 dB up, in separated/cinematic/film/remix.wav
     cat talk.wav | unbraid separate - -o - --stem speaker1 > one.wav
         in a pipe
     """
@@ -186,6 +197,7 @@ def separate(
     from unbraid.cli.separate_stdout import separate_to_stdout
     from unbraid.inference.export import EncodingChoice, index_of
     from unbraid.inference.separator import Separator
+    from unbraid.inference.stems import parse_remix
 
     choice = EncodingChoice(container=container, sample=sample, bitrate_kbps=mp3_bitrate, clip_mode=clip_mode)  # type: ignore[arg-type]
     found = discover_audio(inputs)
@@ -201,6 +213,7 @@ def separate(
         consistency=consistency,
         two_stems=two_stems,
         other_method=other_method,
+        remix=parse_remix(remix or []),
         tracking=tracking,
         allow_truncated=allow_truncated,
         mend_samples=mend_samples,

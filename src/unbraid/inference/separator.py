@@ -80,6 +80,7 @@ class Separator:
         consistency: Consistency = "none",
         two_stems: str | None = None,
         other_method: OtherMethod = "add",
+        remix: Mapping[str, float] | None = None,
         tracking: Literal["recording", "online"] = "recording",
         allow_truncated: bool = False,
         mend_samples: bool = False,
@@ -91,6 +92,7 @@ class Separator:
         join: "fade" leaves no seam; "average" is the plain mean of what two chunks share, as papers report figures.
         batch_size: chunks per call of the model, by default 1 on a CPU and 8 elsewhere.
         shifts: average over so many passes, each shifted in time by a seeded amount.
+        remix: gains in dB by source; the stem "remix" is then the recording with these sources so much louder.
         tracking: sort speakers over the whole "recording", or "online" with what has been heard so far, which gives
         blocks out at once.
         """
@@ -107,7 +109,11 @@ class Separator:
         self.plan = plan_chunks(chunk_samples, overlap, round(_EDGE_SECONDS * rate), join)
         self.batch_size = batch_size or (1 if self.device.type == "cpu" else 8)
         self.stem_plan = StemPlan(
-            sources=self.spec.sources, consistency=consistency, two_stems=two_stems, other_method=other_method
+            sources=self.spec.sources,
+            consistency=consistency,
+            two_stems=two_stems,
+            other_method=other_method,
+            remix=remix or {},
         )
         offsets = np.random.default_rng(seed).integers(1, rate // 2, size=shifts - 1)
         self.offsets = [0, *offsets.tolist()]
