@@ -47,7 +47,8 @@ def evaluate(
         typer.Option(
             "--list",
             metavar="LIST",
-            help="Fixed mixtures of a corpus of speakers: speech-test (where DATA is one), speech-valid, or a CSV.",
+            help="Fixed mixtures of the corpus: speech-test (the default there), speech-valid, cinematic-test, "
+            "cinematic-valid, or a CSV file.",
             show_default=False,
             rich_help_panel=_DATA,
         ),

@@ -13,6 +13,7 @@ from unbraid.data.given import given_items, item_length, match_sources, read_exa
 from unbraid.data.items import Dataset, Example
 from unbraid.data.listed import ListedMixture, find_listed, read_listed
 from unbraid.data.mixing import Mixing, build_drawer
+from unbraid.data.scenes import Scene, find_recordings, read_scene
 from unbraid.errors import ConfigError
 from unbraid.models.contract import ModelSpec
 
@@ -89,8 +90,23 @@ class GivenExamples(MapDataset[Example]):
         return read_example(item, self.names, self.spec, 0, num_samples)
 
 
+class SceneExamples(MapDataset[Example]):
+    """The scenes of a fixed list, whole."""
+
+    def __init__(self, dataset: Dataset, scenes: list[Scene], spec: ModelSpec) -> None:
+        if unknown := set(spec.sources) - {source for scene in scenes for source in scene.sources}:
+            raise ConfigError(f"the list has no {', '.join(sorted(unknown))}, which the model gives: choose another")
+        self.scenes, self.spec, self.recordings = scenes, spec, find_recordings(dataset, scenes)
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def __getitem__(self, index: int) -> Example:
+        return read_scene(self.scenes[index], self.recordings, self.spec)
+
+
 class ListedExamples(MapDataset[Example]):
-    """The mixtures of a fixed list, whole."""
+    """The mixtures of a fixed list of two speakers, whole."""
 
     def __init__(self, dataset: Dataset, mixtures: list[ListedMixture], spec: ModelSpec) -> None:
         if spec.num_sources != 2:
@@ -122,7 +138,7 @@ def join_examples(examples: Sequence[Example]) -> Example:
 
 
 def build_loader(
-    examples: ExampleStream | DrawnExamples | GivenExamples | ListedExamples,
+    examples: ExampleStream | DrawnExamples | GivenExamples | ListedExamples | SceneExamples,
     num_workers: int = 0,
     pin_memory: bool = False,
 ) -> DataLoader[Example]:

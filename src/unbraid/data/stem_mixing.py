@@ -174,7 +174,7 @@ class StemDrawer:
             if not is_silent(piece):
                 level = drawing.piece_level
                 piece = to_level(piece, level.draw(generator), level.measure, rate)
-            pieces.append(piece if piece.shape[-1] == num_samples else _faded(piece, rate))
+            pieces.append(piece if piece.shape[-1] == num_samples else fade_ends(piece, rate))
         if len(pieces) == 1:
             return place(pieces[0], num_samples, generator)
         if drawing.arrangement == "in-turn":
@@ -212,7 +212,8 @@ def _in_turn(pieces: list[np.ndarray], num_samples: int, generator: np.random.Ge
     return placed
 
 
-def _faded(piece: np.ndarray, sample_rate: int) -> np.ndarray:
+def fade_ends(piece: np.ndarray, sample_rate: int) -> np.ndarray:
+    """(channel, sample) with its ends faded over 5 ms, or half of it."""
     length = min(round(_FADE_SECONDS * sample_rate), piece.shape[-1] // 2)
     if length == 0:
         return piece

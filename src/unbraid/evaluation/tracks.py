@@ -17,16 +17,23 @@ import numpy as np
 
 from unbraid.audio.formats import AudioInfo, Encoding
 from unbraid.data.clips import read_source
-from unbraid.data.items import Clip, Item, Split
+from unbraid.data.items import Clip, Dataset, Item, Split
 from unbraid.data.joining import join_datasets
 from unbraid.data.layouts.layout import SPLITS, split_folder
 from unbraid.data.listed import ListedMixture, find_listed, read_list
 from unbraid.data.open import find_layout, open_dataset, open_splits
+from unbraid.data.pools import Recording
+from unbraid.data.scenes import Scene, find_recordings, holds_scenes, read_scene_source, read_scenes
 from unbraid.errors import ConfigError, DataError
 from unbraid.evaluation.source_names import rest_of
 
 LISTS = Path(__file__).parents[1] / "data" / "lists"
-_SPLITS: dict[str, Split] = {"speech-test": "test", "speech-valid": "valid"}
+_SPLITS: dict[str, Split] = {
+    "speech-test": "test",
+    "speech-valid": "valid",
+    "cinematic-test": "test",
+    "cinematic-valid": "valid",
+}
 _BANDS_DB = ((1.0, "below 1 dB"), (3.0, "1 to 3 dB"))
 _LOUDEST_BAND = "from 3 dB"
 
@@ -146,6 +153,29 @@ class ListedTrack(Track):
         return np.sum([self.read_reference(source, start, num_samples) for source in self.sources], axis=0)
 
 
+class SceneTrack(Track):
+    """A scene of a fixed list, at the rate of the list, in mono."""
+
+    def __init__(self, scene: Scene, recordings: dict[str, Recording], collections: Mapping[str, str]) -> None:
+        """Recordings and the collections they belong to come by the names of their items."""
+        self.scene, self.name = scene, scene.name
+        self.sample_rate, self.num_channels = scene.sample_rate, 1
+        self.num_samples = round(scene.seconds * scene.sample_rate)
+        self.sources = scene.sources
+        self.recordings = {piece.item: recordings[piece.item] for piece in scene.pieces}
+        found: dict[str, list[str]] = {}
+        for piece in scene.pieces:
+            if collection := collections.get(piece.item, ""):
+                found.setdefault(piece.source, []).append(collection)
+        self.labels = {source: "+".join(sorted(set(names))) for source, names in found.items()}
+
+    def read_reference(self, source: str, start: int, num_samples: int) -> np.ndarray:
+        return read_scene_source(self.scene, source, self.recordings, self.sample_rate)[:, start : start + num_samples]
+
+    def read_mixture(self, start: int, num_samples: int) -> np.ndarray:
+        return np.sum([self.read_reference(source, start, num_samples) for source in self.sources], axis=0)
+
+
 class TrackReader:
     """The mixture of a track as a Separator reads it: one pass, and the way to another."""
 
@@ -200,26 +230,39 @@ def _are_speakers(sources: Sequence[str]) -> bool:
 
 
 def open_list(name: str, root: str | Path) -> TrackList:
-    """A committed list by name, or a file of the same form, over the corpus that its utterances are in."""
+    """A committed list by name, or a file of the same form, over the corpus that its recordings are in."""
     path = LISTS / f"{name}.csv" if name in _SPLITS else Path(name)
     if not path.is_file():
         raise DataError(f"there is no list '{name}': give the path of a CSV file or one of {', '.join(_SPLITS)}")
+    layout = "corpus:cinematic" if holds_scenes(path) else "auto"
+    splits = [open_dataset(Path(root), _SPLITS[name], layout)] if name in _SPLITS else open_splits(Path(root), layout)
+    dataset = join_datasets(splits)
     try:
-        mixtures = read_list(path)
+        tracks = _scene_tracks(path, dataset) if holds_scenes(path) else _speaker_tracks(path, dataset)
     except (KeyError, ValueError, csv.Error) as error:
         raise DataError(f"{path} is not a list of mixtures, see {LISTS / 'speech-test.csv'}: {error}") from error
-    if not mixtures:
+    if not tracks:
         raise DataError(f"the list {path} is empty: give one with at least one mixture")
-    splits = [open_dataset(Path(root), _SPLITS[name])] if name in _SPLITS else open_splits(Path(root))
-    clips = find_listed(join_datasets(splits), mixtures)
-    tracks = tuple(ListedTrack(mixture, clips) for mixture in mixtures)
     return TrackList(
         name=name if name in _SPLITS else path.stem,
         layout="list",
-        sources=tracks[0].sources,
-        exchangeable=True,
+        sources=tuple(dict.fromkeys(source for track in tracks for source in track.sources)),
+        exchangeable=_are_speakers(tracks[0].sources),
         tracks=tracks,
     )
+
+
+def _speaker_tracks(path: Path, dataset: Dataset) -> tuple[Track, ...]:
+    mixtures = read_list(path)
+    clips = find_listed(dataset, mixtures)
+    return tuple(ListedTrack(mixture, clips) for mixture in mixtures)
+
+
+def _scene_tracks(path: Path, dataset: Dataset) -> tuple[Track, ...]:
+    scenes = read_scenes(path)
+    recordings = find_recordings(dataset, scenes)
+    collections = {item.name: item.labels.get("collection", "") for item in dataset.items}
+    return tuple(SceneTrack(scene, recordings, collections) for scene in scenes)
 
 
 def level_band(difference_db: float) -> str:

@@ -11,8 +11,16 @@ from torch.utils.data import Dataset as MapDataset
 
 from unbraid.data.items import Dataset, Example
 from unbraid.data.listed import read_list
-from unbraid.data.loaders import DrawnExamples, ExampleStream, GivenExamples, ListedExamples, build_loader
+from unbraid.data.loaders import (
+    DrawnExamples,
+    ExampleStream,
+    GivenExamples,
+    ListedExamples,
+    SceneExamples,
+    build_loader,
+)
 from unbraid.data.open import open_dataset
+from unbraid.data.scenes import holds_scenes, read_scenes
 from unbraid.errors import DataError
 from unbraid.models.contract import ModelSpec
 from unbraid.training.config import TrainingConfig
@@ -38,9 +46,11 @@ class Examples:
         dataset = open_dataset(self.root, "valid", self.config.layout)
         config = self.config.validation
         if config.list_name is not None:
-            mixtures = read_list(LISTS / f"{config.list_name}.csv")[: config.items]
+            path = LISTS / f"{config.list_name}.csv"
             try:
-                return ListedExamples(dataset, mixtures, self.spec)
+                if holds_scenes(path):
+                    return SceneExamples(dataset, read_scenes(path)[: config.items], self.spec)
+                return ListedExamples(dataset, read_list(path)[: config.items], self.spec)
             except DataError:
                 pass  # other data than the list's; its own items serve as well
         if all(item.mixture is None and len(item.sources) == 1 for item in dataset.items):

@@ -90,7 +90,10 @@ def _rendered(folder: Path, split: Split) -> list[Item]:
     for font in fonts:
         if (songs := split_folder(font, split)) is not None:
             made = open_songs_at(list_folders(songs))
-            items += [replace(item, name=f"{font.name}/{item.name}") for item in made]
+            items += [
+                replace(item, name=f"{font.name}/{item.name}", labels={**item.labels, "collection": font.name})
+                for item in made
+            ]
     return items
 
 
