@@ -45,7 +45,7 @@ class ModelIdentity:
 def separation_settings(separator: Separator) -> dict[str, object]:
     """What the samples of the stems depend on, beside model and recording."""
     remix = {name: str(gain_db) for name, gain_db in separator.stem_plan.remix.items()}
-    return {
+    settings: dict[str, object] = {
         "segment_seconds": separator.plan.chunk / separator.spec.sample_rate,
         "overlap": round(separator.plan.overlap / separator.plan.chunk, 6),
         "join": separator.plan.join,
@@ -56,7 +56,8 @@ def separation_settings(separator: Separator) -> dict[str, object]:
         "tracking": separator.tracking if separator.spec.exchangeable else None,
         "allow_truncated": separator.allow_truncated,
         "mend_samples": separator.mend_samples,
-    } | ({"remix_db": remix} if remix else {})
+    }
+    return settings | {"remix_db": remix} if remix else settings
 
 
 def write_record(
