@@ -119,8 +119,14 @@ def read_scenes(path: Path) -> list[Scene]:
     scenes: dict[str, tuple[float, int, list[Piece]]] = {}
     with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            times = (float(row[name]) for name in ("read_from", "seconds", "at"))
-            piece = Piece(row["source"], row["item"], *times, float(row["gain"]))
+            piece = Piece(
+                source=row["source"],
+                item=row["item"],
+                read_from=float(row["read_from"]),
+                seconds=float(row["seconds"]),
+                at=float(row["at"]),
+                gain=float(row["gain"]),
+            )
             scene = scenes.setdefault(row["scene"], (float(row["scene_seconds"]), int(row["scene_rate"]), []))
             scene[2].append(piece)
     return [Scene(name, seconds, rate, tuple(pieces)) for name, (seconds, rate, pieces) in scenes.items()]

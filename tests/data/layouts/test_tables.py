@@ -118,8 +118,9 @@ def test_a_part_of_the_corpus_can_be_named(corpus):
 def test_the_cinematic_corpus_is_three_pools(corpus):
     dataset = open_dataset(corpus, "train", "corpus:cinematic")
     assert dataset.sources == ("dialogue", "music", "effects")
-    assert [tuple(item.sources) for item in dataset.items] == [("dialogue",)] * 2 + [("music",), ("effects",)]
-    assert [clip.path.stem for clip in dataset.items[2].sources["music"]] == ["drums", "other"]
+    assert [tuple(item.sources) for item in dataset.items] == [("dialogue",)] * 2 + [("music",)] * 3 + [("effects",)]
+    music = [[clip.path.stem for clip in item.sources["music"]] for item in dataset.items[2:5]]
+    assert music == [["drums", "other"], ["drums"], ["other"]]  # the song, and its instruments alone
 
 
 def test_unknown_names_are_answered_with_the_known_ones(corpus):

@@ -91,7 +91,9 @@ def _rendered(folder: Path, split: Split) -> list[Item]:
         if (songs := split_folder(font, split)) is not None:
             made = open_songs_at(list_folders(songs))
             items += [
-                replace(item, name=f"{font.name}/{item.name}", labels={**item.labels, "collection": font.name})
+                replace(
+                    item, name=f"{font.name}/{songs.name}/{item.name}", labels={**item.labels, "collection": font.name}
+                )
                 for item in made
             ]
     return items
