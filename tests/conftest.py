@@ -41,6 +41,10 @@ TINY |= {
         "sequence": TINY_ATTENTION,
     }
 }
+TINY |= {
+    name: {"sample_rate": 8000, "n_fft": 128, "hop": 32, "width": 1.0, "channels": (4, 4, 4, 4, 8)}
+    for name in ("resunet", "mtfa", "mtfa-small")
+}
 TINY_LOCOFORMER = LocoformerConfig(
     dim=8,
     num_blocks=1,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from unbraid.axes import Float, Int, Tensor
+from unbraid.layers.linear import onednn_takes
 
 
 class DepthwiseConv(nn.Module):
@@ -78,18 +80,51 @@ class FrameConv(nn.Module):
 class PlaneConv(nn.Module):
     """3 x 3 convolution over frames and bins, "same" padding with zeros."""
 
-    def __init__(self, dim_in: int, dim_out: int, transposed: bool = False) -> None:
+    def __init__(self, dim_in: int, dim_out: int, transposed: bool = False, bias: bool = True) -> None:
         """`transposed` only changes the initial draw: with stride 1 a transposed convolution is a convolution."""
         super().__init__()
         self.weight = nn.Parameter(torch.empty(dim_out, dim_in, 3, 3))
-        self.bias = nn.Parameter(torch.empty(dim_out))
+        self.bias = nn.Parameter(torch.empty(dim_out)) if bias else None
         bound = 1 / math.sqrt(9 * (dim_out if transposed else dim_in))
         nn.init.uniform_(self.weight, -bound, bound)
-        nn.init.uniform_(self.bias, -bound, bound)
+        if self.bias is not None:
+            nn.init.uniform_(self.bias, -bound, bound)
 
     def forward(self, features: Float[Tensor, "batch frame freq dim_in"]) -> Float[Tensor, "batch frame freq dim_out"]:
         out = F.conv2d(features.permute(0, 3, 1, 2), self.weight, self.bias, padding=1)
         return out.permute(0, 2, 3, 1)
+
+
+def can_fuse(features: Tensor) -> bool:
+    """Whether `conv_then_leaky` and `conv_plus` may run on this: inference in float32 on a CPU."""
+    return _has_fused_convolution() and onednn_takes(features)
+
+
+@cache
+def _has_fused_convolution() -> bool:
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+
+
+def conv_then_leaky(
+    features: Float[Tensor, "batch frame freq dim_in"], weight: Tensor, bias: Tensor, slope: float
+) -> Float[Tensor, "batch frame freq dim_out"]:
+    """A 3 x 3 convolution and a leaky ReLU in one pass over memory, where `can_fuse` says so."""
+    image = features.permute(0, 3, 1, 2)
+    out = torch.ops.mkldnn._convolution_pointwise(
+        image, weight, bias, [1, 1], [1, 1], [1, 1], 1, "leaky_relu", [slope], ""
+    )
+    return out.permute(0, 2, 3, 1)
+
+
+def conv_plus(
+    features: Float[Tensor, "batch frame freq dim_in"], weight: Tensor, plus: Float[Tensor, "batch frame freq dim_out"]
+) -> Float[Tensor, "batch frame freq dim_out"]:
+    """A 3 x 3 convolution without bias, added to `plus` in the same pass, where `can_fuse` says so."""
+    image, other = features.permute(0, 3, 1, 2), plus.permute(0, 3, 1, 2)
+    out = torch.ops.mkldnn._convolution_pointwise.binary(
+        image, other, weight, None, [1, 1], [1, 1], [1, 1], 1, "add", None, None, [], None
+    )
+    return out.permute(0, 2, 3, 1)
 
 
 def nearest_frames(num_in: int, num_out: int, device: torch.device | None = None) -> Int[Tensor, " out_frame"]:

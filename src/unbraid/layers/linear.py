@@ -21,17 +21,21 @@ class Linear(nn.Linear):
     """
 
     def forward(self, features: Float[Tensor, "*axes dim_in"]) -> Float[Tensor, "*axes dim_out"]:
-        if (
-            features.requires_grad
-            or torch.is_grad_enabled()
-            or features.device.type != "cpu"
-            or features.dtype != torch.float32
-            or torch.is_autocast_enabled("cpu")
-            or torch.compiler.is_compiling()
-            or not onednn_is_faster()
-        ):
+        if not (onednn_takes(features) and onednn_is_faster()):
             return F.linear(features, self.weight, self.bias)
         return torch.ops.mkldnn._linear_pointwise(features, self.weight, self.bias, "none", [], "")
+
+
+def onednn_takes(features: Tensor) -> bool:
+    """Whether oneDNN's own operators may be called on this: inference in float32 on a CPU, outside of any compiler."""
+    return not (
+        features.requires_grad
+        or torch.is_grad_enabled()
+        or features.device.type != "cpu"
+        or features.dtype != torch.float32
+        or torch.is_autocast_enabled("cpu")
+        or torch.compiler.is_compiling()
+    )
 
 
 @cache

@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
@@ -103,6 +104,44 @@ class RMSGroupNorm(nn.Module):
         grouped = at_least_float32(features).unflatten(-1, (self.num_groups, -1))
         rms = torch.linalg.vector_norm(grouped, dim=-1, keepdim=True) / math.sqrt(grouped.shape[-1])
         return ((grouped / (rms + self.eps)).flatten(-2) * self.weight).to(features.dtype)
+
+
+class BatchNorm(nn.Module):
+    """Normalises each feature over everything else; S. Ioffe, C. Szegedy, "Batch Normalization", 2015.
+
+    In training by the mean and variance of the batch, which also move their running averages by `momentum`; in
+    evaluation by the running averages, so that rows of a batch do not influence each other. A batch with one value per
+    feature says nothing about a variance and is normalised by the running averages. Silence has a variance of zero,
+    which `eps` bears. Each process of several keeps statistics of its own.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, dim: int, momentum: float = 0.01, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.momentum, self.eps = momentum, eps
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.bias = nn.Parameter(torch.zeros(dim))
+        self.register_buffer("running_mean", torch.zeros(dim))
+        self.register_buffer("running_var", torch.ones(dim))
+
+    def forward(self, features: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes dim"]:
+        num_values = features.numel() // features.shape[-1]
+        if not self.training or num_values == 1:
+            scale, shift = self.affine()
+            return torch.addcmul(shift.to(features.dtype), features, scale.to(features.dtype))
+        # As an image one bin wide, features that lie last are channels-last, the form that is fast on a CPU.
+        image = features.reshape(1, num_values, 1, -1).permute(0, 3, 1, 2)
+        out = F.batch_norm(
+            image, self.running_mean, self.running_var, self.weight, self.bias, True, self.momentum, self.eps
+        )
+        return out.permute(0, 2, 3, 1).reshape(features.shape)
+
+    def affine(self) -> tuple[Float[Tensor, " dim"], Float[Tensor, " dim"]]:
+        """Scale and shift that the norm amounts to in evaluation, so that a convolution before it may take them in."""
+        scale = self.weight * torch.rsqrt(self.running_var + self.eps)
+        return scale, self.bias - self.running_mean * scale
 
 
 def at_least_float32(features: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ from dataclasses import fields, replace
 from unbraid.errors import ConfigError, UnknownNameError
 from unbraid.layers.attention import SelfAttentionConfig
 from unbraid.models.contract import SeparationModel
+from unbraid.models.mtfa import MTFA, MTFAConfig
+from unbraid.models.resunet import ResUNet, ResUNetConfig
 from unbraid.models.s4m import S4M, S4MConfig
 from unbraid.models.sepformer.model import SepFormer, SepFormerConfig, sfsrnet_separator
 from unbraid.models.sfc.band_split import BandSplitConfig
@@ -21,6 +23,8 @@ ModelConfig = SeparatorConfig | WithSuperResolutionConfig
 """Union of all configs; to add one, add it to `SeparatorConfig`."""
 
 ARCHITECTURES: dict[str, tuple[type[ModelConfig], type[SeparationModel]]] = {
+    "mtfa": (MTFAConfig, MTFA),
+    "resunet": (ResUNetConfig, ResUNet),
     "s4m": (S4MConfig, S4M),
     "sfc": (SFCConfig, SFC),
     "sepformer": (SepFormerConfig, SepFormer),
@@ -72,6 +76,9 @@ PRESETS: dict[str, ModelConfig] = {
     ),
     "bs-small-cinematic": replace(CINEMATIC, compression=BandSplitConfig(), separator=SMALL),
     "bs-medium-cinematic": replace(CINEMATIC, compression=BandSplitConfig(), separator=MEDIUM),
+    "resunet": ResUNetConfig(),
+    "mtfa": MTFAConfig(),
+    "mtfa-small": MTFAConfig(sources=("bass", "drums", "vocals", "other"), width=0.25),
 }
 
 

@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
 from unbraid.models.contract import SeparationModel
+from unbraid.models.mtfa import MTFAConfig
+from unbraid.models.resunet import ResUNetConfig
 from unbraid.models.s4m import S4MConfig
 from unbraid.models.sepformer.model import SepFormerConfig
 from unbraid.models.sfc.model import SFCConfig
 from unbraid.models.super_resolution import SuperResolution, SuperResolutionConfig
 
-SeparatorConfig = S4MConfig | SFCConfig | SepFormerConfig
+SeparatorConfig = S4MConfig | SFCConfig | SepFormerConfig | ResUNetConfig | MTFAConfig
 """What can be wrapped: every architecture of the catalog but this one."""
 
 

@@ -10,14 +10,16 @@ import torch
 from unbraid.errors import UnknownNameError, WeightsError
 from unbraid.models.catalog import ModelConfig, build_model
 from unbraid.models.contract import SeparationModel
+from unbraid.models.resunet import ResUNetConfig
 from unbraid.models.s4m import S4MConfig
 from unbraid.models.sepformer.model import SepFormerConfig
 from unbraid.models.sfc.model import SFCConfig
-from unbraid.weights.adapters import s4m_authors, sfc_authors, speechbrain
+from unbraid.weights.adapters import resunet_authors, s4m_authors, sfc_authors, speechbrain
 
 Tensors = dict[str, torch.Tensor]
 
 FORMATS: dict[str, tuple[type[ModelConfig], Callable[[Tensors, Any], Tensors]]] = {
+    "resunet-authors": (ResUNetConfig, resunet_authors.convert_model),
     "s4m-authors": (S4MConfig, lambda tensors, config: s4m_authors.convert(tensors)),
     "sfc-authors": (SFCConfig, sfc_authors.convert_model),
     "speechbrain": (SepFormerConfig, lambda tensors, config: speechbrain.convert(tensors)),
@@ -27,7 +29,7 @@ FORMATS: dict[str, tuple[type[ModelConfig], Callable[[Tensors, Any], Tensors]]] 
 
 def formats_of(config: ModelConfig) -> list[str]:
     """The formats that hold models with such a config."""
-    return [name for name, (config_class, _) in FORMATS.items() if isinstance(config, config_class)]
+    return [name for name, (config_class, _) in FORMATS.items() if type(config) is config_class]
 
 
 def convert_weights(tensors: Tensors, source: str, config: ModelConfig) -> SeparationModel:
