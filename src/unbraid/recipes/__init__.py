@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from unbraid.recipes.cinematic import CINEMATIC
+from unbraid.recipes.mtfa import MTFA
 from unbraid.recipes.recipe import Recipe
 from unbraid.recipes.sfc import SFC
 from unbraid.recipes.speech import SPEECH
 
-RECIPES: dict[str, Recipe] = {**SPEECH, **CINEMATIC, **SFC}
+RECIPES: dict[str, Recipe] = {**SPEECH, **CINEMATIC, **SFC, **MTFA}
 """Every recipe by name; a module of recipes adds its own dict here."""

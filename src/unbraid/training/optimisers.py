@@ -25,6 +25,9 @@ class OptimiserConfig:
 
     weight_decay: float = 0.0
 
+    amsgrad: bool = False
+    """Divide by the largest second moment so far instead of the present one, as ResUNetDecouple+ does."""
+
     state_space_learning_rate: float | None = 1e-3
     """Upper bound of the rate for A, B, C, D and dt of state-space layers (S4, Mamba), which then get no weight decay;
     None treats them like all others, as SFC does."""
@@ -41,7 +44,8 @@ class OptimiserConfig:
 
 def build_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.name]
-    return kind(parameter_groups(model, config), lr=config.learning_rate, betas=config.betas)
+    groups = parameter_groups(model, config)
+    return kind(groups, lr=config.learning_rate, betas=config.betas, amsgrad=config.amsgrad)
 
 
 def parameter_groups(model: nn.Module, config: OptimiserConfig) -> list[dict[str, object]]:

@@ -1,0 +1,149 @@
+"""Recipes for MTFA and its backbone: ResUNetDecouple+'s training on MUSDB18, and ablations of both of MTFA's claims.
+
+Q. Kong et al., "Decoupling Magnitude and Phase Estimation with Deep ResUNet for Music Source Separation", ISMIR 2021,
+by the configuration of its released code: one model per source, L1 on the waveform, Adam at 1e-3 with amsgrad, up over
+1000 steps and down by 0.9 every 15,000, 16 segments of 3 s, each source a plain sum of two of its segments drawn
+independently ("mix-audio"). What MTFA's own authors did is not public.
+
+ours: an average of the weights over the steps; 14 songs held out (the released code trains on all 100); the four stems
+are drawn apart, where the released code draws vocals and the rest. Longer crops show attention more of what repeats:
+--set mixing.segment_seconds=8. Other sources: --set model.sources=drums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from unbraid.data.levels import Level
+from unbraid.data.stem_mixing import SourceDrawing
+from unbraid.layers.axis_attention import TemporalFrequencyConfig
+from unbraid.models.mtfa import CENTRE, LEVELS, MTFAConfig
+from unbraid.models.resunet import ResUNetConfig
+from unbraid.recipes.recipe import Recipe
+from unbraid.training.config import (
+    AveragingConfig,
+    LossConfig,
+    LossTerm,
+    OptimiserConfig,
+    StemMixing,
+    TrainingConfig,
+    Trapezoid,
+    ValidationConfig,
+    WarmupDecay,
+)
+
+MIX_AUDIO = SourceDrawing(level=Level(measure="as-recorded"), drop_probability=0.0, num_pieces=(2, 2))
+
+LEVELLED = replace(MIX_AUDIO, level=Level(mean_db=-25.0, spread_db=5.0), weights="seconds")
+
+L1 = LossConfig(terms=(LossTerm(name="l1"),))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run: a model, and what it is for."""
+
+    model: ResUNetConfig
+    about: str
+    """The model in a few words."""
+    row: str
+
+
+def musdb(name: str, model: ResUNetConfig) -> TrainingConfig:
+    """A run as the backbone's authors have it."""
+    return TrainingConfig(
+        name=name,
+        model=model,
+        mixing=StemMixing(segment_seconds=3.0, drawing=MIX_AUDIO),
+        loss=L1,
+        optimiser=OptimiserConfig(learning_rate=1e-3, amsgrad=True, gradient_clip=None),
+        schedule=WarmupDecay(warmup_steps=1000, decay_from=0, decay_every=15_000, decay_factor=0.9),
+        averaging=AveragingConfig(keep_best=1),
+        validation=ValidationConfig(every=10_000, items=14),
+        steps=500_000,
+        batch_size=16,
+        save_every=1000,
+    )
+
+
+def laptop(name: str, model: ResUNetConfig) -> TrainingConfig:
+    """ours: the same in half an hour on one CPU core, at 16 kHz in mono, to see differences and not records.
+
+    Each source is drawn at a level of its own, because collections of songs and of renderings differ by 15 dB.
+    """
+    model = replace(
+        model,
+        sample_rate=16_000,
+        num_channels=1,
+        sources=("vocals", "drums"),
+        n_fft=512,
+        hop=256,
+        width=0.125,
+    )
+    return replace(
+        musdb(name, model),
+        mixing=StemMixing(segment_seconds=3.0, drawing=LEVELLED),
+        schedule=Trapezoid(warmup_steps=100, decay_share=0.25),
+        averaging=AveragingConfig(ema_decay=0.99),
+        validation=ValidationConfig(every=350, items=40),
+        steps=1400,
+        batch_size=4,
+        save_every=175,
+    )
+
+
+SMALL = 0.25
+
+ABLATIONS: dict[str, tuple[str, MTFAConfig]] = {
+    "none": ("no attention", MTFAConfig(places=())),
+    "time": ("along time, deepest level", MTFAConfig(places=CENTRE, attention=TemporalFrequencyConfig(order="time"))),
+    "frequency": (
+        "along frequency, deepest level",
+        MTFAConfig(places=CENTRE, attention=TemporalFrequencyConfig(order="frequency")),
+    ),
+    "centre": ("along both, deepest level", MTFAConfig(places=CENTRE)),
+    "levels": ("along both, several levels", MTFAConfig(places=LEVELS)),
+    "levels-pyramid": (
+        "along both, several levels and steps",
+        MTFAConfig(places=LEVELS, attention=TemporalFrequencyConfig(pyramid=(1, 2, 4))),
+    ),
+}
+"""By what it adds to the one before: the abstract's first claim down to "centre", its second from there on."""
+
+_ON_A_LAPTOP = ("none", "centre", "levels")
+
+
+def _recipes() -> dict[str, Recipe]:
+    rows = {
+        "resunet-musdb": (Row(ResUNetConfig(), "ResUNetDecouple+", "ISMIR 2021: vocals 8.98 dB cSDR"), musdb),
+        "mtfa-musdb": (Row(MTFAConfig(), "MTFA, a reconstruction", "ICME 2022: vocals 9.51 dB cSDR"), musdb),
+        "mtfa-small-musdb": (
+            Row(
+                MTFAConfig(sources=("bass", "drums", "vocals", "other"), width=SMALL),
+                "MTFA, a quarter of the width, four stems",
+                "ours: for modest hardware",
+            ),
+            musdb,
+        ),
+    }
+    for name, (about, model) in ABLATIONS.items():
+        row = Row(replace(model, width=SMALL), f"a quarter of MTFA, {about}", "ours: what attention brings, vocals")
+        rows[f"mtfa-ablation-{name}"] = row, musdb
+        if name in _ON_A_LAPTOP:
+            row = Row(model, f"an eighth of MTFA, {about}", "ours: what attention brings, on one CPU core")
+            rows[f"mtfa-laptop-{name}"] = row, laptop
+    return {name: _recipe(name, row, run) for name, (row, run) in rows.items()}
+
+
+def _recipe(name: str, row: Row, run: Callable[[str, ResUNetConfig], TrainingConfig]) -> Recipe:
+    data = "MUSDB18" if run is musdb else "songs of stems"
+
+    def build() -> TrainingConfig:
+        return run(name, row.model)
+
+    build.__doc__ = f"{row.about}, on {data}: {row.row}."
+    return Recipe(build=build, model=row.about, data=data, row=row.row)
+
+
+MTFA = _recipes()
