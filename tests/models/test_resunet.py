@@ -241,3 +241,11 @@ def test_one_value_says_nothing_of_a_variance():
     norm = BatchNorm(3).train()
     assert torch.allclose(norm(torch.full((1, 1, 3), 2.0)), torch.full((1, 1, 3), 2.0), atol=1e-4)
     assert torch.equal(norm.running_mean, torch.zeros(3))
+
+
+def test_an_untrained_network_says_half_of_the_mixture():
+    model = build_model("resunet", **TINY)
+    mixture = 0.1 * torch.randn(1, 2, 3000)
+    with torch.inference_mode():
+        error = model(mixture)[:, 0] - mixture / 2
+    assert error.square().mean() < 0.05 * mixture.square().mean()

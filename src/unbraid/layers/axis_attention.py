@@ -209,7 +209,8 @@ class LightPath(nn.Module):
         self.out_norm = BatchNorm(dim)
 
     def forward(self, rows: Float[Tensor, "row frame dim"]) -> Float[Tensor, "row frame dim"]:
-        attended = F.scaled_dot_product_attention(*self._heads(rows)).squeeze(1)
+        query, key, value = self._heads(rows)
+        attended = F.scaled_dot_product_attention(query, key, value).squeeze(1)
         return rows + F.leaky_relu(self.out_norm(self.out(attended)), _LIGHT_SLOPE)
 
     def weights(self, rows: Float[Tensor, "row frame dim"]) -> Float[Tensor, "row 1 frame frame_seen"]:

@@ -29,6 +29,11 @@ def maps_per_target(head: Head) -> int:
     return {"decoupled": 4, "complex": 2, "magnitude": 1}[head]
 
 
+def neutral_maps(head: Head) -> tuple[float, ...]:
+    """Maps of a network that knows nothing: half of the mixture in its own phase, or silence where there is no mask."""
+    return {"decoupled": (0.0, 1.0, 0.0, 0.0), "complex": (0.0, 0.0), "magnitude": (0.0,)}[head]
+
+
 def apply_head(
     head: Head,
     maps: Float[Tensor, "batch source channel map freq frame"],

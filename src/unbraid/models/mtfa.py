@@ -65,7 +65,7 @@ class MTFA(ResUNet):
         after: dict[Place, nn.Module] = {
             place: TemporalFrequencyAttention(config.dim_at(place), config.attention) for place in config.places
         }
-        replaced = [place for place in CENTRE if place in config.places and config.centre == "replaced"]
+        replaced: list[Place] = [place for place in CENTRE if place in config.places and config.centre == "replaced"]
         return ResUNetCore(config, after, replaced)
 
 

@@ -5,7 +5,7 @@ Separation", ISMIR 2021, arXiv 2109.05418.
 
     mixture -> STFT -> magnitude -> six encoders -> four centre stages -> six decoders -> maps -> head -> inverse STFT
 
-Each of the 17 stages is four residual units of two convolutions: 143 convolutions with shortcuts, upsampling and head.
+Each of the 17 stages is four residual units of two convolutions; with those that stretch and the last one, 143.
 
 Deviations, choices in `ResUNetConfig`:
 * `level`: the released code takes recordings as loud as they are; we scale each to a mean power of one per bin and the
@@ -31,18 +31,18 @@ from unbraid.layers.convolution import PlaneConv, can_fuse, conv_plus, conv_then
 from unbraid.layers.linear import Linear
 from unbraid.layers.norms import BatchNorm, at_least_float32
 from unbraid.models.contract import ModelSpec, SeparationModel
-from unbraid.models.heads import Head, apply_head, maps_per_target
+from unbraid.models.heads import Head, apply_head, maps_per_target, neutral_maps
 from unbraid.signal.stft import Stft
 from unbraid.signal.stft import num_frames as stft_frames
 
 _POOLING = ((2, 2), (2, 2), (2, 2), (2, 2), (2, 2), (1, 2))
 """Frames and bins that the encoders average, outermost first; the decoders undo it."""
 _FRAME_STEP, _FREQ_STEP = 32, 64
-_UNITS_PER_STAGE = 4
 _SLOPE = 0.01
 _LEAST_POWER = 1e-10
 """Of a bin under the root, as in the released code."""
 _LEAST_LEVEL = 1e-15
+_FAINT = 0.02
 NUM_CENTRE = 4
 
 Place = Literal["E1", "E2", "E3", "E4", "E5", "E6", "C1", "C2", "C3", "C4", "D1", "D2", "D3", "D4", "D5", "D6", "last"]
@@ -77,6 +77,12 @@ class ResUNetConfig:
     channels: tuple[int, int, int, int, int] = (32, 64, 128, 256, 384)
     """Of the first five encoders, before `width`; the sixth and the centre have as many as the fifth."""
 
+    units: int = 4
+    """Residual units of each stage; fewer make a shallower network."""
+
+    norm_momentum: float = 0.01
+    """By how much each batch moves what batch norms take for the usual; runs of few steps need more."""
+
     subbands: Literal[1, 4] = 1
     """4 stacks quarters of the spectrum as channels: a quarter of the work at the same width."""
 
@@ -89,6 +95,10 @@ class ResUNetConfig:
     level: Literal["normalised", "as-given"] = "normalised"
     """ours: recordings are scaled to a mean power of one per bin. "as-given" leaves them as the released code does."""
 
+    start: Literal["mixture", "random"] = "mixture"
+    """ours: an untrained network says "half of the mixture, phase as it is". "random" draws the last layer like all
+    others, as the released code does: thousands of steps are then spent on unlearning random phases."""
+
     chunk_seconds: float = 10.0
     """ours: pieces for long recordings. The released code takes 30 s."""
 
@@ -99,8 +109,10 @@ class ResUNetConfig:
             )
         if not 1 <= self.hop_samples <= self.fft_samples // 2:
             raise ConfigError(f"hop lies between 1 and half of n_fft ({self.fft_samples // 2}), not {self.hop_samples}")
-        if self.width <= 0 or len(self.channels) != 5 or min(self.channels) < 1:
-            raise ConfigError("width is positive and channels are five numbers from 1 up")
+        if self.width <= 0 or len(self.channels) != 5 or min(self.channels) < 1 or self.units < 1:
+            raise ConfigError("width is positive, channels are five numbers from 1 up, and units are at least 1")
+        if not 0 < self.norm_momentum <= 1:
+            raise ConfigError(f"norm_momentum lies above 0 and up to 1, not {self.norm_momentum}")
 
     @property
     def fft_samples(self) -> int:
@@ -176,17 +188,23 @@ class ResUNetCore(nn.Module):
         maps = len(config.sources) * config.num_channels * config.subbands * maps_per_target(config.head)
         self.config = config
         self.input_norm = BatchNorm(config.fft_samples // 2 + 1)
-        self.encoders = nn.ModuleList(Stage(i, o) for i, o in zip((parts, *dims[:-1]), dims, strict=True))
+        self.encoders = nn.ModuleList(Stage(i, o, config.units) for i, o in zip((parts, *dims[:-1]), dims, strict=True))
         self.centre = nn.ModuleList(
-            nn.Identity() if f"C{i + 1}" in without else Stage(dims[-1], dims[-1]) for i in range(NUM_CENTRE)
+            nn.Identity() if f"C{i + 1}" in without else Stage(dims[-1], dims[-1], config.units)
+            for i in range(NUM_CENTRE)
         )
         outwards = [dims[-1], *dims[::-1]]
         self.decoders = nn.ModuleList(
-            Decoder(i, o, step) for i, o, step in zip(outwards[:-1], outwards[1:], _POOLING[::-1], strict=True)
+            Decoder(i, o, step, config.units)
+            for i, o, step in zip(outwards[:-1], outwards[1:], _POOLING[::-1], strict=True)
         )
-        self.last = Stage(outermost, outermost)
+        self.last = Stage(outermost, outermost, config.units)
         self.head = Linear(outermost, maps)
         _draw_weights(self)
+        for norm in (module for module in self.modules() if isinstance(module, BatchNorm)):
+            norm.momentum = config.norm_momentum
+        if config.start == "mixture":
+            _begin_with_mixture(self.head, config.head)
         self.after = nn.ModuleDict({str(place): module for place, module in (after or {}).items()})
 
     def forward(
@@ -256,11 +274,10 @@ def plane_at(config: ResUNetConfig, place: Place, num_samples: int) -> tuple[int
 
 
 class Stage(nn.Sequential):
-    """Four residual units."""
+    """Residual units, of which the first may change the number of features."""
 
-    def __init__(self, dim_in: int, dim_out: int) -> None:
-        units = (ResidualUnit(dim_in if index == 0 else dim_out, dim_out) for index in range(_UNITS_PER_STAGE))
-        super().__init__(*units)
+    def __init__(self, dim_in: int, dim_out: int, units: int) -> None:
+        super().__init__(*(ResidualUnit(dim_in if index == 0 else dim_out, dim_out) for index in range(units)))
 
 
 class ResidualUnit(nn.Module):
@@ -289,13 +306,13 @@ class ResidualUnit(nn.Module):
 class Decoder(nn.Module):
     """Stretches the plane, puts the encoder's output beside it, and goes through a stage."""
 
-    def __init__(self, dim_in: int, dim_out: int, step: tuple[int, int]) -> None:
+    def __init__(self, dim_in: int, dim_out: int, step: tuple[int, int], units: int) -> None:
         super().__init__()
         self.step = step
         self.norm = BatchNorm(dim_in)
         # A transposed convolution whose kernel is as wide as its step gives each bin a linear map to those it becomes.
         self.stretch = Linear(dim_in, step[0] * step[1] * dim_out, bias=False)
-        self.stage = Stage(2 * dim_out, dim_out)
+        self.stage = Stage(2 * dim_out, dim_out, units)
 
     def forward(
         self, features: Float[Tensor, "batch frame freq dim_in"], skip: Float[Tensor, "batch up_frame up_freq dim_out"]
@@ -316,6 +333,13 @@ def _draw_weights(core: nn.Module) -> None:
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def _begin_with_mixture(layer: Linear, head: Head) -> None:
+    nn.init.normal_(layer.weight, std=_FAINT * layer.weight.shape[1] ** -0.5)
+    assert layer.bias is not None
+    with torch.no_grad():
+        layer.bias.view(-1, maps_per_target(head)).copy_(torch.tensor(neutral_maps(head)))
 
 
 assert len(get_args(Place)) == 2 * len(_POOLING) + NUM_CENTRE + 1
