@@ -133,7 +133,7 @@ def import_model(
         typer.Option(
             "--from",
             metavar="FORMAT",
-            help="Whose weights: s4m-authors, sfc-authors or speechbrain; by default those of the preset's authors.",
+            help="Whose weights, see below; by default those of the preset's authors.",
             show_default=False,
         ),
     ] = None,
@@ -144,8 +144,8 @@ def import_model(
 ) -> None:
     """Turns weights of other projects into a file of ours.
 
-    Formats: s4m-authors and sfc-authors, state dicts of the published code of
-    S4M and of SFC; speechbrain, its SepFormer, whose three files become one with
+    Formats: resunet-authors, s4m-authors and sfc-authors, state dicts of the
+    published code of ResUNetDecouple+, S4M and SFC; speechbrain, its SepFormer, whose three files become one with
     the prefixes encoder., masknet. and decoder. Pickled files (.pt, .pth, .ckpt, .bin) are refused, because reading one
     runs whatever program it holds. Convert a file that you trust in Python:
 
@@ -158,6 +158,7 @@ def import_model(
     unbraid models import m.safetensors --preset s4m-tiny --out my.safetensors
     unbraid models import m.safetensors --preset s4m-tiny --set fusion=previous --out my.safetensors
     unbraid models import m.safetensors --preset sfc-ca-small --set frames=released --out my.safetensors
+    unbraid models import m.safetensors --preset resunet --set level=as-given --out my.safetensors
     """
     from unbraid.cli.model_files import read_foreign, save
     from unbraid.cli.overrides import apply_overrides
