@@ -197,3 +197,21 @@ def test_weights_of_the_sfc_authors_are_imported_and_separate_alike(run, tmp_pat
     outcome = run(*arguments, "--out", tmp_path / "no.safetensors", "--from", "s4m-authors")
     assert outcome.code == 1
     assert "not of this kind" in outcome.err
+
+
+def test_speechbrains_sepformer_is_imported_and_separates_alike(run, tmp_path, golden):
+    tensors = golden("sepformer_a")
+    weights = {name.removeprefix("weights/"): value for name, value in tensors.items() if name.startswith("weights/")}
+    save_file(weights, tmp_path / "theirs.safetensors")
+    settings = ["dim=16", "num_layers=1", "chunk_frames=20", "feedforward_dim=32", "sequence.inner_dim=16",
+                "sequence.num_heads=2"]  # fmt: skip
+    flags = [part for setting in settings for part in ("--set", setting)]
+    arguments = ("models", "import", tmp_path / "theirs.safetensors", "--preset", "sepformer")
+    outcome = run(*arguments, "--out", tmp_path / "ours.safetensors", *flags)
+    assert outcome.code == 0, outcome.err
+    with torch.inference_mode():
+        estimates = load_model(tmp_path / "ours.safetensors")(tensors["input"].unsqueeze(1))
+    assert (estimates.squeeze(2).movedim(1, 2) - tensors["output"]).abs().max() < 1e-4
+    outcome = run(*arguments, "--out", tmp_path / "no.safetensors")
+    assert outcome.code == 1
+    assert "do not fit" in outcome.err

@@ -187,3 +187,38 @@ def test_what_does_not_go_together_is_refused(speech, tmp_path):
         build_drawer(speech, SpeakerMixing(noise="noise"), TWO)
     with pytest.raises(DataError, match="1 speakers"):
         build_drawer(utterances(tmp_path, speakers=1), SpeakerMixing(), TWO)
+
+
+def test_speakers_are_as_likely_as_they_have_utterances(tmp_path):
+    """Speaker 0 has seven utterances at 120 Hz, the other four have one each."""
+    items = [
+        Item(f"{speaker}/{take}", {"speech": (write_clip(tmp_path / f"{speaker}-{take}.wav", tone(pitch, 1.0, 1)),)},
+             None, {"speaker": speaker})
+        for speaker, pitch, takes in [("a", 120, 7), *((name, 400, 1) for name in "bcde")]
+        for take in range(takes)
+    ]  # fmt: skip
+    data = dataset(tmp_path, items, ("speech",), True)
+    for weights, share in (("equal", 2 / 5), ("utterances", 0.895)):
+        mixing = SpeakerMixing(segment_seconds=0.5, speaker_weights=weights, speed_range=(1.0, 1.0))
+        found = drawn(data, mixing, count=300)
+        with_a = sum(any(pitch_hz(reference) < 200 for reference in example.references) for example in found) / 300
+        # With weights 7/11 and 1/11 each, a is first, or second after another: 7/11 + 4/11 * 7/10.
+        assert with_a == pytest.approx(share, abs=0.07)
+
+
+def test_noise_comes_after_speed_and_levels(noisy):
+    """The same noise, sample by sample but for its gain, whatever the speed of the speakers."""
+    shapes = []
+    for speed in (0.95, 1.05):
+        mixing = SpeakerMixing(segment_seconds=0.6, speed_choices=(speed,), levels=ChainedLevels(), noise="noise")
+        example = draw_example(noisy, mixing, TWO, 3, 4)
+        noise = example.mixture - example.references.sum(0)
+        shapes.append(noise / noise.abs().max())
+    assert torch.allclose(shapes[0], shapes[1], atol=1e-4)
+
+
+def test_loudness_is_drawn_evenly_over_its_range(speech):
+    mixing = SpeakerMixing(segment_seconds=1.0, levels=LoudnessLevels(), speed_choices=(1.0,))
+    found = [loudness_lufs(r.numpy(), RATE) for example in drawn(speech, mixing, count=150) for r in example.references]
+    assert np.mean(found) == pytest.approx(-29, abs=0.5)
+    assert np.std(found) == pytest.approx(8 / 12**0.5, abs=0.3)

@@ -163,6 +163,7 @@ def test_separating_computes_the_last_head_only():
         {"kernel_samples": 64, "stride_samples": 32, "heads": "shared"},
         {"sequence": MambaConfig(state_size=2)},
         {"feedforward": "linear"},
+        {"num_filters": 20, "mask_output": "gated"},
     ],
 )
 def test_choices_can_be_combined(changes):

@@ -26,7 +26,9 @@ def test_every_recipe_builds(name):
     assert recipe.data
     assert recipe.row
     if isinstance(config.mixing, SpeakerMixing):
-        assert build_model(config.model).spec.num_sources == config.mixing.num_speakers + bool(config.mixing.noise)
+        with torch.device("meta"):
+            sources = build_model(config.model).spec.sources
+        assert len([source for source in sources if source != config.mixing.noise]) == config.mixing.num_speakers
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
@@ -99,3 +101,22 @@ def test_a_group_can_be_chosen_and_changed():
     result = CliRunner().invoke(app, ["train", "speech", "--settings", *arguments])
     assert "  schedule.patience=3" in result.stdout.splitlines()
     assert "  averaging.ema_decay=None" in result.stdout.splitlines()
+
+
+def test_rows_of_sfsrnets_ablation_differ_in_what_they_say_only():
+    runs = {
+        row: RECIPES[f"sfsrnet-ablation-{row}"].build() for row in ("plain", "same", "rising", "sr", "sr-heuristic")
+    }
+    runs["all"] = RECIPES["sfsrnet-wsj0-2mix-dm"].build()
+    common = [replace(run, name="", model=runs["plain"].model, multi_loss=None) for run in runs.values()]
+    assert all(run == common[0] for run in common)
+    with torch.device("meta"):
+        heads = {
+            row: len(getattr(model := build_model(run.model), "separator", model).heads) for row, run in runs.items()
+        }
+    assert heads == {"plain": 1, "same": 8, "rising": 8, "sr": 1, "sr-heuristic": 1, "all": 8}
+    assert [run.model.super_resolution.heuristic for run in list(runs.values())[3:]] == ["none"] + 2 * [
+        "mixture-over-estimate"
+    ]
+    assert runs["all"].multi_loss.rates_hz(8, 8000) == (500, 1000, 2000, 3000, 4000, 5000, 8000, 8000)
+    assert runs["same"].multi_loss.rates_hz(8, 8000) == (8000,) * 8

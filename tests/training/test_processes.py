@@ -24,9 +24,9 @@ def run(data, out, *options, **settings):
     return subprocess.CompletedProcess(process.args, process.returncode, stderr=said)
 
 
-def start(data, out, *options, **settings):
+def start(data, out, *options, recipe="speech", **settings):
     known = dict(part.split("=", 1) for part in SETTINGS.split()) | {key: str(value) for key, value in settings.items()}
-    command = [sys.executable, "-m", "unbraid.cli.main", "train", "speech", "--smoke", "--data", str(data)]
+    command = [sys.executable, "-m", "unbraid.cli.main", "train", recipe, "--smoke", "--data", str(data)]
     command += ["--out", str(out), "--accelerator", "cpu", *options]
     command += [part for key, value in known.items() for part in ("--set", f"{key}={value}")]
     environment = os.environ | {"PYTHONPATH": "src", "OMP_NUM_THREADS": "1"}
@@ -49,13 +49,15 @@ def test_two_processes_are_one_with_twice_the_batch(corpus_root, tmp_path):
 
 
 @pytest.mark.slow
-def test_sharing_the_weights_out_changes_nothing(corpus_root, tmp_path):
-    """FSDP against DDP, and on from its checkpoint."""
-    ddp = run(corpus_root, tmp_path / "ddp", "--devices", "2", "--strategy", "ddp", batch_size=2)
+@pytest.mark.parametrize("recipe", ["speech", "sfsrnet-small-all"])
+def test_sharing_the_weights_out_changes_nothing(recipe, corpus_root, tmp_path):
+    """FSDP against DDP, and on from its checkpoint; also where losses are taken on the way."""
+    settings = {"recipe": recipe, "batch_size": 2}
+    ddp = run(corpus_root, tmp_path / "ddp", "--devices", "2", "--strategy", "ddp", **settings)
     assert ddp.returncode == 0, ddp.stderr
-    sharded = run(corpus_root, tmp_path / "fsdp", "--devices", "2", "--strategy", "fsdp", batch_size=2, steps=3)
+    sharded = run(corpus_root, tmp_path / "fsdp", "--devices", "2", "--strategy", "fsdp", steps=3, **settings)
     assert sharded.returncode == 0, sharded.stderr
-    on = run(corpus_root, tmp_path / "fsdp", "--devices", "2", "--strategy", "fsdp", "--resume", batch_size=2)
+    on = run(corpus_root, tmp_path / "fsdp", "--devices", "2", "--strategy", "fsdp", "--resume", **settings)
     assert on.returncode == 0, on.stderr
     first, second = checkpoint(tmp_path / "ddp"), checkpoint(tmp_path / "fsdp")
     for part in ("state_dict", "current_model_state"):

@@ -1,4 +1,4 @@
-"""A linear layer that takes the fastest matrix product there is for inference on a CPU."""
+"""A linear layer that takes the fastest matrix product there is on a CPU."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from unbraid.axes import Float, Tensor
@@ -16,22 +17,51 @@ class Linear(nn.Linear):
     """`nn.Linear` with the same parameters and, to rounding, the same result.
 
     On AMD processors, PyTorch's float32 products go through a library that uses half of the processor there; oneDNN,
-    which comes with PyTorch as well, is two to three times as fast (`benchmarks/speed.py`). It has no gradient, so
-    training takes the ordinary way.
+    which comes with PyTorch as well, is two to three times as fast (`benchmarks/speed.py`).
     """
 
     def forward(self, features: Float[Tensor, "*axes dim_in"]) -> Float[Tensor, "*axes dim_out"]:
-        if not (onednn_takes(features) and onednn_is_faster()):
+        if not (onednn_takes(features, gradients=True) and self.weight.dtype == torch.float32 and onednn_is_faster()):
             return F.linear(features, self.weight, self.bias)
-        return torch.ops.mkldnn._linear_pointwise(features, self.weight, self.bias, "none", [], "")
+        if torch.is_grad_enabled():
+            return OneDnnLinear.apply(features, self.weight, self.bias)  # type: ignore[return-value]
+        return onednn_linear(features, self.weight, self.bias)
 
 
-def onednn_takes(features: Tensor) -> bool:
-    """Whether oneDNN's own operators may be called on this: inference in float32 on a CPU, outside of any compiler."""
+class OneDnnLinear(torch.autograd.Function):
+    """oneDNN's product with the gradients that it lacks, which are products as well."""
+
+    @staticmethod
+    def forward(ctx, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(features, weight)
+        return onednn_linear(features, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # type: ignore[override]
+        features, weight = ctx.saved_tensors
+        # oneDNN takes no gradients that repeat in memory, such as that of a sum.
+        rows, grad_rows = features.flatten(0, -2).contiguous(), grad.flatten(0, -2).contiguous()
+        for_features, for_weight, for_bias = ctx.needs_input_grad
+        return (
+            onednn_linear(grad_rows, weight.T.contiguous()).view(features.shape) if for_features else None,
+            onednn_linear(grad_rows.T, rows.T) if for_weight else None,
+            grad_rows.sum(0) if for_bias else None,
+        )
+
+
+def onednn_linear(features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(features, weight, bias, "none", [], "")
+
+
+def onednn_takes(features: Tensor, *, gradients: bool = False) -> bool:
+    """Whether oneDNN's own operators may be called on this: float32 on a CPU, outside of any compiler, and where no
+    gradients are wanted unless the caller has `gradients` of its own."""
     return not (
-        features.requires_grad
-        or torch.is_grad_enabled()
+        (not gradients and (features.requires_grad or torch.is_grad_enabled()))
         or features.device.type != "cpu"
+        or features.ndim < 2
+        or features.numel() == 0
         or features.dtype != torch.float32
         or torch.is_autocast_enabled("cpu")
         or torch.compiler.is_compiling()

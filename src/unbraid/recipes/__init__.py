@@ -6,7 +6,8 @@ from unbraid.recipes.cinematic import CINEMATIC
 from unbraid.recipes.mtfa import MTFA
 from unbraid.recipes.recipe import Recipe
 from unbraid.recipes.sfc import SFC
+from unbraid.recipes.sfsrnet import SFSRNET
 from unbraid.recipes.speech import SPEECH
 
-RECIPES: dict[str, Recipe] = {**SPEECH, **CINEMATIC, **SFC, **MTFA}
+RECIPES: dict[str, Recipe] = {**SPEECH, **CINEMATIC, **SFC, **MTFA, **SFSRNET}
 """Every recipe by name; a module of recipes adds its own dict here."""

@@ -49,7 +49,11 @@ class SepFormerConfig:
     """True for speakers, whose order carries no meaning; False for stems."""
 
     dim: int = 256
-    """Filters of the encoder, and features of the blocks."""
+    """Features of the blocks."""
+
+    num_filters: int | None = None
+    """Filters of the encoder; None: as many as `dim`. ours: with a large stride it takes more of them to tell two
+    speakers apart."""
 
     kernel_samples: int = 16
     """Length of the encoder's filters."""
@@ -111,6 +115,12 @@ class SepFormerConfig:
         for name in ("dim", "num_blocks", "num_layers", "feedforward_dim"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is at least 1, not {getattr(self, name)}")
+        if self.num_filters is not None and self.num_filters < 1:
+            raise ConfigError(f"num_filters is at least 1, not {self.num_filters}")
+
+    @property
+    def filters(self) -> int:
+        return self.num_filters or self.dim
 
 
 def sfsrnet_separator() -> SepFormerConfig:
@@ -140,9 +150,9 @@ class SepFormer(SeparationModel):
             exchangeable=config.exchangeable,
             chunk_seconds=config.chunk_seconds,
         )
-        self.encoder = Linear(config.kernel_samples, config.dim, bias=False)
-        self.norm = build_norm(config.dim, config.norm)
-        self.bottleneck = Linear(config.dim, config.dim, bias=False)
+        self.encoder = Linear(config.kernel_samples, config.filters, bias=False)
+        self.norm = build_norm(config.filters, config.norm)
+        self.bottleneck = Linear(config.filters, config.dim, bias=False)
         self.blocks = nn.ModuleList(
             Block(
                 config.dim,
@@ -206,29 +216,29 @@ class Head(nn.Module):
 
     def __init__(self, config: SepFormerConfig) -> None:
         super().__init__()
-        dim = config.dim
+        filters = config.filters
         self.num_sources, self.stride = len(config.sources), config.stride_samples
         self.positive_before = config.mask_activation == "before"
         self.activation = nn.PReLU()
-        self.split = Linear(dim, len(config.sources) * dim)
+        self.split = Linear(config.dim, len(config.sources) * filters)
         self.output: nn.Module = {
             "plain": nn.Identity,
-            "linear": lambda: Linear(dim, dim, bias=False),
-            "gated": lambda: GatedOutput(dim),
+            "linear": lambda: Linear(filters, filters, bias=False),
+            "gated": lambda: GatedOutput(filters),
         }[config.mask_output]()
-        self.decoder = Linear(dim, config.kernel_samples, bias=False)
+        self.decoder = Linear(filters, config.kernel_samples, bias=False)
         # As a transposed convolution is drawn.
         bound = config.kernel_samples**-0.5
         nn.init.uniform_(self.decoder.weight, -bound, bound)
 
     def forward(
-        self, features: Float[Tensor, "batch chunk chunk_frame dim"], encoded: Float[Tensor, "batch frame dim"]
+        self, features: Float[Tensor, "batch chunk chunk_frame dim"], encoded: Float[Tensor, "batch frame filter"]
     ) -> Float[Tensor, "batch source sample"]:
         chunks = self.split(self.activation(features))
         if self.positive_before:
             chunks = F.relu(chunks)
         frames = join_chunks(chunks, encoded.shape[1])
-        masks = rearrange(frames, "batch frame (source dim) -> batch source frame dim", source=self.num_sources)
+        masks = rearrange(frames, "batch frame (source filter) -> batch source frame filter", source=self.num_sources)
         masks = F.relu(self.output(masks))
         # The transposed convolution as a product and an overlap-add; PyTorch's own is many times slower on a CPU.
         pieces = self.decoder(masks * encoded.unsqueeze(1)).flatten(0, 1)
