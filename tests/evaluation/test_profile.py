@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tests.conftest import TINY
 from unbraid.evaluation.profile import count_macs, measure_peak, noise, profile
 from unbraid.models.catalog import build_model
 from unbraid.models.contract import ModelSpec, SeparationModel
@@ -47,6 +48,16 @@ def test_every_kind_of_product_is_counted_once():
 def test_s4m_tiny_costs_what_it_should(settings, giga):
     model = build_model("s4m-tiny", **settings)
     assert count_macs(model, noise(model, 1.0))[""] / 1e9 == pytest.approx(giga, rel=0.02)
+
+
+def test_fused_convolutions_count_like_plain_ones(monkeypatch):
+    model = build_model("mtfa", **TINY["mtfa"])
+    fused = count_macs(model, noise(model, 0.3))
+    monkeypatch.setattr("unbraid.models.resunet.can_fuse", lambda features: False)
+    plain = count_macs(model, noise(model, 0.3))
+    assert all(
+        fused[name] == plain[name] > 0 for name in ("", "core.encoders.2", "core.decoders.5.stage.0", "core.after")
+    )
 
 
 def test_profile_leaves_the_threads_as_they_were():

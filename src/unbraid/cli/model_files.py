@@ -78,7 +78,9 @@ def show_attention(name: str, recording: Path, out: Path, seconds: float) -> lis
     from unbraid.audio.recording import Recording
     from unbraid.evaluation.attention import analyse_attention, write_attention
     from unbraid.evaluation.profile import build_or_load
+    from unbraid.evaluation.similarity import analyse_similarity, write_similarity
     from unbraid.inference.layout import gather_group
+    from unbraid.models.mtfa import MTFA
 
     model = build_or_load(name)
     with open_audio(recording) as reader:
@@ -91,6 +93,8 @@ def show_attention(name: str, recording: Path, out: Path, seconds: float) -> lis
     if wanted == 1:
         heard = heard.mean(dim=0, keepdim=True)
     mixture = gather_group(heard, tuple(range(min(len(heard), wanted))), wanted)
+    if isinstance(model, MTFA):
+        return write_similarity(analyse_similarity(model, mixture), out)
     return write_attention(analyse_attention(model, mixture), out)
 
 

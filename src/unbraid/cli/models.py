@@ -56,15 +56,18 @@ def show_model(
 ) -> None:
     """Shows what a model takes and gives, its settings, size and card.
 
-    With --attention, models that attend (SFC-CA) draw where each of their heads
-    looks, over the recording and over every stem, and the positional bias before
-    and after training. The same numbers are written as arrays.
+    With --attention, models that attend draw where each of their heads looks.
+    SFC-CA: over the recording and over every stem, and the positional bias before
+    and after training. MTFA: which moments, and which frequencies, are alike to
+    each level, and after how long something comes again. The same numbers are
+    written as arrays.
 
     [bold]Examples[/bold]
 
     unbraid models show speech
     unbraid models show runs/speech/best.safetensors --json
     unbraid models show sfc-ca-small --attention song.wav --out pictures
+    unbraid models show mtfa-small --attention song.wav --seconds 20 --out pictures
     """
     from unbraid.cli.model_files import describe
 

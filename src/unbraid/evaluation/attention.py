@@ -7,7 +7,7 @@ attention: how often a bin is looked at. It follows the input, while a band spli
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,7 +74,7 @@ def analyse_attention(model: SeparationModel, mixture: Float[Tensor, "channel sa
     Raises ConfigError where the model compresses without attention.
     """
     if not isinstance(model, SFC) or not isinstance(model.core.encoder, CrossAttentionEncoder):
-        raise ConfigError("this model has no cross-attention to look at: give one of the kind SFC-CA")
+        raise ConfigError("this model has no cross-attention to look at: give one of the kind SFC-CA, or MTFA")
     with torch.inference_mode():
         stems = model(mixture.unsqueeze(0))[0]
         signals = {"mixture": mixture, **dict(zip(model.spec.sources, stems, strict=True))}
@@ -138,9 +138,14 @@ def write_attention(analysis: AttentionAnalysis, folder: Path) -> list[Path]:
         arrays |= {f"{one.name}_{key}": getattr(one, key) for key in ("level_db", "received", "by_band")}
     for bias in analysis.biases:
         arrays |= {f"{bias.half}_bias_{key}": getattr(bias, key) for key in ("initial", "learned")}
+    return write_together(pictures, arrays, folder)
+
+
+def write_together(pictures: Mapping[str, bytes], arrays: Mapping[str, np.ndarray], folder: Path) -> list[Path]:
+    """Writes pictures by name and `attention.npz`; all files get their names together, or none does."""
     packed = io.BytesIO()
     np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]
-    contents = pictures | {"attention.npz": packed.getvalue()}
+    contents = {**pictures, "attention.npz": packed.getvalue()}
     pending: list[PendingFile] = []
     try:
         for name, content in contents.items():

@@ -150,6 +150,8 @@ def count_macs(model: SeparationModel, mixture: torch.Tensor) -> dict[str, int]:
     more: dict[Any, Callable[..., int]] = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
     if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         more[torch.ops.mkldnn._linear_pointwise] = _linear_flops
+    if hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
+        more[torch.ops.mkldnn._convolution_pointwise] = _convolution_flops
     # The counter stumbles over parameters that are handed from module to module.
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
@@ -186,6 +188,12 @@ def _outer_names(name: str) -> list[str]:
 def _linear_flops(features, weight, *_, out_shape=None, **__) -> int:
     """From shapes; the counter does not know oneDNN's product, which `layers.linear` takes on some processors."""
     return 2 * math.prod(features) * weight[0]
+
+
+def _convolution_flops(*shapes, out_shape: torch.Size, **__) -> int:
+    """From shapes, of oneDNN's convolution with whatever follows it in the same pass."""
+    weight = next(shape for shape in shapes[1:] if isinstance(shape, tuple | torch.Size) and shape != out_shape)
+    return 2 * math.prod(out_shape) * math.prod(weight[1:])
 
 
 def _attention_flops(query, key, value, *_, **__) -> int:

@@ -24,6 +24,9 @@ from unbraid.layers.linear import Linear
 from unbraid.layers.norms import BatchNorm
 from unbraid.layers.rotary import rotate
 
+Weights = dict[int, Tensor]
+"""By step, (row, head, frame, frame_seen): what each frame takes of each other one; sums up to one."""
+
 _LIGHT_SHARE = 4
 _LIGHT_SLOPE = 0.25
 
@@ -85,6 +88,13 @@ class AxialPath(nn.Module):
     def forward(self, rows: Float[Tensor, "row frame dim"]) -> Float[Tensor, "row frame dim"]:
         rows = rows + self.attention(self.attention_norm(rows))
         return rows + self.mlp(self.mlp_norm(rows))
+
+    def weights(self, rows: Float[Tensor, "row frame dim"]) -> Weights:
+        """By step of the pyramid, how much each frame takes of each other one."""
+        normed = self.attention_norm(rows)
+        if isinstance(self.attention, RowAttention):
+            return {1: self.attention.weights(normed)}
+        return self.attention.weights(normed)
 
 
 class Mlp(nn.Module):
@@ -187,6 +197,13 @@ class PyramidAttention(nn.Module):
         ]
         return self.merge(torch.cat(scales, dim=-1))
 
+    def weights(self, rows: Float[Tensor, "row frame dim"]) -> Weights:
+        """By step, between averaged frames."""
+        return {
+            step: attention.weights(_averaged(rows, step))  # type: ignore[operator]
+            for step, attention in zip(self.steps, self.scales, strict=True)
+        }
+
 
 def _averaged(rows: Float[Tensor, "row frame dim"], step: int) -> Float[Tensor, "row coarse_frame dim"]:
     if step == 1:
@@ -213,10 +230,10 @@ class LightPath(nn.Module):
         attended = F.scaled_dot_product_attention(query, key, value).squeeze(1)
         return rows + F.leaky_relu(self.out_norm(self.out(attended)), _LIGHT_SLOPE)
 
-    def weights(self, rows: Float[Tensor, "row frame dim"]) -> Float[Tensor, "row 1 frame frame_seen"]:
-        """As in `RowAttention`."""
+    def weights(self, rows: Float[Tensor, "row frame dim"]) -> Weights:
+        """As in `AxialPath`, of the one head."""
         query, key, _ = self._heads(rows)
-        return (query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5).softmax(dim=-1)
+        return {1: (query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5).softmax(dim=-1)}
 
     def _heads(self, rows: Tensor) -> tuple[Tensor, ...]:
         active = F.leaky_relu(self.norm(self.query_key_value(rows)), _LIGHT_SLOPE)
@@ -250,9 +267,9 @@ class GlobalPath(nn.Module):
         plane = plane + self.out(attended)
         return plane + self.mlp(self.mlp_norm(plane))
 
-    def weights(self, plane: Float[Tensor, "batch other frame dim"]) -> Float[Tensor, "batch head frame frame_seen"]:
-        """As in `RowAttention`, one map for the whole plane."""
-        return self._weights(self.attention_norm(plane))
+    def weights(self, plane: Float[Tensor, "batch other frame dim"]) -> Weights:
+        """As in `AxialPath`, one map per head for the whole plane."""
+        return {1: self._weights(self.attention_norm(plane))}
 
     @property
     def _num_heads(self) -> int:
