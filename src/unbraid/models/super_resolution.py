@@ -175,6 +175,8 @@ class SuperResolution(nn.Module):
         return F.pad(ratio * high, (0, 0, self.split_bin, 0))
 
     def convolved(self, planes: Float[Tensor, "row channel freq frame"]) -> Float[Tensor, "row out freq frame"]:
+        # Norms over channels need them side by side, and convolutions on a CPU are no slower so.
+        planes = planes.contiguous(memory_format=torch.channels_last)
         for stage in self.stages[:-1]:
             planes = self.normalised(F.relu(stage(planes)))
         return self.stages[-1](planes)
