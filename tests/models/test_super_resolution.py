@@ -21,6 +21,7 @@ FORMS = [
     replace(NARROW, norm="global", last_activation="relu"),
     replace(NARROW, norm="none", split=0.3),
     replace(NARROW, correction="complex"),
+    replace(NARROW, convolution="fft"),
 ]
 
 

@@ -2,8 +2,9 @@
 
 Multiply-accumulate operations (MACs) are those of convolutions, linear layers, matrix products and attention. FFTs,
 norms, activations and other elementwise work are not counted, as in the tables of most papers; a depthwise filter of
-one tap is elementwise. What a layer is defined to compute and ours leaves out, because it would be thrown away, counts
-all the same: such a layer has a method `skipped_macs`, with the arguments of its forward.
+one tap is elementwise. A convolution by spectra counts the products that it does, those of its transforms among them.
+What a layer is defined to compute and ours leaves out, because it would be thrown away, counts all the same: such a
+layer has a method `skipped_macs`, with the arguments of its forward.
 """
 
 from __future__ import annotations
@@ -92,8 +93,8 @@ def profile_model(model: SeparationModel, *, name: str, seconds: float) -> Profi
     device = next(model.parameters()).device
     mixture = noise(model, seconds).to(device)
     audio_seconds = mixture.shape[-1] / spec.sample_rate
-    macs = count_macs(model, mixture)
     cpu, wall = _time(model, mixture)
+    macs = count_macs(model, mixture)  # after it has run, so that what is done once and kept is not counted
     modules = tuple(
         ModuleCost(
             name=part,

@@ -32,6 +32,7 @@ from torch.nn import functional as F
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
+from unbraid.layers.fft_convolution import Method, PlaneConv2d
 from unbraid.layers.norms import at_least_float32
 from unbraid.signal.stft import Stft, complex_product
 
@@ -79,6 +80,9 @@ class SuperResolutionConfig:
     """What a residual is: a magnitude with the estimate's phase, or ours: a complex number relative to that phase, seen
     by a network that is also given the mixture relative to each estimate's phase."""
 
+    convolution: Method = "auto"
+    """How convolutions are computed, equal to rounding: "direct", "fft", or each in whichever way is faster."""
+
     def __post_init__(self) -> None:
         if len(self.kernel_sizes) != len(self.hidden_dims) + 1:
             raise ConfigError(
@@ -115,7 +119,7 @@ class SuperResolution(nn.Module):
         dim_in = 1 + num_sources * (1 + (config.heuristic != "none") + 2 * is_complex)
         dims = (dim_in, *config.hidden_dims, num_sources * (1 + is_complex))
         self.stages = nn.ModuleList(
-            nn.Conv2d(dims[stage], dims[stage + 1], size, padding="same")
+            PlaneConv2d(dims[stage], dims[stage + 1], size, config.convolution)
             for stage, size in enumerate(config.kernel_sizes)
         )
         last = self.stages[-1]

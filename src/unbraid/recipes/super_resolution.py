@@ -64,6 +64,7 @@ def strided(name: str, model: ModelConfig) -> TrainingConfig:
 
 
 _SPEECH = speech().model
+assert isinstance(_SPEECH, S4MConfig)
 _MODELS: dict[str, tuple[ModelConfig, str]] = {
     "speech-tuned": (_SPEECH, "S4M, 8 ms, --init speech"),
     "speech-tuned-sr": (
