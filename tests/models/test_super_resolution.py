@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from tests.conftest import TINY
+from unbraid.cli.main import app
 from unbraid.errors import ConfigError
 from unbraid.models.catalog import ARCHITECTURES, PRESETS, architecture_name, build_model
 from unbraid.models.contract import ModelSpec, SeparationModel
@@ -192,3 +194,14 @@ def test_it_goes_around_a_model_that_is_there_already():
 def test_what_cannot_be_is_refused(settings):
     with pytest.raises(ConfigError):
         SuperResolutionConfig(**settings)
+
+
+def test_the_command_line_reaches_into_both_parts():
+    changes = ["model.separator=SFCConfig", "model.separator.num_bands=32", "model.super_resolution.correction=complex"]
+    arguments = [part for change in changes for part in ("--set", change)]
+    result = CliRunner().invoke(app, ["train", "s4m-strided-sr", "--settings", *arguments])
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert "model.separator: SFCConfig" in lines
+    assert "  model.separator.num_bands=32" in lines
+    assert "  model.super_resolution.correction=complex" in lines
