@@ -94,6 +94,19 @@ def test_long_recordings_need_no_more_than_their_rows():
         assert torch.allclose(model(mixture), whole, atol=1e-5)
 
 
+@pytest.mark.slow
+def test_the_core_exports_for_any_number_of_frames():
+    """From 33 on; the exporter makes a program of its own of planes whose deepest level has a single frame."""
+    core = build_model("mtfa", **TINY, places=("E3", "C1"), units=1).core
+    spectrum = torch.randn(1, 2, 2, 65, 96)
+    dynamic = {"spectrum": {4: torch.export.Dim.AUTO}}
+    program = torch.export.export(core, (spectrum,), dynamic_shapes=dynamic, strict=False).module()
+    with torch.inference_mode():
+        for frames in (33, 77, 160):
+            spectrum = torch.randn(1, 2, 2, 65, frames)
+            assert torch.allclose(program(spectrum), core(spectrum), atol=1e-5)
+
+
 def test_a_place_named_twice_is_refused():
     with pytest.raises(ConfigError, match="twice"):
         MTFAConfig(places=("E3", "E3"))

@@ -107,3 +107,9 @@ def test_what_running_out_of_memory_looks_like():
     assert is_out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"))
     assert not is_out_of_memory(RuntimeError("shapes do not fit"))
     assert not is_out_of_memory(ValueError("out of memory"))
+
+
+def test_amsgrad_reaches_the_optimiser():
+    model = torch.nn.Linear(2, 2)
+    assert build_optimiser(model, OptimiserConfig(amsgrad=True)).param_groups[0]["amsgrad"]
+    assert not build_optimiser(model, OptimiserConfig()).param_groups[0]["amsgrad"]

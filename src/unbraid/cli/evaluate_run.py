@@ -50,7 +50,7 @@ class Run:
 
 def open_data(root: Path, mixtures: str | None, split: Split | Literal["all"] | None, layout: str) -> TrackList:
     """A fixed list where one is named, or where DATA is a corpus of speakers, which holds no mixtures of its own."""
-    if mixtures is None and layout == "auto" and find_layout(root)[0].name == "corpus":
+    if mixtures is None and split is None and layout == "auto" and find_layout(root)[0].name == "corpus":
         mixtures = "speech-test"
     return open_tracks(root, split, layout) if mixtures is None else open_list(mixtures, root)
 

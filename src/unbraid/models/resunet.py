@@ -225,7 +225,9 @@ class ResUNetCore(nn.Module):
         seen = self._normalised(spectrum)[..., :-1]
         missing = config.num_bins - num_freqs // config.subbands
         seen = rearrange(seen, "batch frame part (band freq) -> batch frame freq (band part)", band=config.subbands)
-        features = F.pad(seen, (0, 0, 0, missing, 0, -num_frames % _FRAME_STEP))
+        # In this form, and not as a remainder, the exporter can follow what becomes of the number of frames.
+        filled = (num_frames + _FRAME_STEP - 1) // _FRAME_STEP * _FRAME_STEP
+        features = F.pad(seen, (0, 0, 0, missing, 0, filled - num_frames))
         features = self.unet(features)[:, :num_frames, : num_freqs // config.subbands]
         return rearrange(
             self.head(features),
