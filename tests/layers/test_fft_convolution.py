@@ -24,13 +24,13 @@ def close(found, expected):
     return torch.allclose(found, expected, atol=1e-4 * max(1.0, float(expected.detach().abs().max())))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     batch=st.integers(1, 3),
     dim_in=st.integers(1, 4),
     dim_out=st.integers(1, 4),
-    num_freqs=st.integers(1, 70),
-    num_frames=st.integers(1, 90),
+    num_freqs=st.integers(1, 50),
+    num_frames=st.integers(1, 70),
     kernel=st.tuples(ODD, ODD),
 )
 def test_it_is_the_convolution_with_its_gradients(batch, dim_in, dim_out, num_freqs, num_frames, kernel):
@@ -76,8 +76,8 @@ def test_other_processors_get_the_same(monkeypatch):
 
 
 def test_gradients_in_double_precision():
-    layer = PlaneConv2d(2, 2, (3, 5), "fft").double()
-    planes = torch.randn(2, 2, 4, 9, dtype=torch.float64, requires_grad=True)
+    layer = PlaneConv2d(1, 2, (3, 5), "fft").double()
+    planes = torch.randn(2, 1, 4, 5, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(
         lambda planes, weight: fft_convolution._Convolution.apply(planes, weight, TILING), (planes, layer.weight)
     )
