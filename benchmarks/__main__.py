@@ -4,9 +4,20 @@ from unbraid.inference.process import tune_process
 
 tune_process()
 
-from benchmarks import compression, install, machine, memory, scan, seams, speed, super_resolution, trainer  # noqa: E402
+from benchmarks import (  # noqa: E402
+    compression,
+    install,
+    machine,
+    memory,
+    mtfa,
+    scan,
+    seams,
+    speed,
+    super_resolution,
+    trainer,
+)
 
 print(machine.describe())
-for benchmark in (install, seams, speed, super_resolution, compression, scan, memory, trainer):
+for benchmark in (install, seams, speed, super_resolution, compression, mtfa, scan, memory, trainer):
     print(f"\n{benchmark.__doc__.splitlines()[0]}\n")
     benchmark.run()
