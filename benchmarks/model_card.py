@@ -1,7 +1,8 @@
-"""Writes measured scores into a model's card and into the README, from what `unbraid evaluate --json` gave:
+"""Writes measured scores into the models' cards and into the README, from what `unbraid evaluate --json` gave:
 
-unbraid evaluate speech --data CORPUS --list speech-test --json scores.json
-python -m benchmarks.model_card speech scores.json
+unbraid evaluate speech CORPUS --list speech-test --json speech.json
+unbraid evaluate cinematic CORPUS --list cinematic-test -m SNR,SNRi,SI-SDR,SI-SDRi --json cinematic.json
+python -m benchmarks.model_card speech=speech.json cinematic=cinematic.json
 """
 
 import argparse
@@ -16,44 +17,53 @@ from unbraid.weights.store import PRETRAINED, find_weights, inspect_model, load_
 README = Path(__file__).parents[1] / "README.md"
 
 
-def row(group: dict) -> str:
-    after, improvement = (group["measures"][name]["mean"] for name in ("SI-SDR", "SI-SDRi"))
+def row(group: dict, measure: str) -> str:
+    """Mean of the measure before and after, its improvement with its interval, and the median improvement."""
+    after, improvement = (group["measures"][name]["mean"] for name in (measure, f"{measure}i"))
     interval = "" if improvement["low"] is None else f"{improvement['low']:+.2f} to {improvement['high']:+.2f}"
-    median = group["measures"]["SI-SDRi"]["median"]["value"]
+    median = group["measures"][f"{measure}i"]["median"]["value"]
     return (
         f"| {group['name']} | {group['count']} | {after['value'] - improvement['value']:.2f} | {after['value']:.2f} | "
         f"{improvement['value']:+.2f} | {interval} | {median:+.2f} |"
     )
 
 
-def scores_table(scores: dict) -> str:
-    lines = [
-        f"Mean SI-SDR in dB on the list `{scores['data']['name']}`, with a bootstrap 95 % interval of the improvement:",
-        "",
-        "| mixtures | n | before | after | improvement | 95 % | median |",
-        "|---|---|---|---|---|---|---|",
-        row(scores["summary"]["overall"]),
-    ]
-    for group in scores["summary"]["breakdowns"].values():
-        lines += [row(score) for score in group]
-    return "\n".join(lines)
+def scores_tables(scores: dict) -> str:
+    """One table per measure that there is an improvement of."""
+    summary = scores["summary"]
+    measures = [name for name in ("SNR", "SI-SDR") if {name, f"{name}i"} <= set(summary["overall"]["measures"])]
+    lines = []
+    for measure in measures:
+        lines += [
+            f"Mean {measure} in dB on the list `{scores['data']['name']}`, with a bootstrap 95 % interval of the "
+            "improvement:",
+            "",
+            "| mixtures | n | before | after | improvement | 95 % | median |",
+            "|---|---|---|---|---|---|---|",
+            row(summary["overall"], measure),
+            *(row(group, measure) for group in summary["sources"]),
+            *(row(group, measure) for groups in summary["breakdowns"].values() for group in groups),
+            "",
+        ]
+    return "\n".join(lines[:-1])
 
 
-def readme_table(name: str, scores: dict) -> str:
+def readme_row(name: str, scores: dict) -> str:
     stored, model = inspect_model(name), load_model(name)
     cost = profile_model(model, name=name, seconds=10.0)
-    overall = scores["summary"]["overall"]["measures"]["SI-SDRi"]["mean"]
+    summary, spec = scores["summary"], model.spec
+    measure = "SI-SDR" if spec.exchangeable else "SNR"
+    gain = summary["overall"]["measures"][f"{measure}i"]["mean"]
+    apart = "".join(
+        f", {group['name']} {group['measures'][f'{measure}i']['mean']['value']:+.1f}" for group in summary["sources"]
+    )
     size = find_weights(name).stat().st_size / 2**20
-    return "\n".join(
-        [
-            "| model | takes apart | rate | parameters | file | GMAC per second | measured |",
-            "|---|---|---|---|---|---|---|",
-            f"| `{name}` ({stored.architecture.upper()}) | {model.spec.num_sources} speakers | "
-            f"{model.spec.sample_rate // 1000} kHz | {cost.parameters / 1e6:.2f} M | {size:.1f} MiB | "
-            f"{cost.macs_per_second / 1e9:.2f} | {overall['value']:+.1f} dB SI-SDR "
-            f"({overall['low']:+.1f} to {overall['high']:+.1f}) on {scores['summary']['overall']['count']} test "
-            "mixtures |",
-        ]
+    takes_apart = f"{spec.num_sources} speakers" if spec.exchangeable else ", ".join(spec.sources)
+    return (
+        f"| `{name}` ({stored.architecture.upper()}) | {takes_apart} | {spec.sample_rate // 1000} kHz | "
+        f"{cost.parameters / 1e6:.2f} M | {size:.1f} MiB | {cost.macs_per_second / 1e9:.2f} | "
+        f"{gain['value']:+.1f} dB {measure} ({gain['low']:+.1f} to {gain['high']:+.1f}{apart}) on "
+        f"{summary['overall']['count']} test mixtures |"
     )
 
 
@@ -69,10 +79,16 @@ def fill(path: Path, mark: str, text: str) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name")
-    parser.add_argument("scores", type=Path)
+    parser.add_argument("scores", nargs="+", metavar="NAME=JSON", help="every bundled model with its scores")
     options = parser.parse_args()
     tune_process()
-    found = json.loads(options.scores.read_text())
-    fill(PRETRAINED / f"{options.name}.md", "scores", scores_table(found))
-    fill(README, "model table", readme_table(options.name, found))
+    rows = [
+        "| model | takes apart | rate | parameters | file | GMAC per second | measured |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for pair in options.scores:
+        name, _, path = pair.partition("=")
+        found = json.loads(Path(path).read_text())
+        fill(PRETRAINED / f"{name}.md", "scores", scores_tables(found))
+        rows.append(readme_row(name, found))
+    fill(README, "model table", "\n".join(rows))

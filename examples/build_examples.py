@@ -1,9 +1,9 @@
-"""Rebuilds the example mixtures from a speech corpus with speakers kept out of training.
+"""Rebuilds the example mixtures from the corpus's test split, which is kept out of training.
 
     python examples/build_examples.py --corpus path/to/corpus [--out examples]
 
-The utterances are drawn by a seed that was set before anybody had listened or separated, and were not exchanged since.
-Every file is 16-bit FLAC, and in every folder mixture = speaker1 + speaker2 to the last bit.
+Utterances and sounds are drawn by a seed that was set before anybody had listened or separated, and were not exchanged
+since. Every file is 16-bit FLAC, and in every folder the mixture is the sum of the others to the last bit.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import soundfile
 from unbraid.data.clips import read_clip
 from unbraid.data.items import Clip, Dataset, Item
 from unbraid.data.open import open_dataset
+from unbraid.data.scenes import LEVELS_LUFS, Piece, find_recordings, list_scenes, read_scene_source
 from unbraid.data.speaker_levels import MIXTURE_LEVEL_DB
 
 SAMPLE_RATE = 16_000
@@ -30,6 +31,8 @@ LICENCES = {
     "libri": "LibriSpeech (V. Panayotov et al. 2015), CC BY 4.0",
     "ocean": "speechocean762 (Zhang et al. 2021), Apache-2.0",
 }
+
+FILM = "film-1"
 
 Wanted = Callable[[Item, Item], bool]
 
@@ -74,8 +77,12 @@ def mix(pair: tuple[Item, Item], difference_db: float) -> np.ndarray:
     gains = 10 ** (np.array([difference_db, -difference_db]) / 2 / 20) / np.sqrt(np.mean(signals**2, axis=1))
     signals *= gains[:, None]
     signals *= 10 ** (MIXTURE_LEVEL_DB / 20) / np.sqrt(np.mean(signals.sum(axis=0) ** 2))
+    return rounded(signals)
+
+
+def rounded(signals: np.ndarray) -> np.ndarray:
+    """As int16; the sum of rounded references, and not the rounded sum, is what keeps the mixture exact."""
     references = np.rint(signals * 32768).astype(np.int64)
-    # The sum of rounded references, and not the rounded sum, is what keeps the mixture exact.
     if max(np.abs(references).max(), np.abs(references.sum(axis=0)).max()) > 32767:
         raise SystemExit("the mixture exceeds full scale: draw with another seed")
     return references.astype(np.int16)
@@ -89,9 +96,34 @@ def describe(pair: tuple[Item, Item], difference_db: float, seconds: float) -> s
     return "\n".join([*lines, f"speaker1 is {difference_db:+.1f} dB against speaker2; {seconds:.1f} s", ""])
 
 
+def write_example(folder: Path, references: dict[str, np.ndarray], about: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    mixture = np.sum(list(references.values()), axis=0, dtype=np.int16)
+    for name, samples in (references | {"mixture": mixture}).items():
+        soundfile.write(folder / f"{name}.flac", samples, SAMPLE_RATE, subtype="PCM_16")
+    (folder / "about.txt").write_text(about, encoding="utf-8")
+    print(f"{folder.name}\n{about}", end="")
+
+
+def build_film(corpus: Path, folder: Path) -> None:
+    """A scene of twelve seconds: somebody speaks, music plays, and things happen."""
+    dataset = open_dataset(corpus, "test", "corpus:cinematic")
+    scene = list_scenes(dataset, 1, SEED, sample_rate=SAMPLE_RATE)[0]
+    recordings = find_recordings(dataset, [scene])
+    signals = {name: read_scene_source(scene, name, recordings, SAMPLE_RATE)[0] for name in LEVELS_LUFS}
+    peak = np.abs(np.sum(list(signals.values()), axis=0)).max()
+    scaled = np.stack(list(signals.values())) * min(1.0, 0.9 / peak)
+
+    def line(piece: Piece) -> str:
+        return f"{piece.source}: {piece.item} from {piece.at:.2f} s, for {piece.seconds:.2f} s"
+
+    about = "\n".join([*map(line, scene.pieces), f"{scene.seconds:.1f} s", ""])
+    write_example(folder, dict(zip(signals, rounded(scaled), strict=True)), about)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Rebuild the example mixtures.")
-    parser.add_argument("--corpus", type=Path, required=True, help="folder that holds speech/manifest.csv")
+    parser.add_argument("--corpus", type=Path, required=True, help="folder with speech/, music/ (rendered) and fx/")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     arguments = parser.parse_args()
     dataset = open_dataset(arguments.corpus, "test", "corpus:speech")
@@ -100,14 +132,10 @@ def main() -> None:
         pair = draw_pair(dataset, wanted, rng)
         difference_db = float(rng.uniform(-LEVEL_DIFFERENCE_DB, LEVEL_DIFFERENCE_DB))
         references = mix(pair, difference_db)
-        folder = arguments.out / name
-        folder.mkdir(parents=True, exist_ok=True)
-        soundfile.write(folder / "mixture.flac", references.sum(axis=0, dtype=np.int16), SAMPLE_RATE, subtype="PCM_16")
-        for number, reference in enumerate(references, start=1):
-            soundfile.write(folder / f"speaker{number}.flac", reference, SAMPLE_RATE, subtype="PCM_16")
         about = describe(pair, difference_db, references.shape[1] / SAMPLE_RATE)
-        (folder / "about.txt").write_text(about, encoding="utf-8")
-        print(f"{name}\n{about}", end="")
+        named = {f"speaker{number}": reference for number, reference in enumerate(references, start=1)}
+        write_example(arguments.out / name, named, about)
+    build_film(arguments.corpus, arguments.out / FILM)
 
 
 if __name__ == "__main__":

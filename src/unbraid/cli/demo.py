@@ -13,10 +13,22 @@ if TYPE_CHECKING:
     from unbraid.evaluation.report import ReportItem
     from unbraid.inference.separator import Separator
 
+_MODELS = {("speaker1", "speaker2"): "speech", ("dialogue", "effects", "music"): "cinematic"}
+"""References of an example -> the bundled model for it."""
+
 
 def demo(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the stems and the report.")] = Path("separated"),
-    name: Annotated[str, typer.Option("-n", "--name", help="A bundled model's name, or a weights file.")] = "speech",
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "-n",
+            "--name",
+            help="A bundled model's name, or a weights file: the examples that it fits. By default all of them, each "
+            "with the bundled model for it.",
+            show_default=False,
+        ),
+    ] = None,
     device: Annotated[str, typer.Option("-d", "--device", help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
     """Separate the example recordings, write stems and a report to look at and listen to."""
@@ -25,20 +37,27 @@ def demo(
     from unbraid.evaluation.report import write_report
     from unbraid.weights.store import inspect_model
 
-    folders = list_examples(find_examples())
-    separator = _open_separator(name, device)
-    model_name = inspect_model(name).name
-    items = []
+    chosen = _choose_models(list_examples(find_examples()), name, device)
+    items: dict[str, list[ReportItem]] = {}
     with Console(stderr=True).status("") as status:
-        for folder in folders:
-            status.update(f"separating {folder.name}")
-            items.append(separate_example(separator, folder, out / model_name / folder.name))
+        for model, (separator, folders) in chosen.items():
+            model_name = inspect_model(model).name
+            for folder in folders:
+                status.update(f"separating {folder.name} with {model_name}")
+                item = separate_example(separator, folder, out / model_name / folder.name)
+                items.setdefault(model_name, []).append(item)
     console = Console()
-    _print_scores(console, items, model_name)
-    console.print(f"Stems are in {out / model_name}", soft_wrap=True, markup=False, highlight=False)
+    for model_name, found in items.items():
+        _print_scores(console, found, model_name)
+    console.print(f"Stems are in {out}", soft_wrap=True, markup=False, highlight=False)
     report = out / "report.html"
     with Console(stderr=True).status("drawing the report"):
-        write_report(report, items, title="Two speakers apart", facts=_model_facts(separator, name))
+        facts: dict[str, str] = {}
+        for model, (separator, _) in chosen.items():
+            facts |= _model_facts(separator, model)
+        write_report(
+            report, [item for found in items.values() for item in found], title="Taken apart", facts=facts | _versions()
+        )
     console.print(f"Look and listen: {report}", soft_wrap=True, markup=False, highlight=False)
 
 
@@ -60,7 +79,7 @@ def list_examples(root: Path) -> list[Path]:
 
 
 def separate_example(separator: Separator, folder: Path, out: Path) -> ReportItem:
-    """Separates `mixture.flac`, writes the stems in the model's order, and scores them against speakerN.flac."""
+    """Separates `mixture.flac`, writes the stems in the model's order, and scores them against the other files."""
     import numpy as np
     import torch
 
@@ -71,7 +90,8 @@ def separate_example(separator: Separator, folder: Path, out: Path) -> ReportIte
     from unbraid.evaluation.scoring import score_estimates
 
     mixture = Recording.read(folder / "mixture.flac")
-    references = {path.stem: Recording.read(path) for path in sorted(folder.glob("speaker*.flac"))}
+    names = _references(folder) if separator.spec.exchangeable else separator.spec.sources
+    references = {name: Recording.read(folder / f"{name}.flac") for name in names}
     separation = separator.separate(folder / "mixture.flac")
     paths = {stem: out / f"{stem}.wav" for stem in separation}
     estimates = np.stack([recording.samples for recording in separation.values()])
@@ -98,24 +118,45 @@ def separate_example(separator: Separator, folder: Path, out: Path) -> ReportIte
     )
 
 
-def _open_separator(name: str, device: str) -> Separator:
-    """Says more than 'no such model' where the bundled one is missing, which a newcomer cannot know to be odd."""
+def _references(folder: Path) -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in folder.glob("*.flac") if path.stem != "mixture"))
+
+
+def _choose_models(folders: list[Path], name: str | None, device: str) -> dict[str, tuple[Separator, list[Path]]]:
+    """Model -> the examples that it takes: those that fit the named one, or each for the bundled model of its kind."""
     from unbraid.errors import ConfigError, UnknownNameError
     from unbraid.inference.separator import Separator
     from unbraid.weights.store import bundled_models
 
-    if name == "speech" and not Path(name).is_file() and name not in bundled_models():
-        raise UnknownNameError(
-            "the model 'speech' is not bundled with this install: install a release, or pass the weights file of a "
-            "model of two speakers with --name"
-        )
+    if name is None:
+        bundled = bundled_models()
+        wanted = {folder: _MODELS[_references(folder)] for folder in folders}
+        # Where none is there, which a newcomer cannot know to be odd, more is said than 'no such model'.
+        if missing := sorted(set(wanted.values()) - set(bundled)):
+            raise UnknownNameError(
+                f"the model '{missing[0]}' is not bundled with this install: install a release, or pass a weights file "
+                "with --name"
+            )
+        models = dict.fromkeys(wanted.values())
+        return {
+            model: (Separator(model, device=device), [folder for folder in folders if wanted[folder] == model])
+            for model in models
+        }
     separator = Separator(name, device=device)
-    if separator.spec.num_sources != 2 or not separator.spec.exchangeable:
+    fitting = [folder for folder in folders if _fits(separator, _references(folder))]
+    if not fitting:
         raise ConfigError(
-            f"the examples are of two speakers, and '{name}' gives {', '.join(separator.spec.sources)}: choose a model "
-            "of two speakers with --name"
+            f"the examples are of {' and of '.join(', '.join(names) for names in _MODELS)}, and '{name}' gives "
+            f"{', '.join(separator.spec.sources)}: choose another model with --name"
         )
-    return separator
+    return {name: (separator, fitting)}
+
+
+def _fits(separator: Separator, references: tuple[str, ...]) -> bool:
+    spec = separator.spec
+    if spec.exchangeable:
+        return spec.num_sources == len(references) and references[0].startswith("speaker")
+    return set(spec.sources) == set(references)
 
 
 def _print_scores(console: Console, items: list[ReportItem], model_name: str) -> None:
@@ -141,20 +182,24 @@ def _print_scores(console: Console, items: list[ReportItem], model_name: str) ->
     console.print(table)
 
 
-def _model_facts(separator: Separator, name: str) -> dict[str, str]:
+def _model_facts(separator: Separator, model: str) -> dict[str, str]:
+    from unbraid.weights.store import inspect_model
+
+    stored = inspect_model(model)
+    parameters = sum(parameter.numel() for parameter in separator.model.parameters())
+    about = f"architecture {stored.architecture}, {parameters:,} parameters, weights {stored.sha256[:12]}"
+    return {f"model {stored.name}": f"{stored.name} ({about})"}
+
+
+def _versions() -> dict[str, str]:
     import platform
 
     import torch
 
     import unbraid
-    from unbraid.weights.store import inspect_model
 
-    stored = inspect_model(name)
     threads = torch.get_num_threads()
-    parameters = sum(parameter.numel() for parameter in separator.model.parameters())
     return {
-        "model": f"{stored.name} (architecture {stored.architecture}, weights {stored.sha256[:12]})",
-        "parameters": f"{parameters:,}",
-        "computed on": f"{separator.device}, {threads} {'thread' if threads == 1 else 'threads'}",
+        "computed on": f"{platform.machine()}, {threads} {'thread' if threads == 1 else 'threads'}",
         "versions": f"unbraid {unbraid.__version__}, torch {torch.__version__}, Python {platform.python_version()}",
     }
