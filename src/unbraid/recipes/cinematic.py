@@ -6,11 +6,16 @@ mixtures follow Divide and Remaster: dialogue at -17, music at -24 and effects a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from unbraid.data.levels import Level
 from unbraid.data.stem_mixing import SourceDrawing
 from unbraid.layers.attention import SelfAttentionConfig
+from unbraid.models.sfc.band_split import BandSplitConfig
 from unbraid.models.sfc.cross_attention import CrossAttentionConfig
 from unbraid.models.sfc.locoformer import LocoformerConfig
+from unbraid.models.sfc.mamba import MambaCompressionConfig
 from unbraid.models.sfc.model import CompressionConfig, SFCConfig
 from unbraid.recipes.recipe import Recipe
 from unbraid.recipes.sfc import THRESHOLDED_SNR
@@ -91,6 +96,32 @@ def cinematic() -> TrainingConfig:
     )
 
 
+def _comparison() -> dict[str, tuple[str, SFCConfig]]:
+    """What the paper compares, by the recipe's name: in a few words, and the model."""
+    attention = CrossAttentionConfig(inner_dim=16, num_heads=2)
+    kinds: dict[str, tuple[str, CompressionConfig]] = {
+        "bs": ("BS", BandSplitConfig()),
+        "sfc-mamba": ("SFC-Mamba", MambaCompressionConfig(inner_dim=16)),
+        "sfc-ca": ("SFC-CA", attention),
+    }
+    rows = {
+        f"cinematic-{kind}-{num_bands}": (f"{about}, {num_bands} bands", cinematic_model(compression, num_bands))
+        for num_bands in (64, 32)
+        for kind, (about, compression) in kinds.items()
+    }
+    free = replace(attention, positional_bias="none")
+    rows["cinematic-sfc-ca-32-free"] = ("SFC-CA, 32 bands that may lie anywhere", cinematic_model(free))
+    return rows
+
+
+def _builder(name: str, about: str, model: SFCConfig) -> Callable[[], TrainingConfig]:
+    def build() -> TrainingConfig:
+        return replace(cinematic(), name=name, model=model, steps=2000)
+
+    build.__doc__ = f"{about}, on the scenes of the bundled model, 2,000 steps."
+    return build
+
+
 CINEMATIC = {
     "cinematic": Recipe(
         build=cinematic,
@@ -98,4 +129,13 @@ CINEMATIC = {
         data="corpus with speech/, music/ and fx/",
         row="the bundled model",
     ),
+    **{
+        name: Recipe(
+            build=_builder(name, about, model),
+            model=about,
+            data="corpus with speech/, music/ and fx/",
+            row="ours: SFC's main claim at a small scale",
+        )
+        for name, (about, model) in _comparison().items()
+    },
 }
