@@ -110,7 +110,15 @@ def test_ctrl_c_keeps_what_is_done(command, corpus_root, listed, tiny, tmp_path)
     listed.write_text("\n".join(many) + "\n")
     target = tmp_path / "out" / "scores.json"
     arguments = command("evaluate", tiny, corpus_root, "--list", listed, "--json", target, "--metrics", "SI-SDR")
-    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(), text=True)
+    process = subprocess.Popen(
+        arguments,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment(),
+        text=True,
+        # Whoever runs the tests in the background has them inherit that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     partial = target.with_name("scores.json.partial")
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and (not partial.exists() or partial.read_text().count("\n") < 4):
