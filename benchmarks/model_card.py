@@ -1,7 +1,7 @@
 """Writes measured scores into the models' cards and into the README, from what `unbraid evaluate --json` gave:
 
 unbraid evaluate speech CORPUS --list speech-test --json speech.json
-unbraid evaluate cinematic CORPUS --list cinematic-test -m SNR,SNRi,SI-SDR,SI-SDRi --json cinematic.json
+unbraid evaluate cinematic CORPUS --list cinematic-test --metrics SNR,SNRi,SI-SDR,SI-SDRi --json cinematic.json
 python -m benchmarks.model_card speech=speech.json cinematic=cinematic.json
 """
 
