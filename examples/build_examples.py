@@ -32,7 +32,8 @@ LICENCES = {
     "ocean": "speechocean762 (Zhang et al. 2021), Apache-2.0",
 }
 
-FILM = "film-1"
+FILM = "film/film-1"
+"""Below a folder of its own: the others are a data set of speakers."""
 
 Wanted = Callable[[Item, Item], bool]
 

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 import typer
 
-from tests.data.builders import write_song
+from tests.data.builders import sweep, write_mp4, write_song
 from unbraid.cli.main import app
 from unbraid.weights.store import bundled_models
 
@@ -45,6 +45,7 @@ def place(tmp_path):
     rng = np.random.default_rng(0)
     talk = 0.05 * rng.standard_normal(24_000)
     soundfile.write(tmp_path / "talk.wav", talk, 16_000)
+    write_mp4(tmp_path / "film.mp4", [sweep(0, seconds=2.0)])
     soundfile.write(tmp_path / "talk.mp3", talk, 16_000)
     soundfile.write(tmp_path / "film.wav", talk, 16_000)
     for split in ("train", "valid", "test"):

@@ -242,14 +242,14 @@ def test_a_damaged_journal_is_refused(make_scores, tmp_path: Path):
 
 def test_the_card_of_a_model_reads_the_file(make_scores):
     """`benchmarks/model_card.py` makes tables of what `unbraid evaluate --json` writes."""
-    from benchmarks.model_card import scores_table
+    from benchmarks.model_card import scores_tables
 
     scores = make_scores([1.0, 2.0, 6.0], labels=labelled(("FM", "a"), ("FF", "a"), ("FM", "a")))
     values = {target.source: target.metrics["SI-SDRi"] for target in scores.tracks[0].targets}
     assert values == {"speaker1": 1.0, "speaker2": 1.0}
     renamed = json.loads(scores_json(scores).replace('"SNR"', '"SI-SDR"'))
     renamed["summary"] = json.loads(json.dumps(plain(summary_data(summarise(scores)))).replace('"SNR"', '"SI-SDR"'))
-    table = scores_table(renamed)
+    table = scores_tables(renamed)
     assert "| all | 3 | 1.00 | 4.00 | +3.00 |" in table
     assert "| FF | 1 | 1.00 | 3.00 | +2.00 |  | +2.00 |" in table
     assert "`some list`" in table

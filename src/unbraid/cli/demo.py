@@ -68,14 +68,14 @@ def find_examples() -> Path:
 
     package = Path(unbraid.__file__).parent
     for folder in (package / "examples", package.parents[1] / "examples"):
-        if folder.is_dir() and any(folder.glob("*/mixture.flac")):
+        if folder.is_dir() and any(folder.rglob("mixture.flac")):
             return folder
     raise DataError("the examples are not installed here: run `unbraid demo` in a clone of the repository")
 
 
 def list_examples(root: Path) -> list[Path]:
     """Folders that hold a mixture and its references."""
-    return sorted(path.parent for path in root.glob("*/mixture.flac"))
+    return sorted(path.parent for path in root.rglob("mixture.flac"))
 
 
 def separate_example(separator: Separator, folder: Path, out: Path) -> ReportItem:
