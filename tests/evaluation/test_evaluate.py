@@ -14,7 +14,7 @@ import soundfile
 import torch
 
 from tests.evaluation.conftest import RATE, write
-from unbraid.data.listed import list_mixtures, write_list
+from unbraid.data.listed import add_noise, list_mixtures, write_list
 from unbraid.data.open import open_dataset
 from unbraid.errors import ConfigError, DataError, MissingExtraError
 from unbraid.evaluation import scratch
@@ -22,7 +22,7 @@ from unbraid.evaluation.estimates import FolderEstimates, ModelEstimates
 from unbraid.evaluation.evaluate import TrackFailed, TrackScored, choose_jobs, evaluate, score_track
 from unbraid.evaluation.measures import MEASURES, default_measures, find_measures
 from unbraid.evaluation.scores import TrackScore
-from unbraid.evaluation.tracks import LISTS, TrackList, open_list, open_tracks
+from unbraid.evaluation.tracks import LISTS, ListedTrack, TrackList, open_list, open_tracks
 from unbraid.inference.separator import Separator
 from unbraid.metrics.csdr import csdr, median_over_frames
 from unbraid.metrics.framewise import framewise_bss_eval
@@ -69,7 +69,26 @@ def test_half_the_mixture_improves_nothing(speech_list: TrackList, sample_rate: 
     assert [len(score.targets) for score in scores.values()] == [2, 2, 2]
     assert all(abs(score.value("SI-SDRi")) < 0.05 for score in scores.values())
     assert all(score.model_seconds > 0 and score.seconds in (2.2, 2.5) for score in scores.values())
-    assert set(scores["0000"].labels) == {"collection", "sexes", "level"}
+    assert set(scores["0000"].labels) == {"collection", "sexes", "level", "overlap"}
+
+
+def test_the_noise_of_a_list_is_in_the_mixture_alone(corpus_root: Path, tmp_path: Path):
+    root = tmp_path / "corpus"
+    write(root / "fx" / "hiss.wav", 0.1 * np.random.default_rng(0).standard_normal((1, 4 * RATE)))
+    rows = "".join(f"hiss.wav,made,{split}\n" for split in ("train", "valid", "test"))
+    (root / "fx" / "manifest.csv").write_text(f"path,set,split\n{rows}")
+    (root / "speech").symlink_to(corpus_root)
+    data = open_dataset(root, "test", "corpus:noisy")
+    write_list(add_noise(data, list_mixtures(data, 3, seed=0), seed=0), tmp_path / "noisy.csv")
+    tracks = open_list(str(tmp_path / "noisy.csv"), root)
+    for track in tracks.tracks:
+        assert track.labels["noise"] in ("below 5 dB", "5 to 10 dB", "from 10 dB")
+        speech = track.read_references(track.sources, 0, track.num_samples).sum(axis=0)
+        noise = track.read_mixture(0, track.num_samples) - speech
+        below = 10 * np.log10(np.mean(speech**2) / np.mean(noise**2))
+        assert isinstance(track, ListedTrack)
+        assert below == pytest.approx(track.mixture.noise_below_db, abs=0.05)
+        assert np.array_equal(track.read_mixture(500, 900), track.read_mixture(0, track.num_samples)[:, 500:1400])
 
 
 def test_a_separator_keeps_its_settings(speech_list: TrackList):

@@ -97,10 +97,13 @@ def test_a_group_can_be_chosen_and_changed():
         "schedule.patience=3",
         "--set",
         "averaging.ema_decay=none",
+        "--set",
+        "validation.list_name=none",
     ]
     result = CliRunner().invoke(app, ["train", "speech", "--settings", *arguments])
     assert "  schedule.patience=3" in result.stdout.splitlines()
     assert "  averaging.ema_decay=None" in result.stdout.splitlines()
+    assert "  validation.list_name=None" in result.stdout.splitlines()
 
 
 def test_rows_of_sfsrnets_ablation_differ_in_what_they_say_only():

@@ -9,10 +9,10 @@ from lightning.pytorch.loggers import Logger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.training.tiny import CONFIG, assert_same, checkpoint, logged
-from unbraid.errors import MissingExtraError
+from unbraid.errors import ConfigError, MissingExtraError
 from unbraid.losses.weighted import LossConfig, LossTerm
 from unbraid.training import fit as fit_module
-from unbraid.training.config import AveragingConfig, LogConfig
+from unbraid.training.config import AveragingConfig, LogConfig, ValidationConfig
 from unbraid.training.fit import fit, read_settings
 from unbraid.weights.store import inspect_model, load_model
 
@@ -93,6 +93,12 @@ def test_the_average_follows_its_formula(corpus_root, tmp_path):
     for name, tensor in after["state_dict"].items():
         wanted = 0.75 * before["state_dict"][name] + 0.25 * after["current_model_state"][name]
         assert torch.allclose(tensor, wanted, rtol=1e-5, atol=1e-6), name
+
+
+def test_a_list_that_is_not_there_is_answered_with_those_that_are(corpus_root, tmp_path):
+    config = replace(CONFIG, validation=ValidationConfig(items=3, list_name="speach-valid"))
+    with pytest.raises(ConfigError, match="speech-noisy-test, speech-noisy-valid"):
+        fit(config, corpus_root, tmp_path / "run")
 
 
 def test_early_stop_ends_the_run(corpus_root, tmp_path):

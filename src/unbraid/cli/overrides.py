@@ -55,9 +55,8 @@ def _parsed(kind: Any, text: str, item: str) -> Any:
     from pydantic import TypeAdapter, ValidationError
 
     adapter = TypeAdapter(kind)
-    candidates: list[Any] = [text]
-    if text.lower() in ("none", "null"):
-        candidates.append(None)
+    # None comes first, for a setting of type str or None would take the word as text.
+    candidates: list[Any] = [None, text] if text.lower() in ("none", "null") else [text]
     try:
         candidates.append(json.loads(text))
     except json.JSONDecodeError:
@@ -67,5 +66,6 @@ def _parsed(kind: Any, text: str, item: str) -> Any:
         try:
             return adapter.validate_python(candidate)
         except ValidationError as error:
-            problem = problem or error.errors()[0]["msg"]
+            if candidate is text:
+                problem = error.errors()[0]["msg"]
     raise ConfigError(f"--set {item}: {problem[:1].lower()}{problem[1:]}")

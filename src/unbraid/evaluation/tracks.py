@@ -6,6 +6,7 @@ A track holds no audio; any stretch of it is read when it is asked for, here or 
 from __future__ import annotations
 
 import csv
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from unbraid.data.clips import read_source
 from unbraid.data.items import Clip, Dataset, Item, Split
 from unbraid.data.joining import join_datasets
 from unbraid.data.layouts.layout import SPLITS, split_folder
-from unbraid.data.listed import ListedMixture, find_listed, read_list
+from unbraid.data.listed import ListedMixture, find_listed, holds_noise, read_list, read_noise, read_speaker
 from unbraid.data.open import find_layout, open_dataset, open_splits
 from unbraid.data.pools import Recording
 from unbraid.data.scenes import Scene, find_recordings, holds_scenes, read_scene_source, read_scenes
@@ -31,11 +32,17 @@ LISTS = Path(__file__).parents[1] / "data" / "lists"
 _SPLITS: dict[str, Split] = {
     "speech-test": "test",
     "speech-valid": "valid",
+    "speech-noisy-test": "test",
+    "speech-noisy-valid": "valid",
     "cinematic-test": "test",
     "cinematic-valid": "valid",
 }
-_BANDS_DB = ((1.0, "below 1 dB"), (3.0, "1 to 3 dB"))
-_LOUDEST_BAND = "from 3 dB"
+Bands = tuple[tuple[float, str], ...]
+"""Of a number, from low to high: what lies below the limit has the name."""
+_LEVEL_BANDS_DB: Bands = ((1.0, "below 1 dB"), (3.0, "1 to 3 dB"), (math.inf, "from 3 dB"))
+_OVERLAP_BANDS: Bands = ((0.5, "below 50 %"), (0.7, "50 to 70 %"), (math.inf, "from 70 %"))
+_NOISE_BANDS_DB: Bands = ((5.0, "below 5 dB"), (10.0, "5 to 10 dB"), (math.inf, "from 10 dB"))
+"""Below the speakers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,10 +137,10 @@ class ListedTrack(Track):
     """A mixture of a fixed list, at the rate of its utterances."""
 
     def __init__(self, mixture: ListedMixture, clips: dict[str, Clip]) -> None:
-        """`clips` has those of the mixture's utterances by their paths."""
+        """`clips` has those of the mixture's recordings by their paths."""
         self.mixture, self.name = mixture, mixture.name
-        self.clips = [clips[path] for path, _ in mixture.parts]
-        self.sample_rate, self.num_channels = self.clips[0].sample_rate, 1
+        self.clips = {path: clips[path] for path in mixture.paths}
+        self.sample_rate, self.num_channels = clips[mixture.first].sample_rate, 1
         self.num_samples = mixture.num_samples
         self.sources = ("speaker1", "speaker2")
         self.labels = {
@@ -141,16 +148,20 @@ class ListedTrack(Track):
             "sexes": mixture.sexes,
             "level": level_band(mixture.level_difference_db),
         }
+        if mixture.overlap is not None:
+            self.labels["overlap"] = _band(mixture.overlap, _OVERLAP_BANDS)
+        if mixture.noise:
+            self.labels["noise"] = _band(mixture.noise_below_db, _NOISE_BANDS_DB)
 
     def read_reference(self, source: str, start: int, num_samples: int) -> np.ndarray:
         number = self.sources.index(source)
-        # The utterance may be longer than the mixture.
-        wanted = min(num_samples, self.num_samples - start)
-        samples = read_source([self.clips[number]], start, wanted, self.sample_rate, 1)
-        return samples * np.float32(self.mixture.parts[number][1])
+        return read_speaker(self.mixture, number, self.clips, self.sample_rate)[:, start : start + num_samples]
 
     def read_mixture(self, start: int, num_samples: int) -> np.ndarray:
-        return np.sum([self.read_reference(source, start, num_samples) for source in self.sources], axis=0)
+        total = np.sum([self.read_reference(source, start, num_samples) for source in self.sources], axis=0)
+        if self.mixture.noise:
+            total = total + read_noise(self.mixture, self.clips, self.sample_rate)[:, start : start + num_samples]
+        return total
 
 
 class SceneTrack(Track):
@@ -234,11 +245,13 @@ def open_list(name: str, root: str | Path) -> TrackList:
     path = LISTS / f"{name}.csv" if name in _SPLITS else Path(name)
     if not path.is_file():
         raise DataError(f"there is no list '{name}': give the path of a CSV file or one of {', '.join(_SPLITS)}")
-    layout = "corpus:cinematic" if holds_scenes(path) else "auto"
-    splits = [open_dataset(Path(root), _SPLITS[name], layout)] if name in _SPLITS else open_splits(Path(root), layout)
-    dataset = join_datasets(splits)
     try:
-        tracks = _scene_tracks(path, dataset) if holds_scenes(path) else _speaker_tracks(path, dataset)
+        scenes = holds_scenes(path)
+        layout = "corpus:cinematic" if scenes else "corpus:noisy" if holds_noise(path) else "auto"
+        known = name in _SPLITS
+        splits = [open_dataset(Path(root), _SPLITS[name], layout)] if known else open_splits(Path(root), layout)
+        dataset = join_datasets(splits)
+        tracks = _scene_tracks(path, dataset) if scenes else _speaker_tracks(path, dataset)
     except (KeyError, ValueError, csv.Error) as error:
         raise DataError(f"{path} is not a list of mixtures, see {LISTS / 'speech-test.csv'}: {error}") from error
     if not tracks:
@@ -267,7 +280,11 @@ def _scene_tracks(path: Path, dataset: Dataset) -> tuple[Track, ...]:
 
 def level_band(difference_db: float) -> str:
     """How far apart two speakers are in level, as a label."""
-    return next((name for limit, name in _BANDS_DB if abs(difference_db) < limit), _LOUDEST_BAND)
+    return _band(abs(difference_db), _LEVEL_BANDS_DB)
+
+
+def _band(number: float, bands: Bands) -> str:
+    return next(name for limit, name in bands if number < limit)
 
 
 def check_names(tracks: Sequence[Track]) -> None:

@@ -116,9 +116,10 @@ def _comparison() -> dict[str, tuple[str, SFCConfig]]:
 
 def _builder(name: str, about: str, model: SFCConfig) -> Callable[[], TrainingConfig]:
     def build() -> TrainingConfig:
-        return replace(cinematic(), name=name, model=model, steps=2000)
+        averaging = AveragingConfig(ema_decay=0.99, ema_start_step=300)
+        return replace(cinematic(), name=name, model=model, steps=1000, averaging=averaging)
 
-    build.__doc__ = f"{about}, on the scenes of the bundled model, 2,000 steps."
+    build.__doc__ = f"{about}, on the scenes of the bundled model, 1,000 steps."
     return build
 
 

@@ -21,7 +21,7 @@ from unbraid.data.loaders import (
 )
 from unbraid.data.open import open_dataset
 from unbraid.data.scenes import holds_scenes, read_scenes
-from unbraid.errors import DataError
+from unbraid.errors import ConfigError, DataError
 from unbraid.models.contract import ModelSpec
 from unbraid.training.config import TrainingConfig
 
@@ -47,6 +47,9 @@ class Examples:
         config = self.config.validation
         if config.list_name is not None:
             path = LISTS / f"{config.list_name}.csv"
+            if not path.is_file():
+                known = ", ".join(sorted(one.stem for one in LISTS.glob("*.csv")))
+                raise ConfigError(f"validation.list_name: there is no list '{config.list_name}'; there are: {known}")
             try:
                 if holds_scenes(path):
                     return SceneExamples(dataset, read_scenes(path)[: config.items], self.spec)

@@ -123,6 +123,13 @@ def test_the_cinematic_corpus_is_three_pools(corpus):
     assert music == [["drums", "other"], ["drums"], ["other"]]  # the song, and its instruments alone
 
 
+def test_the_noisy_corpus_is_utterances_with_sounds_beside_them(corpus):
+    dataset = open_dataset(corpus, "train", "corpus:noisy")
+    assert (dataset.sources, dataset.exchangeable) == (("speech",), True)
+    assert [tuple(item.sources) for item in dataset.items] == [("speech",)] * 2 + [("noise",)]
+    assert dataset.items[2].name.startswith("noise/")
+
+
 def test_unknown_names_are_answered_with_the_known_ones(corpus):
     with pytest.raises(UnknownNameError, match="musdb18-hq"):
         open_dataset(corpus, "train", "musdb")

@@ -6,7 +6,8 @@
     root/fx/manifest.csv        path, set, split, seconds, author, licence
 
 A part can be named itself. For cinematic mixtures (dialogue, music, effects) all three make up independent pools. Of
-effects there are only two splits: every second recording of `valid` is taken for `test`.
+effects there are only two splits: every second recording of `valid` is taken for `test`. For speech in noise the
+effects are the noise.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ def open_corpus(root: Path, split: Split, options: frozenset[str]) -> Dataset:
     name = CORPUS.qualified(options)
     if "cinematic" in options:
         return Dataset(name, root, split, ("dialogue", "music", "effects"), False, tuple(_cinematic(root, split)))
+    if "noisy" in options:
+        return Dataset(name, root, split, ("speech",), True, tuple(_noisy(root, split)))
     part = next((option for option in _PARTS if option in options), None)
     if part is None:
         part = next(option for option, folder in _PARTS.items() if _folder(root, folder) is not None)
@@ -65,7 +68,8 @@ def _open_part(root: Path, part: str, split: Split) -> list[Item]:
     if part == "music":
         items += _rendered(folder, split)
     if not items:
-        raise NoSplitError(f"'{folder}/manifest.csv' has no rows of the split '{split}'")
+        rendered = ", and no songs are rendered: see `unbraid prepare midi --help`" if part == "music" else ""
+        raise NoSplitError(f"'{folder}/manifest.csv' has no rows of the split '{split}'{rendered}")
     return items
 
 
@@ -119,6 +123,13 @@ def _cinematic(root: Path, split: Split) -> list[Item]:
     return items
 
 
+def _noisy(root: Path, split: Split) -> list[Item]:
+    """Utterances, and besides them what may sound behind them."""
+    sounds = _open_part(root, "effects", split)
+    noise = [Item(f"noise/{item.name}", {"noise": item.sources["effects"]}, None, item.labels) for item in sounds]
+    return [*_open_part(root, "speech", split), *noise]
+
+
 CORPUS = Layout(
     "corpus",
     "speech/, music/ and fx/ with a manifest.csv each, or one of them",
@@ -128,6 +139,7 @@ CORPUS = Layout(
         "speech": "utterances by speaker (the default where there are any)",
         "music": "songs of stems",
         "effects": "sounds",
+        "noisy": "utterances by speaker, and sounds as noise",
         "cinematic": "dialogue, music without vocals, and effects, as independent pools",
     },
 )
