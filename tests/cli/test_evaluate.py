@@ -42,6 +42,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "tool"
 
 
+def test_each_model_has_its_own_list(run, corpus_root, tiny):
+    """Which this corpus lacks: what is missing tells the lists apart."""
+    outcome = run("evaluate", tiny, corpus_root)
+    assert outcome.code == 1
+    assert "libri/test" in outcome.err
+    outcome = run("evaluate", "cinematic", corpus_root)
+    assert outcome.code == 1
+    assert "music/manifest.csv" in outcome.err
+
+
 def test_a_list_prints_tables_and_writes_files(run, corpus_root, listed, tiny, tmp_path):
     files = {kind: tmp_path / "out" / f"scores.{kind}" for kind in ("json", "csv")}
     arguments = ("--data", corpus_root, "--list", listed, "--json", files["json"], "--csv", files["csv"])

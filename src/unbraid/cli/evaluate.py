@@ -47,8 +47,8 @@ def evaluate(
         typer.Option(
             "--list",
             metavar="LIST",
-            help="Fixed mixtures of the corpus: speech-test (the default there), speech-valid, cinematic-test, "
-            "cinematic-valid, or a CSV file.",
+            help="Fixed mixtures of the corpus: speech-test, speech-noisy-test, cinematic-test, the same with -valid, "
+            "or a CSV file; by default those that MODEL was made for.",
             show_default=False,
             rich_help_panel=_DATA,
         ),
@@ -173,6 +173,8 @@ def evaluate(
 
     unbraid evaluate speech corpus --list speech-test --json scores.json
         a fixed list of mixtures of two speakers
+    unbraid evaluate cinematic corpus --metrics SNR,SNRi
+        dialogue, music and effects, on the list of that model
     unbraid evaluate music.safetensors musdb18hq --metrics cSDR,uSDR
         songs with their stems
     unbraid evaluate separated/htdemucs musdb18hq --json demucs.json
@@ -207,7 +209,7 @@ def evaluate(
     from unbraid.evaluation.scores import scores_csv, scores_json
 
     wanted = None if metrics is None else find_measures(metrics)
-    tracks = open_data(root, mixtures, split, layout).first(limit)
+    tracks = open_data(estimates, root, mixtures, split, layout).first(limit)
     check_labels(tracks, by)
     source = open_estimates(estimates, tracks, device=device, whole=whole, settings=chosen, skip_missing=skip_missing)
     measures = wanted or default_measures(source.sources(tracks), exchangeable=tracks.exchangeable)

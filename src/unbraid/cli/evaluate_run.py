@@ -25,8 +25,8 @@ from unbraid.evaluation.measures import Measure, check_packages
 from unbraid.evaluation.score_report import write_score_report
 from unbraid.evaluation.scores import Scores, TrackScore
 from unbraid.evaluation.summary import Group, Summary, headline, summarise, summary_data
-from unbraid.evaluation.tracks import TrackList, open_list, open_tracks
-from unbraid.weights.store import bundled_models
+from unbraid.evaluation.tracks import LIST_SPLITS, TrackList, open_list, open_tracks
+from unbraid.weights.store import bundled_models, inspect_model
 
 _TRACK = "track"
 
@@ -48,11 +48,30 @@ class Run:
             self.journal.remove()
 
 
-def open_data(root: Path, mixtures: str | None, split: Split | Literal["all"] | None, layout: str) -> TrackList:
-    """A fixed list where one is named, or where DATA is a corpus of speakers, which holds no mixtures of its own."""
+def open_data(
+    estimates: str, root: Path, mixtures: str | None, split: Split | Literal["all"] | None, layout: str
+) -> TrackList:
+    """A fixed list where one is named, or where DATA is the corpus, which holds no mixtures of its own."""
     if mixtures is None and split is None and layout == "auto" and find_layout(root)[0].name == "corpus":
-        mixtures = "speech-test"
+        mixtures = _list_for(estimates)
     return open_tracks(root, split, layout) if mixtures is None else open_list(mixtures, root)
+
+
+def _list_for(estimates: str) -> str:
+    """What a model was trained by has a list of its own name, or it gives the sources of one."""
+    if not _is_folder(estimates):
+        stored = inspect_model(estimates)
+        own = f"{stored.facts.get('recipe')}-test"
+        if own in LIST_SPLITS:
+            return own
+        if "dialogue" in stored.spec.sources:
+            return "cinematic-test"
+    return "speech-test"
+
+
+def _is_folder(estimates: str) -> bool:
+    """Bundled names go before folders of that name."""
+    return Path(estimates).is_dir() and estimates not in bundled_models()
 
 
 def check_labels(tracks: TrackList, by: Sequence[str] | None) -> None:
@@ -75,7 +94,7 @@ def open_estimates(
     skip_missing: bool,
 ) -> EstimateSource:
     """A bundled model, else a folder of estimates where there is one of that name, else a weights file."""
-    if Path(name).is_dir() and name not in bundled_models():
+    if _is_folder(name):
         if whole is not None or settings:
             raise ConfigError(f"{name} is a folder of estimates: settings of models do not go with it")
         return FolderEstimates(Path(name), tracks, skip_missing=skip_missing)

@@ -29,7 +29,7 @@ from unbraid.errors import ConfigError, DataError
 from unbraid.evaluation.source_names import rest_of
 
 LISTS = Path(__file__).parents[1] / "data" / "lists"
-_SPLITS: dict[str, Split] = {
+LIST_SPLITS: dict[str, Split] = {
     "speech-test": "test",
     "speech-valid": "valid",
     "speech-noisy-test": "test",
@@ -242,14 +242,14 @@ def _are_speakers(sources: Sequence[str]) -> bool:
 
 def open_list(name: str, root: str | Path) -> TrackList:
     """A committed list by name, or a file of the same form, over the corpus that its recordings are in."""
-    path = LISTS / f"{name}.csv" if name in _SPLITS else Path(name)
+    path = LISTS / f"{name}.csv" if name in LIST_SPLITS else Path(name)
     if not path.is_file():
-        raise DataError(f"there is no list '{name}': give the path of a CSV file or one of {', '.join(_SPLITS)}")
+        raise DataError(f"there is no list '{name}': give the path of a CSV file or one of {', '.join(LIST_SPLITS)}")
     try:
         scenes = holds_scenes(path)
         layout = "corpus:cinematic" if scenes else "corpus:noisy" if holds_noise(path) else "auto"
-        known = name in _SPLITS
-        splits = [open_dataset(Path(root), _SPLITS[name], layout)] if known else open_splits(Path(root), layout)
+        known = name in LIST_SPLITS
+        splits = [open_dataset(Path(root), LIST_SPLITS[name], layout)] if known else open_splits(Path(root), layout)
         dataset = join_datasets(splits)
         tracks = _scene_tracks(path, dataset) if scenes else _speaker_tracks(path, dataset)
     except (KeyError, ValueError, csv.Error) as error:
@@ -257,7 +257,7 @@ def open_list(name: str, root: str | Path) -> TrackList:
     if not tracks:
         raise DataError(f"the list {path} is empty: give one with at least one mixture")
     return TrackList(
-        name=name if name in _SPLITS else path.stem,
+        name=name if name in LIST_SPLITS else path.stem,
         layout="list",
         sources=tuple(dict.fromkeys(source for track in tracks for source in track.sources)),
         exchangeable=_are_speakers(tracks[0].sources),

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from unbraid.errors import UnknownNameError, WeightsError
 from unbraid.models.catalog import ARCHITECTURES, PRESETS, ModelConfig, architecture_name, build_model
-from unbraid.models.contract import SeparationModel
+from unbraid.models.contract import ModelSpec, SeparationModel
 
 FORMAT = 1
 PRETRAINED = Path(__file__).parent / "pretrained"
@@ -32,6 +32,7 @@ class StoredModel:
     name: str
     architecture: str
     config: ModelConfig
+    spec: ModelSpec
     sha256: str
     facts: dict[str, object]
 
@@ -109,7 +110,8 @@ def inspect_model(source: str | Path) -> StoredModel:
     if architecture not in ARCHITECTURES:
         raise WeightsError(f"{path} holds the architecture {architecture!r}, which this version does not know: upgrade")
     config = read_config(ARCHITECTURES[architecture][0], header["config"], path)
-    return StoredModel(path, header["name"], architecture, config, header["sha256"], header.get("facts", {}))
+    spec = ModelSpec(**{**header["spec"], "sources": tuple(header["spec"]["sources"])})
+    return StoredModel(path, header["name"], architecture, config, spec, header["sha256"], header.get("facts", {}))
 
 
 def read_config(config_class: type[ModelConfig], values: dict[str, object], path: Path) -> ModelConfig:
