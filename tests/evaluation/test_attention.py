@@ -1,5 +1,7 @@
 """What SFC-CA looks at: the numbers are those of its own forward, and the pictures are there."""
 
+from itertools import count
+
 import numpy as np
 import pytest
 import torch
@@ -27,6 +29,7 @@ def test_every_band_spreads_a_weight_of_one_in_every_frame_and_head(model):
         assert one.level_db.shape == (freqs, frames)
         assert np.allclose(one.received.sum(axis=1), 8, atol=1e-4)
         assert np.allclose(one.by_band.sum(axis=-1), 1, atol=1e-5)
+        assert one.moved.shape == (2, 8)
 
 
 def test_the_weights_are_those_that_forward_uses(model):
@@ -47,6 +50,24 @@ def test_it_follows_the_input(model):
     tone = 0.1 * torch.sin(2 * torch.pi * 1000 * torch.arange(4000) / 8000).expand(2, -1)
     first, second = analyse_attention(model, tone).maps[0], analyse_attention(model, MIXTURE).maps[0]
     assert np.abs(first.by_band - second.by_band).max() > 0.01
+    assert second.moved.mean() > 0.01
+    for parameter in model.core.encoder.block.attention.parameters():
+        parameter.data *= 0
+    assert analyse_attention(model, MIXTURE).maps[0].moved.max() < 1e-5
+
+
+def test_what_moved_is_the_weight_that_lies_elsewhere_than_on_average(model, monkeypatch):
+    """Two frames with all weight on one bin, two with all on another: half of it is elsewhere than in the mean."""
+    frames = count()
+
+    def attention(rows):
+        weights = torch.zeros(len(rows), 2, 8, 33)
+        for weight in weights:
+            weight[..., next(frames) % 2] = 1
+        return weights
+
+    monkeypatch.setattr(model.core.encoder, "attention", attention)
+    assert np.allclose(analyse_attention(model, MIXTURE).maps[0].moved, 0.5, atol=0.01)
 
 
 def test_the_bias_before_training_is_the_initial_one(model):

@@ -41,6 +41,11 @@ class AttentionMap:
     by_band: np.ndarray
     """(head, band, freq): how each band spreads its weight, the mean over frames."""
 
+    moved: np.ndarray
+    """(head, band): the share of its weight that a band has elsewhere than in that mean, 0 to 1, over all frames.
+
+    That of a band split, which cannot follow its input, would be 0."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BiasMap:
@@ -93,17 +98,21 @@ def attention_map(model: SFC, name: str, signal: Float[Tensor, "channel sample"]
     power = spectrum[0].square().sum(dim=(0, 1))
     bins = rearrange(spectrum, "batch channel part freq frame -> batch frame freq (part channel)")
     tokens = encoder.tokens(bins)[0]
-    received, by_band = [], torch.zeros(())
+    received, by_band, moved = [], torch.zeros(()), torch.zeros(())
     for rows in tokens.split(_FRAMES_AT_ONCE):
         weights = encoder.attention(rows)
         received.append(weights.sum(dim=2))
-        by_band = by_band + weights.sum(dim=0)
+        by_band = by_band + weights.sum(dim=0) / len(tokens)
+    for rows in tokens.split(_FRAMES_AT_ONCE):  # again, for the mean has to be known; all weights would fill the memory
+        elsewhere = (encoder.attention(rows) - by_band).abs().sum(dim=-1) / 2
+        moved = moved + elsewhere.sum(dim=0) / len(tokens)
     level = 10 * torch.log10(power / power.max().clamp_min(1e-12) + 1e-12)
     return AttentionMap(
         name=name,
         level_db=level.numpy(),
         received=rearrange(torch.cat(received), "frame head freq -> head freq frame").numpy(),
-        by_band=(by_band / len(tokens)).numpy(),
+        by_band=by_band.numpy(),
+        moved=moved.numpy(),
     )
 
 
@@ -122,9 +131,9 @@ def _biases(model: SFC) -> Iterator[BiasMap]:
 def write_attention(analysis: AttentionAnalysis, folder: Path) -> list[Path]:
     """Writes `attention.npz` and pictures: one per signal, one per half's positional bias. Returns their paths.
 
-    The arrays are called NAME_level_db, NAME_received and NAME_by_band for every signal, and HALF_bias_initial and
-    HALF_bias_learned. All files get their names together, or none does. Raises MissingExtraError where matplotlib is
-    not installed.
+    The arrays are called NAME_level_db, NAME_received, NAME_by_band and NAME_moved for every signal, and
+    HALF_bias_initial and HALF_bias_learned. All files get their names together, or none does. Raises MissingExtraError
+    where matplotlib is not installed.
     """
     from unbraid.evaluation.attention_plots import draw_bias, draw_map
 
@@ -135,7 +144,7 @@ def write_attention(analysis: AttentionAnalysis, folder: Path) -> list[Path]:
         "frame_seconds": np.array(analysis.frame_seconds),
     }
     for one in analysis.maps:
-        arrays |= {f"{one.name}_{key}": getattr(one, key) for key in ("level_db", "received", "by_band")}
+        arrays |= {f"{one.name}_{key}": getattr(one, key) for key in ("level_db", "received", "by_band", "moved")}
     for bias in analysis.biases:
         arrays |= {f"{bias.half}_bias_{key}": getattr(bias, key) for key in ("initial", "learned")}
     return write_together(pictures, arrays, folder)

@@ -14,28 +14,44 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _RANGE_DB = 70.0
+_OCTAVES = 1.5
+"""From a third of the usual attention to three times as much."""
 _BIAS_RANGE = 20.0
 """A score this far below another is not looked at any more."""
 
 
 def draw_map(one: AttentionMap, analysis: AttentionAnalysis) -> bytes:
-    """A PNG: the spectrogram, then the attention that each bin receives, head by head, on one logarithmic scale."""
+    """A PNG: the spectrogram and how far each band follows it; then, head by head, the attention that each bin gets.
+
+    On the left that is the attention as it is, most of which goes where the bands lie; on the right against its own
+    mean over time, which leaves what the input has drawn.
+    """
     num_heads = one.received.shape[0]
-    figure, panels = _panels(1 + num_heads)
+    figure, panels = _panels(2 + 2 * num_heads)
     seconds = one.level_db.shape[1] * analysis.frame_seconds
     highest = one.level_db.shape[0] * analysis.bin_hz / 1000
     where: dict[str, Any] = {"origin": "lower", "aspect": "auto", "extent": (0.0, seconds, 0.0, highest)}
     image = panels[0].imshow(one.level_db, vmin=-_RANGE_DB, vmax=0, cmap="magma", **where)
     panels[0].set_title(f"{one.name}: level (dB)", fontsize=11)
     figure.colorbar(image, ax=panels[0])
+    for head, shares in enumerate(one.moved):
+        panels[1].plot(np.arange(len(shares)), 100 * shares, label=f"head {head + 1}: {100 * shares.mean():.0f} %")
+    panels[1].set_title("weight that follows the input (%)", fontsize=11)
+    panels[1].set_xlabel("band")
+    panels[1].set_ylim(bottom=0)
+    panels[1].legend()
     shares = np.log10(one.received + 1e-6)
     low, high = np.quantile(shares, [0.05, 0.999])
+    drawn = np.log2((one.received + 1e-6) / (one.received.mean(axis=-1, keepdims=True) + 1e-6))
     for head in range(num_heads):
-        panel = panels[1 + head]
+        panel, beside = panels[2 + 2 * head], panels[3 + 2 * head]
         image = panel.imshow(shares[head], vmin=low, vmax=high, cmap="viridis", **where)
         panel.set_title(f"head {head + 1}: attention received (log10)", fontsize=11)
         figure.colorbar(image, ax=panel)
-    for panel in panels:
+        image = beside.imshow(drawn[head], vmin=-_OCTAVES, vmax=_OCTAVES, cmap="RdBu_r", **where)
+        beside.set_title(f"head {head + 1}: against its mean over time (log2)", fontsize=11)
+        figure.colorbar(image, ax=beside)
+    for panel in (panels[0], *panels[2:]):
         panel.set_xlabel("time (s)")
         panel.set_ylabel("frequency (kHz)")
     return png_bytes(figure)
