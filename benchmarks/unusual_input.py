@@ -1,0 +1,94 @@
+"""What comes out of a bundled model that is given something else than what it was made for? On the corpus's test split.
+
+python -m benchmarks.unusual_input speech CORPUS
+python -m benchmarks.unusual_input cinematic CORPUS
+
+Levels are those of the outputs against the input, in dB, their median over clips of five seconds; for speakers, whose
+order means nothing, the louder output stands first. "Kept" is the median SI-SDR of that output which is most like the
+input, or, for three speakers, the median improvement of the two outputs over the two speakers they are most like.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from unbraid.data.open import open_dataset
+from unbraid.data.pools import Pool, Recording, recordings_of
+from unbraid.data.speaker_levels import MIXTURE_LEVEL_DB
+from unbraid.inference.process import tune_process
+from unbraid.metrics.assignment import best_assignment, pairwise
+from unbraid.metrics.ratios import si_sdr
+from unbraid.models.contract import SeparationModel
+from unbraid.weights.store import load_model
+
+SECONDS = 5.0
+CLIPS = 100
+
+
+def run(name: str, corpus: Path) -> None:
+    model = load_model(name)
+    exchangeable = model.spec.exchangeable
+    outputs = ("louder output", "softer output") if exchangeable else model.spec.sources
+    print(f"| input | {' | '.join(outputs)} | kept |\n|{'---|' * (len(outputs) + 2)}")
+    for kind, inputs in _inputs(model, corpus).items():
+        levels, kept = [], []
+        for parts in inputs:
+            mixture = parts.sum(dim=0)
+            with torch.inference_mode():
+                estimates = model(mixture[None, None])[0, :, 0]
+            found = 10 * torch.log10(estimates.square().mean(-1) / mixture.square().mean()).numpy()
+            levels.append(np.sort(found)[::-1] if exchangeable else found)
+            kept.append(_kept(estimates, parts, mixture))
+        middle = [f"{level:+.1f}" for level in np.median(levels, axis=0)]
+        print(f"| {kind} | {' | '.join(middle)} | {np.median(kept):+.1f} |", flush=True)
+    with torch.inference_mode():
+        largest = float(model(torch.zeros(1, 1, round(SECONDS * model.spec.sample_rate))).abs().max())
+    print(f"\nout of digital silence: samples of {largest:g} at most")
+
+
+def _kept(estimates: torch.Tensor, parts: torch.Tensor, mixture: torch.Tensor) -> float:
+    if len(parts) == 1:
+        return float(si_sdr(estimates, parts.expand_as(estimates)).max())
+    scores = pairwise(si_sdr, estimates, parts)  # (estimate, reference), fewer estimates than references
+    found = best_assignment(scores.T)
+    chosen = [(int(reference), estimate) for estimate, reference in enumerate(found)]
+    gains = [scores[estimate, reference] - si_sdr(mixture, parts[reference]) for reference, estimate in chosen]
+    return float(torch.stack(gains).mean())
+
+
+def _inputs(model: SeparationModel, corpus: Path) -> dict[str, Iterator[torch.Tensor]]:
+    dataset = open_dataset(corpus, "test", "corpus:cinematic")
+    speech, music, effects = (recordings_of(dataset, source) for source in ("dialogue", "music", "effects"))
+    speakers = sorted({item.labels["speaker"] for item in dataset.items if "speaker" in item.labels})
+    rate, generator = model.spec.sample_rate, np.random.default_rng(0)
+
+    def draw(*recordings: list) -> Iterator[torch.Tensor]:
+        """(part, sample): a piece of a recording of each of the lists, all as loud as each other."""
+        pools = [Pool(one, keep=True) for one in recordings]
+        for _ in range(CLIPS):
+            pieces = [pool.draw(round(SECONDS * rate), rate, 1, generator)[0] for pool in pools]
+            length = min(len(piece) for piece in pieces)
+            parts = np.stack([piece[:length] / np.sqrt(np.mean(piece[:length] ** 2)) for piece in pieces])
+            parts *= 10 ** (MIXTURE_LEVEL_DB / 20) / np.sqrt(np.mean(parts.sum(axis=0) ** 2))
+            yield torch.from_numpy(parts.astype(np.float32))
+
+    alone = {"music": draw(music), "effects": draw(effects)}
+    if not model.spec.exchangeable:
+        return {"dialogue alone": draw(speech), **{f"{kind} alone": clips for kind, clips in alone.items()}}
+    thirds = [
+        [Recording(item.sources["dialogue"]) for item in dataset.items if item.labels.get("speaker") in speakers[n::3]]
+        for n in range(3)
+    ]
+    return {"one speaker": draw(speech), "two speakers": draw(*thirds[:2]), "three speakers": draw(*thirds), **alone}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("corpus", type=Path)
+    tune_process()
+    chosen = parser.parse_args()
+    run(chosen.model, chosen.corpus)
