@@ -1,0 +1,87 @@
+"""What S4M's claims come to at a scale that two CPU cores can train: against SepFormer, and without each of its parts.
+
+C. Chen et al., "A Neural State-Space Model(ing) Approach to Efficient Speech Separation", Interspeech 2023. All runs
+have the data, the mixtures, the loss, the steps and the seed in common, and differ in the network alone; those called
+noisy have a sound of the corpus behind the speakers besides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from unbraid.layers.attention import SelfAttentionConfig
+from unbraid.layers.state_space import StateSpaceConfig
+from unbraid.models.s4m import S4MConfig
+from unbraid.models.sepformer.model import SepFormerConfig
+from unbraid.recipes.recipe import Recipe
+from unbraid.recipes.speech import speech, speech_noisy
+from unbraid.training.config import AveragingConfig, TrainingConfig, Trapezoid
+
+S4M = S4MConfig(kernel_ms=8.0, hidden_dim=256, num_rounds=4)
+"""The network of the bundled model with one more round, so that there is something to take away."""
+
+AS_LARGE = SepFormerConfig(
+    sample_rate=16_000,
+    dim=96,
+    num_filters=128,
+    kernel_samples=128,
+    stride_samples=64,
+    padding="both",
+    chunk_frames=100,
+    num_blocks=2,
+    num_layers=1,
+    sequence=SelfAttentionConfig(num_heads=4, inner_dim=96, bias=True, dropout=0.0),
+    feedforward_dim=416,
+)
+"""A SepFormer of as many parameters (593,153 against 593,415), which takes two thirds of the CPU time."""
+
+AS_FAST = replace(AS_LARGE, num_layers=2, feedforward_dim=256)
+"""A SepFormer that takes about as much CPU time for a second of sound, with 818,177 parameters."""
+
+_CLEAN: dict[str, tuple[str, S4MConfig | SepFormerConfig]] = {
+    "s4m": ("S4M of four rounds", S4M),
+    "sepformer-as-fast": ("SepFormer of the same CPU time", AS_FAST),
+    "sepformer-as-large": ("SepFormer of the same size", AS_LARGE),
+    "s4m-8-rounds": ("S4M of eight rounds", replace(S4M, num_rounds=8)),
+    "s4m-16-rounds": ("S4M of sixteen rounds", replace(S4M, num_rounds=16)),
+    "s4m-one-level": ("S4M at one scale", replace(S4M, depth=1)),
+    "s4m-diagonal": ("S4M with S4D", replace(S4M, state_space=StateSpaceConfig(kind="s4d-lin"))),
+    "s4m-one-way": ("S4M that hears forwards only", replace(S4M, state_space=StateSpaceConfig(bidirectional=False))),
+}
+_NOISY = ("s4m", "sepformer-as-fast", "sepformer-as-large")
+
+
+def _builder(
+    name: str, about: str, model: S4MConfig | SepFormerConfig, base: Callable[[], TrainingConfig]
+) -> Callable[[], TrainingConfig]:
+    def build() -> TrainingConfig:
+        return replace(
+            base(),
+            name=name,
+            model=model,
+            schedule=Trapezoid(warmup_steps=200, decay_share=0.15),
+            averaging=AveragingConfig(ema_decay=0.99, ema_start_step=200),
+            steps=2000,
+        )
+
+    build.__doc__ = f"{about}, 2,000 steps."
+    return build
+
+
+def _recipes() -> dict[str, Recipe]:
+    recipes = {}
+    for noisy, keys in ((False, tuple(_CLEAN)), (True, _NOISY)):
+        for key in keys:
+            about, model = _CLEAN[key]
+            name = f"speech-{'noisy-' if noisy else ''}{key}"
+            recipes[name] = Recipe(
+                build=_builder(name, about, model, speech_noisy if noisy else speech),
+                model=about,
+                data="corpus with speech/ and fx/" if noisy else "utterances with speakers",
+                row=f"ours: S4M's claims at a small scale{', in noise' if noisy else ''}",
+            )
+    return recipes
+
+
+SPEECH_COMPARISON = _recipes()
