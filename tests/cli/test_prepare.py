@@ -1,10 +1,17 @@
 """`unbraid prepare`: what a user sees, and the exit status."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
+import soundfile
 from typer.testing import CliRunner
 
 from tests.data.builders import write_song
 from unbraid.cli.main import app
+from unbraid.data.listed import list_mixtures, write_list
+from unbraid.data.open import open_dataset
+from unbraid.evaluation.tracks import open_list, open_tracks
 
 
 def run(*arguments):
@@ -30,6 +37,41 @@ def test_resample_and_resume(songs, tmp_path):
     assert done.exit_code == 0, done.output
     assert "10 done" in done.output
     assert "0 done, 10 were there already" in run("resample", songs, tmp_path / "copy", "--rate", 1000).output
+
+
+def test_the_mixtures_of_a_list_are_written_as_they_are_scored(corpus_root, tmp_path):
+    write_list(list_mixtures(open_dataset(corpus_root, "test"), 3, seed=0), tmp_path / "list.csv")
+    done = run("mixtures", tmp_path / "list.csv", corpus_root, tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert "3 mixtures and their sources" in done.output
+    for track in open_list(str(tmp_path / "list.csv"), corpus_root).tracks:
+        files = {
+            path.stem: soundfile.read(path, dtype="float32")[0] for path in (tmp_path / "out" / track.name).iterdir()
+        }
+        assert set(files) == {"mixture", "speaker1", "speaker2"}
+        assert np.array_equal(files["mixture"], track.read_mixture(0, track.num_samples)[0])
+        assert np.array_equal(files["speaker2"], track.read_reference("speaker2", 0, track.num_samples)[0])
+    scored = open_tracks(tmp_path / "out")
+    assert [track.name for track in scored.tracks] == ["0000", "0001", "0002"]
+    assert (scored.sources, scored.exchangeable) == (("speaker1", "speaker2"), True)
+    (tmp_path / "out" / "0001" / "speaker1.wav").unlink()
+    again = run("mixtures", tmp_path / "list.csv", corpus_root, tmp_path / "out")
+    assert "1 done, 2 were there already" in again.output
+
+
+def test_mixtures_stay_below_their_folder_and_spare_what_is_there(corpus_root, tmp_path):
+    mixtures = list_mixtures(open_dataset(corpus_root, "test"), 2, seed=0)
+    write_list([replace(mixtures[0], name="../away")], tmp_path / "list.csv")
+    done = run("mixtures", tmp_path / "list.csv", corpus_root, tmp_path / "out")
+    assert done.exit_code == 1
+    assert "no name of a folder" in done.output
+    assert not (tmp_path / "away").exists()
+    write_list([replace(mixtures[0], num_samples=100)], tmp_path / "list.csv")
+    assert run("mixtures", tmp_path / "list.csv", corpus_root, tmp_path / "out").exit_code == 0
+    write_list([mixtures[0]], tmp_path / "list.csv")
+    done = run("mixtures", tmp_path / "list.csv", corpus_root, tmp_path / "out")
+    assert done.exit_code == 1
+    assert "name another folder" in done.output
 
 
 def test_failures_make_the_status_1(songs, tmp_path):

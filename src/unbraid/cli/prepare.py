@@ -28,6 +28,8 @@ prepare = typer.Typer(
         stems from MIDI files
     unbraid prepare corpus sources/ corpus/
         the corpus of the bundled models, from its public sources
+    unbraid prepare mixtures speech-test corpus/ mixtures/
+        the mixtures of a fixed list as files, to try other tools on
     """,
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -145,6 +147,34 @@ def corpus(
     from unbraid.data.prepare.corpus import prepare_corpus
 
     _run(prepare_corpus(sources, out, jobs or os.cpu_count() or 1))
+
+
+@prepare.command()
+def mixtures(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="LIST", help="speech-test, speech-noisy-test, cinematic-test, the same with -valid, or a CSV file."
+        ),
+    ],
+    corpus: Annotated[Path, typer.Argument(metavar="CORPUS", help="Folder of the corpus that it is made of.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the mixtures; made if it is not there.")],
+    jobs: Jobs = None,
+) -> None:
+    """Writes the mixtures of a fixed list and their sources as WAV files, OUT/0000/mixture.wav and so on.
+
+    To listen to what a model is scored on, and to score other tools on the same.
+
+    [bold]Examples[/bold]
+
+    unbraid prepare mixtures cinematic-test corpus/ scenes/
+    unbraid separate -n cinematic scenes/0003/mixture.wav
+    unbraid evaluate other-tool/ scenes/ --json other.json
+        what another tool has made of scenes/, as other-tool/0003/dialogue.wav and so on
+    """
+    from unbraid.evaluation.mixtures import prepare_mixtures
+
+    _run(prepare_mixtures(name, corpus, out, jobs or os.cpu_count() or 1))
 
 
 def _run(events: Iterator[PrepareEvent]) -> None:
