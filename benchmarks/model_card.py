@@ -17,13 +17,13 @@ from unbraid.weights.store import PRETRAINED, find_weights, inspect_model, load_
 README = Path(__file__).parents[1] / "README.md"
 
 
-def row(group: dict, measure: str) -> str:
+def row(group: dict, measure: str, label: str = "") -> str:
     """Mean of the measure before and after, its improvement with its interval, and the median improvement."""
     after, improvement = (group["measures"][name]["mean"] for name in (measure, f"{measure}i"))
     interval = "" if improvement["low"] is None else f"{improvement['low']:+.2f} to {improvement['high']:+.2f}"
     median = group["measures"][f"{measure}i"]["median"]["value"]
     return (
-        f"| {group['name']} | {group['count']} | {after['value'] - improvement['value']:.2f} | {after['value']:.2f} | "
+        f"| {label}{group['name']} | {group['count']} | {after['value'] - improvement['value']:.2f} | {after['value']:.2f} | "
         f"{improvement['value']:+.2f} | {interval} | {median:+.2f} |"
     )
 
@@ -42,7 +42,11 @@ def scores_tables(scores: dict) -> str:
             "|---|---|---|---|---|---|---|",
             row(summary["overall"], measure),
             *(row(group, measure) for group in summary["sources"]),
-            *(row(group, measure) for groups in summary["breakdowns"].values() for group in groups),
+            *(
+                row(group, measure, f"{label}: ")
+                for label, groups in summary["breakdowns"].items()
+                for group in groups
+            ),
             "",
         ]
     return "\n".join(lines[:-1])
