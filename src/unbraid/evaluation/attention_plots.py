@@ -54,7 +54,7 @@ def draw_map(one: AttentionMap, analysis: AttentionAnalysis) -> bytes:
     for panel in (panels[0], *panels[2:]):
         panel.set_xlabel("time (s)")
         panel.set_ylabel("frequency (kHz)")
-    return png_bytes(figure)
+    return png_bytes(figure, rare_colours=True)
 
 
 def draw_bias(one: BiasMap, analysis: AttentionAnalysis) -> bytes:

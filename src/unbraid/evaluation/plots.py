@@ -128,8 +128,12 @@ def _draw_waveform(axes: Axes, recording: Recording, scale: Scale) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def png_bytes(figure: Figure) -> bytes:
-    """A picture with a palette, which the eye does not notice and which makes the file a third as large."""
+def png_bytes(figure: Figure, *, rare_colours: bool = False) -> bytes:
+    """A picture with a palette, which the eye does not notice and which makes the file a third as large.
+
+    `rare_colours` spends the palette on all colours alike, not on the most frequent ones: for several scales in one
+    picture.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
@@ -137,7 +141,9 @@ def png_bytes(figure: Figure) -> bytes:
     canvas.draw()
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
     packed = io.BytesIO()
-    picture.quantize(2 * _NUM_LEVELS, dither=Image.Dither.NONE).save(packed, "png", optimize=True)
+    method = Image.Quantize.MAXCOVERAGE if rare_colours else Image.Quantize.MEDIANCUT
+    colours = 256 if rare_colours else 2 * _NUM_LEVELS
+    picture.quantize(colours, method, dither=Image.Dither.NONE).save(packed, "png", optimize=True)
     return packed.getvalue()
 
 
