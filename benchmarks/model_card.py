@@ -23,8 +23,8 @@ def row(group: dict, measure: str, label: str = "") -> str:
     interval = "" if improvement["low"] is None else f"{improvement['low']:+.2f} to {improvement['high']:+.2f}"
     median = group["measures"][f"{measure}i"]["median"]["value"]
     return (
-        f"| {label}{group['name']} | {group['count']} | {after['value'] - improvement['value']:.2f} | {after['value']:.2f} | "
-        f"{improvement['value']:+.2f} | {interval} | {median:+.2f} |"
+        f"| {label}{group['name']} | {group['count']} | {after['value'] - improvement['value']:.2f} | "
+        f"{after['value']:.2f} | {improvement['value']:+.2f} | {interval} | {median:+.2f} |"
     )
 
 
@@ -42,11 +42,7 @@ def scores_tables(scores: dict) -> str:
             "|---|---|---|---|---|---|---|",
             row(summary["overall"], measure),
             *(row(group, measure) for group in summary["sources"]),
-            *(
-                row(group, measure, f"{label}: ")
-                for label, groups in summary["breakdowns"].items()
-                for group in groups
-            ),
+            *(row(group, measure, f"{label}: ") for label, groups in summary["breakdowns"].items() for group in groups),
             "",
         ]
     return "\n".join(lines[:-1])

@@ -50,8 +50,9 @@ def place(tmp_path):
     soundfile.write(tmp_path / "film.wav", talk, 16_000)
     for split in ("train", "valid", "test"):
         write_song(tmp_path / "songs" / split / f"{split} song")
-    (tmp_path / "interviews").mkdir()
-    soundfile.write(tmp_path / "interviews" / "one.wav", talk, 16_000)
+    for path in ("interviews/one.wav", "scenes/0003/mixture.wav"):
+        (tmp_path / path).parent.mkdir(parents=True)
+        soundfile.write(tmp_path / path, talk, 16_000)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     return tmp_path
 
@@ -83,7 +84,7 @@ def test_commands_work(command, place):
     assert first[0] == "unbraid"
     needs_more = first[1] in ("train", "evaluate", "compare", "profile", "demo") or ".safetensors" in command
     needs_more = needs_more and not re.match(r"unbraid evaluate (speech examples|--list)", command)
-    needs_more = needs_more or re.search("prepare (midi|corpus [^-])", command) is not None
+    needs_more = needs_more or re.search("prepare (midi|mixtures|corpus [^-])", command) is not None
     if not needs_more:
         done = run(command, place)
         assert done.returncode == 0, done.stderr
