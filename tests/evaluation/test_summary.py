@@ -251,5 +251,5 @@ def test_the_card_of_a_model_reads_the_file(make_scores):
     renamed["summary"] = json.loads(json.dumps(plain(summary_data(summarise(scores)))).replace('"SNR"', '"SI-SDR"'))
     table = scores_tables(renamed)
     assert "| all | 3 | 1.00 | 4.00 | +3.00 |" in table
-    assert "| FF | 1 | 1.00 | 3.00 | +2.00 |  | +2.00 |" in table
+    assert "| sexes: FF | 1 | 1.00 | 3.00 | +2.00 |  | +2.00 |" in table
     assert "`some list`" in table
