@@ -72,6 +72,7 @@ def test_mixtures_stay_below_their_folder_and_spare_what_is_there(corpus_root, t
     done = run("mixtures", tmp_path / "list.csv", corpus_root, tmp_path / "out")
     assert done.exit_code == 1
     assert "name another folder" in done.output
+    assert "their sources are in" not in done.output  # nothing was written
 
 
 def test_failures_make_the_status_1(songs, tmp_path):

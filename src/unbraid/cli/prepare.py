@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -177,7 +177,7 @@ def mixtures(
     _run(prepare_mixtures(name, corpus, out, jobs or os.cpu_count() or 1))
 
 
-def _run(events: Iterator[PrepareEvent]) -> None:
+def _run(events: Generator[PrepareEvent, None, None]) -> None:
     """Draws how it goes; the status is not 0 if anything failed."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -208,6 +208,7 @@ def _run(events: Iterator[PrepareEvent]) -> None:
                 elif isinstance(event, Wrote):
                     complain(f"{event.text} are in {event.path}", kind="")
         except KeyboardInterrupt:
+            events.close()  # waits for the files that are being written, and leaves no parts of others
             raise KeyboardInterrupt("what is done is kept; the same command goes on from there") from None
     parts = [f"{made} done"]
     if skipped:

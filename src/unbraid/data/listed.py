@@ -17,6 +17,7 @@ import torch
 from unbraid.data.clips import read_source
 from unbraid.data.items import Clip, Dataset, Example, Item
 from unbraid.data.pools import is_silent
+from unbraid.data.scenes import on_grid
 from unbraid.data.speaker_levels import MIXTURE_LEVEL_DB
 from unbraid.errors import DataError
 from unbraid.models.contract import ModelSpec
@@ -24,7 +25,6 @@ from unbraid.models.contract import ModelSpec
 NOISE = "noise"
 """The source of a data set that noise is taken from."""
 
-_GRID_SECONDS = 0.01
 _TRIES = 50
 _FRAME_SECONDS = 0.02
 _ACTIVE_DB = -20.0
@@ -160,8 +160,8 @@ def add_noise(
             drawn = replace(
                 mixture,
                 noise=_path_in_list(dataset, item, NOISE),
-                noise_from=_on_grid(generator.uniform(0, max(0.0, spare))),
-                noise_at=_on_grid(generator.uniform(0, max(0.0, -spare))),
+                noise_from=on_grid(generator.uniform(0, max(0.0, spare))),
+                noise_at=on_grid(generator.uniform(0, max(0.0, -spare))),
                 noise_gain=1.0,
                 noise_below_db=level,
             )
@@ -183,11 +183,6 @@ def _overlap(signals: np.ndarray, sample_rate: int) -> float:
     levels = _rms(whole.reshape(2, -1, frame))
     active = levels > _rms(signals)[:, None] * 10 ** (_ACTIVE_DB / 20)
     return float(active.all(axis=0).sum() / max(1, active.any(axis=0).sum()))
-
-
-def _on_grid(seconds: float) -> float:
-    """Rounded down, so that nothing ends too late."""
-    return round(int(seconds / _GRID_SECONDS + 1e-6) * _GRID_SECONDS, 2)
 
 
 def _clip(item: Item) -> Clip:

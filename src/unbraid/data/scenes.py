@@ -215,13 +215,13 @@ class _Composer:
             item = items[int(generator.integers(len(items)))]
             recording = Recording(item.sources[source])
             spare = max(0.0, recording.seconds - length)
-            read_from = _on_grid(0.0 if from_start else generator.uniform(0.0, spare))
-            seconds = _on_grid(min(length, recording.seconds - read_from))
+            read_from = on_grid(0.0 if from_start else generator.uniform(0.0, spare))
+            seconds = on_grid(min(length, recording.seconds - read_from))
             samples = recording.read(round(read_from * rate), round(seconds * rate), rate, 1)
             if samples.size and not is_silent(samples):
                 level = self.levels[source] + generator.uniform(-PIECE_SPREAD_DB, PIECE_SPREAD_DB)
                 gain = 10 ** ((level - loudness_lufs(fade_ends(samples, rate), rate)) / 20)
-                return Piece(source, item.name, read_from, seconds, _on_grid(at), round(gain, 6))
+                return Piece(source, item.name, read_from, seconds, on_grid(at), round(gain, 6))
         raise DataError(f"the recordings of {source} are silent nearly everywhere, such as {items[0].name}")
 
 
@@ -229,6 +229,6 @@ def _speaker(item: Item) -> str:
     return item.labels.get("speaker", item.name)
 
 
-def _on_grid(seconds: float) -> float:
-    """Rounded down, so that nothing begins or ends too late."""
+def on_grid(seconds: float) -> float:
+    """To whole hundredths of a second, rounded down, so that nothing begins or ends too late."""
     return round(int(seconds / _GRID_SECONDS + 1e-6) * _GRID_SECONDS, 2)

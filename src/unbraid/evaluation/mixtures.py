@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import partial
 from pathlib import Path
 
@@ -10,14 +10,14 @@ from unbraid.audio.formats import Encoding
 from unbraid.audio.sources import printable
 from unbraid.audio.writing import AudioWriter
 from unbraid.data.clips import open_clip
-from unbraid.data.prepare.events import PrepareEvent, Task, Wrote, run_tasks
+from unbraid.data.prepare.events import Prepared, PrepareEvent, Task, Wrote, run_tasks
 from unbraid.errors import DataError
 from unbraid.evaluation.tracks import Track, check_names, open_list
 
 _MIXTURE = "mixture"
 
 
-def prepare_mixtures(name: str, root: Path, out: Path, jobs: int = 1) -> Iterator[PrepareEvent]:
+def prepare_mixtures(name: str, root: Path, out: Path, jobs: int = 1) -> Generator[PrepareEvent, None, None]:
     """Writes OUT/track/mixture.wav and a file for each source, in 32-bit floats; what is there already is left.
 
     `name` is that of a committed list or of a CSV file, `root` the corpus. Raises DataError where they do not go
@@ -28,8 +28,14 @@ def prepare_mixtures(name: str, root: Path, out: Path, jobs: int = 1) -> Iterato
     for track in tracks:
         if Path(track.name).name != track.name:
             raise DataError(f"the list has a mixture called '{printable(track.name)}', which is no name of a folder")
-    yield from run_tasks([Task(track.name, partial(_write_track, track, out / track.name)) for track in tracks], jobs)
-    yield Wrote(str(out), f"{len(tracks)} mixtures and their sources")
+    written = 0
+    for event in run_tasks(
+        [Task(track.name, partial(_write_track, track, out / track.name)) for track in tracks], jobs
+    ):
+        written += isinstance(event, Prepared)
+        yield event
+    if written:
+        yield Wrote(printable(out), f"{written} mixtures and their sources")
 
 
 def _write_track(track: Track, folder: Path) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +27,7 @@ Rows = list[dict[str, str | int]]
 
 def prepare_activity(
     root: Path, out: Path | None = None, layout: str = "auto", jobs: int = 1, rule: ActivityRule | None = None
-) -> Iterator[PrepareEvent]:
+) -> Generator[PrepareEvent, None, None]:
     """Finds the active segments of every source of the training split; writes the list when all are found.
 
     `out` None is `activity.csv` in the folder of the data. Paths in the list are relative to it where they can be. A

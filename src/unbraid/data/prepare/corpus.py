@@ -15,7 +15,7 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -60,7 +60,7 @@ _LENGTH_SECONDS = 0.05
 Index = Mapping[str, list[Path]]
 
 
-def prepare_corpus(sources: Path, out: Path, jobs: int = 1) -> Iterator[PrepareEvent]:
+def prepare_corpus(sources: Path, out: Path, jobs: int = 1) -> Generator[PrepareEvent, None, None]:
     """Builds what the copies below `sources` allow; a collection that is not there at all is one `Failed`.
 
     The manifests list what has been built, now or before.

@@ -12,7 +12,7 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def prepare_midi(
     sample_rate: int = 44100,
     silent_stems: bool = False,
     jobs: int = 1,
-) -> Iterator[PrepareEvent]:
+) -> Generator[PrepareEvent, None, None]:
     """Renders every MIDI file below `root` into a folder below `out`; folders that are there already are left.
 
     With `silent_stems`, parts that a piece does not have are written as silence: known to be silent, not missing.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import partial
 from pathlib import Path
 
@@ -30,7 +30,7 @@ _LENGTH_COLUMNS = ("length", "num_samples", "start")
 """Columns of lists that count samples."""
 
 
-def prepare_resample(root: Path, out: Path, sample_rate: int, jobs: int = 1) -> Iterator[PrepareEvent]:
+def prepare_resample(root: Path, out: Path, sample_rate: int, jobs: int = 1) -> Generator[PrepareEvent, None, None]:
     """Writes a copy of everything below `root` under `out`; what is there already at that rate is left."""
     check_rate(sample_rate, "--rate", ConfigError)
     if not root.is_dir():
