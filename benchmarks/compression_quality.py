@@ -10,27 +10,23 @@ these weights; another seed would have given other weights.
 """
 
 import argparse
-import time
 from itertools import groupby
 from pathlib import Path
 
 import torch
 
 from benchmarks import machine
+from benchmarks.trained_runs import change, cpu_seconds, models_of, scores_of, size_and_macs
 from unbraid.evaluation.compare import compare
-from unbraid.evaluation.profile import count_macs, noise
-from unbraid.evaluation.scores import Scores, read_scores
 from unbraid.inference.process import tune_process
 from unbraid.models.sfc.model import SFC
-from unbraid.weights.store import load_model
 
 SECONDS = 12.0
 
 
-def run(folders: list[Path], repeats: int = 3) -> None:
-    models = {folder: load_model(str(folder / "best.safetensors")) for folder in folders}
-    scores = {folder: read_scores(folder / "scores.json") for folder in folders}
-    cpu = _cpu_seconds(models, repeats)
+def run(folders: list[Path]) -> None:
+    models, scores = models_of(folders), scores_of(folders)
+    cpu = cpu_seconds(models, SECONDS)
     columns = (
         "run | parameters | GMAC/s | CPU s per s | SNRi | dialogue | music | effects | against the first | SI-SDRi"
     )
@@ -38,40 +34,22 @@ def run(folders: list[Path], repeats: int = 3) -> None:
         print(f"\n{bands} bands\n\n| {columns} | against the first |\n|{'---|' * 11}")
         first = None
         for folder in group:
-            model = models[folder]
-            count = sum(parameter.numel() for parameter in model.parameters())
-            macs = count_macs(model, noise(model, SECONDS))[""] / SECONDS / 1e9
-            cost = f"{count:,} | {macs:.2f} | {cpu[folder] / SECONDS:.3f}"
+            count, macs = size_and_macs(models[folder], SECONDS)
             first = first or scores[folder]
-            gains = " | ".join(_against(first, scores[folder], measure) for measure in ("SNRi", "SI-SDRi"))
-            print(f"| {folder.name} | {cost} | {gains} |", flush=True)
+            snr, si_sdr = (compare(first, scores[folder], measure) for measure in ("SNRi", "SI-SDRi"))
+            apart = " | ".join(f"{source.second:.2f}" for source in snr.sources)
+            print(
+                f"| {folder.name} | {count:,} | {macs:.2f} | {cpu[folder]:.3f} | {snr.overall.second:.2f} | {apart} | "
+                f"{change(first, scores[folder], 'SNRi')} | {si_sdr.overall.second:.2f} | "
+                f"{change(first, scores[folder], 'SI-SDRi')} |",
+                flush=True,
+            )
 
 
 def _bands(model: torch.nn.Module) -> int:
     if not isinstance(model, SFC):
         raise SystemExit(f"{type(model).__name__} has no bands: name runs of SFC")
     return model.config.num_bands
-
-
-def _cpu_seconds(models: dict[Path, torch.nn.Module], repeats: int) -> dict[Path, float]:
-    """For one chunk, the least of so many; in turn, so that whatever else the machine does meets all of them."""
-    taken: dict[Path, list[float]] = {folder: [] for folder in models}
-    for _ in range(repeats):
-        for folder, model in models.items():
-            mixture = noise(model, SECONDS)
-            start = time.process_time()
-            with torch.inference_mode():
-                model(mixture)
-            taken[folder].append(time.process_time() - start)
-    return {folder: min(times) for folder, times in taken.items()}
-
-
-def _against(first: Scores, second: Scores, measure: str) -> str:
-    found = compare(first, second, measure)
-    apart = [f"{source.second:.2f}" for source in found.sources] if measure == "SNRi" else []
-    mean = found.overall.mean
-    change = "" if first is second else f"{mean.value:+.2f} ({mean.low:+.2f} to {mean.high:+.2f})"
-    return " | ".join([f"{found.overall.second:.2f}", *apart, change])
 
 
 if __name__ == "__main__":

@@ -163,6 +163,21 @@ def test_mixtures_that_are_given_are_utterances_too(tmp_path):
     assert drawer.speakers == ["anna", "b0", "b1"]
 
 
+def test_a_share_of_the_mixtures_has_noise_and_the_others_are_as_without(noisy):
+    def noises(share, model=TWO):
+        examples = drawn(noisy, SpeakerMixing(segment_seconds=0.5, noise="noise", noise_share=share), model, count=60)
+        return [(example.mixture - example.references[:2].sum(0)).abs().max() > 1e-4 for example in examples]
+
+    assert sum(noises(0.5)) == pytest.approx(30, abs=12)
+    assert not any(noises(0.0))
+    assert all(noises(1.0))
+    with pytest.raises(ConfigError, match="noise_share"):
+        SpeakerMixing(noise_share=1.5)
+    model = spec(("speaker1", "speaker2", "noise"), channels=1, exchangeable=True)
+    example = draw_example(noisy, SpeakerMixing(segment_seconds=0.5, noise="noise", noise_share=0.0), model, 0, 0)
+    assert not example.references[2].any()
+
+
 def test_noise_that_comes_with_mixtures_is_nobody(tmp_path):
     """As WHAM! is read: noise is in every item and none of the data set's sources."""
     clips = {

@@ -13,7 +13,7 @@ from unbraid.models.catalog import build_model
 from unbraid.training import batch_size
 from unbraid.training.batch_size import is_out_of_memory, search, smaller_batch
 from unbraid.training.config import OptimiserConfig
-from unbraid.training.optimisers import build_optimiser, parameter_groups
+from unbraid.training.optimisers import Muon, build_optimiser, orthogonalise, parameter_groups
 
 
 def test_state_space_parameters_are_handled_with_care():
@@ -113,3 +113,63 @@ def test_amsgrad_reaches_the_optimiser():
     model = torch.nn.Linear(2, 2)
     assert build_optimiser(model, OptimiserConfig(amsgrad=True)).param_groups[0]["amsgrad"]
     assert not build_optimiser(model, OptimiserConfig()).param_groups[0]["amsgrad"]
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (6, 20), (20, 6), (1, 5)])
+def test_orthogonalised_matrices_keep_their_directions_and_have_singular_values_near_one(shape):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    found = left.T @ orthogonalise(matrix) @ right.T
+    assert (found.diagonal() > 0.6).all()
+    assert (found.diagonal() < 1.3).all()
+    assert (found - torch.diag(found.diagonal())).abs().max() < 0.05
+
+
+def test_muon_takes_matrices_and_adam_the_rest():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2))
+    config = OptimiserConfig(name="muon", learning_rate=1e-3, matrix_learning_rate=1e-2, state_space_learning_rate=None)
+    optimiser, before = build_optimiser(model, config), [one.detach().clone() for one in model.parameters()]
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    optimiser.step()
+    moved = [one.detach() - old for one, old in zip(model.parameters(), before, strict=True)]
+    # Muon: an orthogonal matrix times 0.2 x rate x the root of its longer side; Adam: its first step is sign x rate.
+    scale = 0.2 * 1e-2 * 4**0.5
+    for weight in (moved[0], moved[2]):
+        values = torch.linalg.svdvals(weight)
+        assert (values > 0.6 * scale).all()
+        assert (values < 1.3 * scale).all()
+    for bias in (moved[1], moved[3]):
+        assert torch.allclose(bias.abs(), torch.full_like(bias, 1e-3), rtol=1e-3)
+
+
+def test_muon_goes_on_from_its_state_as_if_it_had_not_stopped():
+    def run(optimiser, model, steps):
+        for step in steps:
+            torch.manual_seed(step)
+            optimiser.zero_grad()
+            model(torch.randn(5, 3)).square().sum().backward()
+            optimiser.step()
+
+    config = OptimiserConfig(name="muon")
+    torch.manual_seed(0)
+    whole = torch.nn.Linear(3, 4)
+    halves = torch.nn.Linear(3, 4)
+    halves.load_state_dict(whole.state_dict())
+    run(build_optimiser(whole, config), whole, range(6))
+    first = build_optimiser(halves, config)
+    run(first, halves, range(3))
+    second = build_optimiser(halves, config)
+    second.load_state_dict(first.state_dict())
+    assert isinstance(second, Muon)
+    run(second, halves, range(3, 6))
+    assert torch.equal(whole.weight, halves.weight)
+
+
+def test_state_space_systems_stay_with_adam_under_muon():
+    model = build_model(CONFIG.model)
+    groups = parameter_groups(model, OptimiserConfig(name="muon"))
+    assert [group["matrix"] for group in groups] == [False, False, True]
+    assert all(parameter.ndim == 2 for parameter in groups[2]["params"])
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))

@@ -48,6 +48,9 @@ class SpeakerMixing:
     noise: str | None = None
     """Name of the source of the data set that noise is taken from; None mixes speakers only."""
 
+    noise_share: float = 1.0
+    """Share of the mixtures that have noise, where `noise` names some; the others are speakers only."""
+
     augmentations: Augmentations = ()
     """Done to every speaker before the levels are set."""
 
@@ -56,6 +59,8 @@ class SpeakerMixing:
             raise ConfigError(f"num_speakers is at least 2, not {self.num_speakers}")
         if self.segment_seconds <= 0:
             raise ConfigError(f"segment_seconds is positive, not {self.segment_seconds}")
+        if not 0 <= self.noise_share <= 1:
+            raise ConfigError(f"noise_share lies between 0 and 1, not {self.noise_share}")
         if min(self.speed_range + self.speed_choices) <= 0 or self.speed_range[0] > self.speed_range[1]:
             raise ConfigError(f"speeds are positive, and the range goes from low to high, not {self.speed_range}")
 
@@ -102,7 +107,7 @@ class SpeakerDrawer:
         chosen = generator.choice(len(self.speakers), mixing.num_speakers, replace=False, p=self._probabilities)
         pieces = [self._draw_speech(int(number), most, generator) for number in chosen]
         noise = None
-        if self._noise is not None:
+        if self._noise is not None and (mixing.noise_share == 1 or generator.random() < mixing.noise_share):
             noise = self._noise.draw(most, spec.sample_rate, spec.num_channels, generator)
         length = _common_length(mixing.length, [piece.shape[-1] for piece in pieces], most)
         speakers = np.stack([place(piece, length, generator) for piece in pieces])
@@ -113,10 +118,11 @@ class SpeakerDrawer:
         if noise is not None:
             mixture = mixture + noise
         numbers = iter(range(len(speakers)))
-        references = [noise if source == mixing.noise else speakers[next(numbers)] for source in spec.sources]
+        silence = np.zeros_like(mixture) if noise is None else noise
+        references = [silence if source == mixing.noise else speakers[next(numbers)] for source in spec.sources]
         return Example(
             torch.from_numpy(mixture),
-            torch.from_numpy(np.stack([reference for reference in references if reference is not None])),
+            torch.from_numpy(np.stack(references)),
             torch.ones(len(spec.sources), dtype=torch.bool),
         )
 

@@ -76,6 +76,11 @@ def product(left: Float[Tensor, "row inner"], right: Float[Tensor, "inner column
     return onednn_linear(left, right.t())
 
 
+def gradients_are_ours(features: Tensor) -> bool:
+    """Whether a layer may run a gradient of its own that is faster on CPUs: in training, in float32, uncompiled."""
+    return torch.is_grad_enabled() and onednn_takes(features, gradients=True)
+
+
 @cache
 def onednn_is_faster() -> bool:
     """True on AMD processors under Linux, where this PyTorch has the operator. Asked of the maker and not of a clock,

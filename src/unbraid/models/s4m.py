@@ -28,6 +28,7 @@ from torch.nn import functional as F
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
+from unbraid.layers.activation import PReLU
 from unbraid.layers.convolution import DepthwiseConv, multiply_add_resized, pool_average
 from unbraid.layers.linear import Linear
 from unbraid.layers.norms import GlobalLayerNorm, moments
@@ -115,7 +116,7 @@ class S4M(SeparationModel):
         self.norm = GlobalLayerNorm(basis)
         self.bottleneck = Linear(basis, config.bottleneck_dim)
         self.rounds = Rounds(config)
-        self.mask_activation = nn.PReLU()
+        self.mask_activation = PReLU()
         self.mask = Linear(config.bottleneck_dim, num_sources * basis)
         self.decoder = nn.ConvTranspose1d(
             num_sources * basis, num_sources, kernel, stride, padding=kernel // 2, bias=False
@@ -153,7 +154,7 @@ class Rounds(nn.Module):
         self.num_rounds = config.num_rounds
         self.block = MultiScaleBlock(config)
         self.reinject = DepthwiseConv(config.bottleneck_dim, kernel_size=1)
-        self.activation = nn.PReLU()
+        self.activation = PReLU()
 
     def forward(self, bottleneck: Float[Tensor, "batch frame dim"]) -> Float[Tensor, "batch frame dim"]:
         kernels = self.block.kernels(bottleneck.shape[1])
@@ -172,7 +173,7 @@ class MultiScaleBlock(nn.Module):
         self.fusion = config.fusion
         self.expand = Linear(config.bottleneck_dim, dim)
         self.expand_norm = GlobalLayerNorm(dim)
-        self.expand_activation = nn.PReLU()
+        self.expand_activation = PReLU()
         self.levels = nn.ModuleList(
             ConvNorm(dim, kernel_size=5, stride=1 if level == 0 else 2, bias=True) for level in range(depth)
         )

@@ -28,7 +28,7 @@ PIT_SNR = LossConfig(terms=(LossTerm(name="snr"),), floor_db=-30.0)
 
 
 def speech() -> TrainingConfig:
-    """The bundled model `speech`: an S4M small enough to be trained on two CPU cores in an afternoon.
+    """The bundled model `speech`: an S4M small enough to be trained on two CPU cores in some hours.
 
     ours: half the hidden width of S4M-tiny, three rounds, and an encoder of 8 ms, which leaves 500 frames a second. The
     bundled weights ran their first 1,826 steps with six rounds, which cost twice as much and learned no faster. Which
@@ -49,7 +49,7 @@ def speech() -> TrainingConfig:
 
 
 def speech_noisy() -> TrainingConfig:
-    """The bundled model `speech` in noise: the same network and mixtures, and a sound of the corpus behind each.
+    """The bundled model `speech-noisy`: the same network and mixtures, and a sound of the corpus behind each.
 
     ours. The noise lies 0 to 15 dB below the speakers. Begin with `--init speech`, which saves most of the way.
     """
@@ -132,12 +132,13 @@ def _wham() -> TrainingConfig:
     return replace(base, layout="wham:noisy")
 
 
+_SMALL = "S4M, 0.59 M"
 _TINY, _FULL = "S4M-tiny, 1.8 M", "S4M, 3.5 M"
 
 SPEECH = {
-    "speech": Recipe(build=speech, model="S4M, 0.59 M", data="utterances with speakers", row="the bundled model"),
+    "speech": Recipe(build=speech, model=_SMALL, data="utterances with speakers", row="the bundled model"),
     "speech-noisy": Recipe(
-        build=speech_noisy, model="S4M, 0.59 M", data="corpus with speech/ and fx/", row="speakers out of noise"
+        build=speech_noisy, model=_SMALL, data="corpus with speech/ and fx/", row="the bundled model for noise"
     ),
     "s4m-tiny-16k": Recipe(
         build=s4m_tiny_16k, model=_TINY, data="utterances with speakers", row="ours: the paper's model, drawn mixtures"

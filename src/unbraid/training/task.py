@@ -191,8 +191,12 @@ class SeparationTask(lightning.LightningModule):
         """Puts right what is set otherwise by now: the optimiser, and how batches and validations are counted."""
         groups = parameter_groups(self.model, self.config.optimiser)
         for state, rates in zip(checkpoint["optimizer_states"], checkpoint["lr_schedulers"], strict=True):
-            if len(state["param_groups"]) == len(groups):
-                adopt_settings(state["param_groups"], rates, groups, self.config.optimiser)
+            if [len(one["params"]) for one in state["param_groups"]] != [len(one["params"]) for one in groups]:
+                raise ConfigError(
+                    "this run was begun with another optimiser, or other parts of the model learning: go on with the "
+                    "settings in its config.json, or begin anew from its best weights with --init"
+                )
+            adopt_settings(state["param_groups"], rates, groups, self.config.optimiser)
         then = checkpoint.get("unbraid")
         now = {"accumulate": self.config.accumulate, "validate_every": self.config.validation.every}
         if then is None or then == now:

@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
+from unbraid.layers.activation import PReLU
 from unbraid.layers.attention import SelfAttentionConfig
 from unbraid.layers.linear import Linear
 from unbraid.layers.sequence import SequenceConfig
@@ -219,7 +220,7 @@ class Head(nn.Module):
         filters = config.filters
         self.num_sources, self.stride = len(config.sources), config.stride_samples
         self.positive_before = config.mask_activation == "before"
-        self.activation = nn.PReLU()
+        self.activation = PReLU()
         self.split = Linear(config.dim, len(config.sources) * filters)
         self.output: nn.Module = {
             "plain": nn.Identity,
