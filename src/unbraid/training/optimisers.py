@@ -73,15 +73,16 @@ class Muon(torch.optim.Adam):
             if group["matrix"]:
                 for matrix in group["params"]:
                     if matrix.grad is not None:
-                        self._step_matrix(matrix, group)
+                        self._step_matrix(matrix, matrix.grad, group)
         return loss
 
-    def _step_matrix(self, matrix: Tensor, group: dict[str, Any]) -> None:
+    def _step_matrix(self, matrix: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[matrix]
         if not state:
             # The step is not needed, but Adam looks for one in every state that it reads back.
             state.update(momentum=torch.zeros_like(matrix), step=torch.zeros(()))
-        ahead = matrix.grad.lerp(state["momentum"].lerp_(matrix.grad, 1 - _MOMENTUM), _MOMENTUM)  # Nesterov's
+        momentum = state["momentum"].lerp_(gradient, 1 - _MOMENTUM)
+        ahead = gradient.lerp(momentum, _MOMENTUM)  # Nesterov's
         rate = group["lr"]
         matrix.mul_(1 - rate * group["weight_decay"])
         matrix.add_(orthogonalise(ahead), alpha=-rate * _ADAM_RMS * math.sqrt(max(matrix.shape)))
