@@ -10,6 +10,7 @@ from benchmarks import (  # noqa: E402
     machine,
     memory,
     mtfa,
+    own_gradients,
     scan,
     seams,
     speed,
@@ -18,6 +19,6 @@ from benchmarks import (  # noqa: E402
 )
 
 print(machine.describe())
-for benchmark in (install, seams, speed, super_resolution, compression, mtfa, scan, memory, trainer):
+for benchmark in (install, seams, speed, super_resolution, compression, mtfa, scan, memory, trainer, own_gradients):
     print(f"\n{benchmark.__doc__.splitlines()[0]}\n")
     benchmark.run()

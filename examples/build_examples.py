@@ -32,8 +32,11 @@ LICENCES = {
     "ocean": "speechocean762 (Zhang et al. 2021), Apache-2.0",
 }
 
-FILM = "film/film-1"
-"""Below a folder of its own: the others are a data set of speakers."""
+NOISE, FILM = "noise/two-speakers-noise-1", "film/film-1"
+"""Below folders of their own: the others are a data set of speakers."""
+
+NOISE_BELOW_DB = (0.0, 15.0)
+"""How far noise lies below both speakers together, as in the training and test mixtures."""
 
 Wanted = Callable[[Item, Item], bool]
 
@@ -106,6 +109,28 @@ def write_example(folder: Path, references: dict[str, np.ndarray], about: str) -
     print(f"{folder.name}\n{about}", end="")
 
 
+def build_noise(corpus: Path, folder: Path) -> None:
+    """Two speakers of any kind, and a sound of the corpus behind them from the beginning on, for as long as it is."""
+    dataset, noisy = open_dataset(corpus, "test", "corpus:speech"), open_dataset(corpus, "test", "corpus:noisy")
+    rng = np.random.default_rng([SEED, len(EXAMPLES)])
+    pair = draw_pair(dataset, lambda first, second: True, rng)
+    difference_db, below_db = (
+        float(rng.uniform(-LEVEL_DIFFERENCE_DB, LEVEL_DIFFERENCE_DB)),
+        rng.uniform(*NOISE_BELOW_DB),
+    )
+    speakers = mix(pair, difference_db) / 32768
+    noises = [item for item in noisy.items if item.sources.get("noise")]
+    item = noises[rng.integers(len(noises))]
+    clip = item.sources["noise"][0]
+    noise = read_clip(clip, 0, speakers.shape[1], SAMPLE_RATE)[0].astype(np.float64)
+    noise *= 10 ** (-below_db / 20) * np.sqrt(np.mean(speakers.sum(axis=0) ** 2) / np.mean(noise**2))
+    signals = np.concatenate([speakers, noise[None]])
+    signals *= min(1.0, 0.9 / np.abs(signals.sum(axis=0)).max())
+    about = describe(pair, difference_db, speakers.shape[1] / SAMPLE_RATE)
+    about += f"noise: {item.name} for {clip.seconds:.1f} s, {below_db:.1f} dB below the speakers\n"
+    write_example(folder, dict(zip(("speaker1", "speaker2", "noise"), rounded(signals), strict=True)), about)
+
+
 def build_film(corpus: Path, folder: Path) -> None:
     """A scene of twelve seconds: somebody speaks, music plays, and things happen."""
     dataset = open_dataset(corpus, "test", "corpus:cinematic")
@@ -136,6 +161,7 @@ def main() -> None:
         about = describe(pair, difference_db, references.shape[1] / SAMPLE_RATE)
         named = {f"speaker{number}": reference for number, reference in enumerate(references, start=1)}
         write_example(arguments.out / name, named, about)
+    build_noise(arguments.corpus, arguments.out / NOISE)
     build_film(arguments.corpus, arguments.out / FILM)
 
 

@@ -37,7 +37,7 @@ def run(command, *arguments: object):
 def test_the_examples_are_exact():
     """Committed examples, not those of an installed package: every mixture is the sum of its sources to the bit."""
     folders = list_examples(REPOSITORY / "examples")
-    assert [folder.name for folder in folders] == ["film-1", "two-speakers-1", "two-speakers-2"]
+    assert [folder.name for folder in folders] == ["film-1", "two-speakers-noise-1", "two-speakers-1", "two-speakers-2"]
     for folder in folders:
         signals = {path.stem: soundfile.read(path, dtype="int16") for path in folder.glob("*.flac")}
         assert {rate for _, rate in signals.values()} == {16_000}
@@ -75,7 +75,8 @@ def test_demo(tmp_path: Path, weights: Path):
 
 def test_every_example_goes_to_the_bundled_model_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     tiny = TINY["sfc-ca-small-cinematic"] | {"sample_rate": 16_000}
-    unbraid.save_model(build_model("s4m-tiny", **SIZES), tmp_path / "speech.safetensors", name="speech")
+    for name in ("speech", "speech-noisy"):
+        unbraid.save_model(build_model("s4m-tiny", **SIZES), tmp_path / f"{name}.safetensors", name=name)
     unbraid.save_model(
         build_model("sfc-ca-small-cinematic", **tiny), tmp_path / "cinematic.safetensors", name="cinematic"
     )
@@ -85,6 +86,7 @@ def test_every_example_goes_to_the_bundled_model_for_it(tmp_path: Path, monkeypa
     assert all(folder.name in result.stdout for folder in list_examples(find_examples()))
     stems = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.wav")}
     assert {"cinematic/film-1/dialogue.wav", "speech/two-speakers-1/speaker1.wav"} <= stems
+    assert "speech-noisy/two-speakers-noise-1/speaker2.wav" in stems
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "cinematic (architecture sfc" in page
     assert "speech (architecture s4m" in page

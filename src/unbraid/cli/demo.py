@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from unbraid.evaluation.report import ReportItem
     from unbraid.inference.separator import Separator
 
-_MODELS = {("speaker1", "speaker2"): "speech", ("dialogue", "effects", "music"): "cinematic"}
+_MODELS = {
+    ("speaker1", "speaker2"): "speech",
+    ("noise", "speaker1", "speaker2"): "speech-noisy",
+    ("dialogue", "effects", "music"): "cinematic",
+}
 """References of an example -> the bundled model for it."""
 
 
@@ -90,7 +94,7 @@ def separate_example(separator: Separator, folder: Path, out: Path) -> ReportIte
     from unbraid.evaluation.scoring import score_estimates
 
     mixture = Recording.read(folder / "mixture.flac")
-    names = _references(folder) if separator.spec.exchangeable else separator.spec.sources
+    names = _speakers(_references(folder)) if separator.spec.exchangeable else separator.spec.sources
     references = {name: Recording.read(folder / f"{name}.flac") for name in names}
     separation = separator.separate(folder / "mixture.flac")
     paths = {stem: out / f"{stem}.wav" for stem in separation}
@@ -120,6 +124,10 @@ def separate_example(separator: Separator, folder: Path, out: Path) -> ReportIte
 
 def _references(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in folder.glob("*.flac") if path.stem != "mixture"))
+
+
+def _speakers(references: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in references if name.startswith("speaker"))
 
 
 def _choose_models(folders: list[Path], name: str | None, device: str) -> dict[str, tuple[Separator, list[Path]]]:
@@ -155,7 +163,7 @@ def _choose_models(folders: list[Path], name: str | None, device: str) -> dict[s
 def _fits(separator: Separator, references: tuple[str, ...]) -> bool:
     spec = separator.spec
     if spec.exchangeable:
-        return spec.num_sources == len(references) and references[0].startswith("speaker")
+        return spec.num_sources == len(_speakers(references))
     return set(spec.sources) == set(references)
 
 
