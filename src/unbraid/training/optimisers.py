@@ -62,7 +62,7 @@ class Muon(torch.optim.Adam):
     """
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         every = self.param_groups
         self.param_groups = [group for group in every if not group["matrix"]]
         try:
