@@ -19,8 +19,8 @@ def models_of(folders: list[Path]) -> dict[Path, SeparationModel]:
     return {folder: load_model(str(folder / "best.safetensors")) for folder in folders}
 
 
-def scores_of(folders: list[Path]) -> dict[Path, Scores]:
-    return {folder: read_scores(folder / "scores.json") for folder in folders}
+def scores_of(folders: list[Path], file: str = "scores.json") -> dict[Path, Scores]:
+    return {folder: read_scores(folder / file) for folder in folders}
 
 
 def cpu_seconds(models: dict[Path, SeparationModel], seconds: float, repeats: int = 3) -> dict[Path, float]:

@@ -22,7 +22,7 @@ from unbraid.training.config import AveragingConfig, OptimiserConfig, SpeakerMix
 STEPS = 600
 
 S4M = S4MConfig(kernel_ms=8.0, hidden_dim=256, num_rounds=4)
-"""The network of the bundled models with one more round, so that there is something to take away."""
+"""The network of the bundled models with one round less: the paper's 16, 8 and 4 can then be set side by side."""
 
 AS_LARGE = SepFormerConfig(
     sample_rate=16_000,
