@@ -3,6 +3,8 @@
 unbraid evaluate speech CORPUS --list speech-test --json speech.json
 unbraid evaluate cinematic CORPUS --list cinematic-test --metrics SNR,SNRi,SI-SDR,SI-SDRi --json cinematic.json
 python -m benchmarks.model_card speech=speech.json cinematic=cinematic.json
+
+Models that are not named keep their row of the README.
 """
 
 import argparse
@@ -67,6 +69,12 @@ def readme_row(name: str, scores: dict) -> str:
     )
 
 
+def rows_of(path: Path, mark: str) -> dict[str, str]:
+    """The rows between the two marks by the name of their model, in order; headings by what they are."""
+    text = path.read_text().split(f"<!-- {mark} -->\n")[1].split(f"<!-- /{mark} -->")[0]
+    return {line.split("`")[1] if "`" in line else line: line for line in text.splitlines()}
+
+
 def fill(path: Path, mark: str, text: str) -> None:
     """Replaces what stands between the two marks."""
     before = path.read_text()
@@ -79,16 +87,13 @@ def fill(path: Path, mark: str, text: str) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scores", nargs="+", metavar="NAME=JSON", help="every bundled model with its scores")
+    parser.add_argument("scores", nargs="+", metavar="NAME=JSON", help="bundled models with their scores")
     options = parser.parse_args()
     tune_process()
-    rows = [
-        "| model | takes apart | rate | parameters | file | GMAC per second | measured |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows = rows_of(README, "model table")
     for pair in options.scores:
         name, _, path = pair.partition("=")
         found = json.loads(Path(path).read_text())
         fill(PRETRAINED / f"{name}.md", "scores", scores_tables(found))
-        rows.append(readme_row(name, found))
-    fill(README, "model table", "\n".join(rows))
+        rows[name] = readme_row(name, found)
+    fill(README, "model table", "\n".join(rows.values()))

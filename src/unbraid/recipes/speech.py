@@ -43,7 +43,7 @@ def speech() -> TrainingConfig:
         schedule=Trapezoid(warmup_steps=200, decay_share=0.0),
         averaging=AveragingConfig(ema_start_step=200),
         validation=ValidationConfig(every=1000, items=40, list_name="speech-valid"),
-        steps=28_000,
+        steps=29_000,
         batch_size=4,
         save_every=250,
     )
@@ -60,7 +60,7 @@ def speech_noisy() -> TrainingConfig:
         mixing=SpeakerMixing(segment_seconds=2.5, noise="noise"),
         layout="corpus:noisy",
         validation=ValidationConfig(every=500, items=40, list_name="speech-noisy-valid"),
-        steps=4_000,
+        steps=5_000,
     )
 
 
