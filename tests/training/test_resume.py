@@ -22,8 +22,15 @@ from unbraid.models.s4m import S4MConfig
 from unbraid.recipes import RECIPES
 from unbraid.training import callbacks, task
 from unbraid.training import fit as fit_module
-from unbraid.training.config import AveragingConfig, HalveOnPlateau, LoraConfig, Trapezoid, ValidationConfig
-from unbraid.training.fit import fit
+from unbraid.training.config import (
+    AveragingConfig,
+    HalveOnPlateau,
+    LoraConfig,
+    OptimiserConfig,
+    Trapezoid,
+    ValidationConfig,
+)
+from unbraid.training.fit import Machines, fit
 from unbraid.weights.store import inspect_model, load_model
 
 EVERYTHING = replace(
@@ -35,6 +42,7 @@ EVERYTHING = replace(
     lora=LoraConfig(rank=2, dropout=0.3),  # dropout draws random numbers
     early_stop=50,
 )
+MUON = replace(CONFIG, optimiser=OptimiserConfig(name="muon"))
 PARTS = ("state_dict", "current_model_state", "optimizer_states", "lr_schedulers", "callbacks", "global_step")
 
 
@@ -64,7 +72,7 @@ def whole(corpus_root, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("config", [CONFIG, EVERYTHING], ids=["plain", "everything"])
+@pytest.mark.parametrize("config", [CONFIG, EVERYTHING, MUON], ids=["plain", "everything", "muon"])
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(config, whole, corpus_root, tmp_path, monkeypatch):
     """Ctrl-C during step 7, which lies between two validations and between two checkpoints."""
     step = task.SeparationTask.training_step
@@ -227,6 +235,18 @@ def test_a_run_goes_on_with_another_rate(corpus_root, tmp_path, capsys):
     assert logged(tmp_path / "run", "learning_rate")[-1] == pytest.approx(3e-4)
     assert (rest["initial_lr"], rest["weight_decay"]) == (3e-4, 0.1)
     assert (systems["initial_lr"], systems["weight_decay"]) == (3e-4, 0.0)
+
+
+def test_a_run_does_not_go_on_with_another_optimiser(corpus_root, tmp_path):
+    fit(replace(MUON, steps=2), corpus_root, tmp_path)
+    with pytest.raises(ConfigError, match="another optimiser"):
+        fit(CONFIG, corpus_root, tmp_path, resume=True)
+
+
+def test_muon_and_shared_out_matrices_are_refused(corpus_root, tmp_path):
+    with pytest.raises(ConfigError, match="whole matrices"):
+        fit(MUON, corpus_root, tmp_path / "run", machines=Machines(strategy="fsdp"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_finished_run_has_nothing_left_to_do(corpus_root, tmp_path):

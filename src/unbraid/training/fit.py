@@ -79,6 +79,10 @@ def fit(
             raise ConfigError(f"nothing to resume in {out}: there is no {LAST_CHECKPOINT}; leave out --resume to start")
     if not data.exists():
         raise DataError(f"{data} does not exist; --data names the folder of a data set, or a list of one")
+    if machines.strategy == "fsdp" and config.optimiser.name == "muon":
+        raise ConfigError(
+            "Muon needs whole matrices, and fsdp shares them out: use --strategy ddp or optimiser.name=adam"
+        )
     if machines.strategy == "fsdp" and config.lora is not None:
         raise ConfigError("adapters are small and are not shared out: use --strategy ddp with lora")
     out.mkdir(parents=True, exist_ok=True)

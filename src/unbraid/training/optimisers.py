@@ -63,10 +63,15 @@ class Muon(torch.optim.Adam):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        loss = None
+        if closure is not None:
+            # It clears and clips the gradients of all groups, so all have to be there.
+            with torch.enable_grad():
+                loss = closure()
         every = self.param_groups
         self.param_groups = [group for group in every if not group["matrix"]]
         try:
-            loss = super().step(closure)  # the closure is what makes the gradients
+            super().step()
         finally:
             self.param_groups = every
         for group in every:
