@@ -1,4 +1,4 @@
-"""Mixtures of speakers, made on the fly: who speaks, which stretch, how fast, how loud, and what noise is about.
+"""Mixtures of speakers, made on the fly: who speaks, which stretch, how fast, how loud, when, and what noise is about.
 
 Works on utterances with known speakers, and as well on finished mixtures, whose sources are utterances.
 """
@@ -16,6 +16,7 @@ from unbraid.data.augment.speed import change_speed
 from unbraid.data.items import Dataset, Example, Item
 from unbraid.data.pools import Pool, Recording, Weights, fit_memory, is_silent, place, recordings_of
 from unbraid.data.speaker_levels import BalancedLevels, SpeakerLevels
+from unbraid.data.turns import Turns
 from unbraid.errors import ConfigError, DataError
 from unbraid.models.contract import ModelSpec
 
@@ -50,6 +51,8 @@ class SpeakerMixing:
 
     noise_share: float = 1.0
     """Share of the mixtures that have noise, where `noise` names some; the others are speakers only."""
+
+    turns: Turns = field(default_factory=Turns)
 
     augmentations: Augmentations = ()
     """Done to every speaker before the levels are set."""
@@ -114,6 +117,7 @@ class SpeakerDrawer:
         if noise is not None:
             noise = place(noise, length, generator)
         speakers, noise = mixing.levels.scale(speakers, noise, spec.sample_rate, generator)
+        speakers = mixing.turns.take(speakers, spec.sample_rate, generator)
         mixture = speakers.sum(axis=0)
         if noise is not None:
             mixture = mixture + noise

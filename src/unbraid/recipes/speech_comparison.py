@@ -16,10 +16,10 @@ from unbraid.layers.state_space import StateSpaceConfig
 from unbraid.models.s4m import S4MConfig
 from unbraid.models.sepformer.model import SepFormerConfig
 from unbraid.recipes.recipe import Recipe
-from unbraid.recipes.speech import speech_noisy
+from unbraid.recipes.speech import PIT_SNR, speech_noisy
 from unbraid.training.config import AveragingConfig, OptimiserConfig, SpeakerMixing, TrainingConfig, Trapezoid
 
-STEPS = 600
+STEPS = 1200
 
 S4M = S4MConfig(kernel_ms=8.0, hidden_dim=256, num_rounds=4)
 """The network of the bundled models with one round less: the paper's 16, 8 and 4 can then be set side by side."""
@@ -62,11 +62,13 @@ def _builder(name: str, about: str, model: S4MConfig | SepFormerConfig) -> Calla
             name=name,
             model=model,
             mixing=SpeakerMixing(segment_seconds=2.5, noise="noise", noise_share=0.5),
+            loss=PIT_SNR,
             optimiser=OptimiserConfig(name="muon"),
             schedule=Trapezoid(warmup_steps=100, decay_share=0.3),
             averaging=AveragingConfig(ema_decay=0.98, ema_start_step=100),
             validation=replace(base.validation, every=STEPS),
             steps=STEPS,
+            batch_size=4,
         )
 
     build.__doc__ = f"{about}, {STEPS:,} steps."

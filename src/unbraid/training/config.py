@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from unbraid.data.mixing import GivenMixtures, Mixing, SpeakerMixing, StemMixing
+from unbraid.data.turns import Turns
 from unbraid.errors import ConfigError
 from unbraid.losses.multi_rate import MultiLossConfig
 from unbraid.losses.weighted import LossConfig, LossTerm
@@ -29,6 +30,7 @@ __all__ = [
     "StemMixing",
     "TrainingConfig",
     "Trapezoid",
+    "Turns",
     "ValidationConfig",
     "WarmupDecay",
 ]

@@ -213,9 +213,13 @@ def read_settings(out: Path) -> dict[str, Any] | None:
 
 def _changes(config: TrainingConfig, out: Path) -> str:
     """What is set otherwise than when the run was last started, as `a.b=1 (was 2)`."""
-    then = _flat(read_settings(out) or {})
-    now = _flat(json.loads(json.dumps(asdict(config), default=str)))
-    return ", ".join(f"{key}={now[key]} (was {then[key]})" for key in now if key in then and then[key] != now[key])
+    settings = read_settings(out)
+    if settings is None:
+        return ""
+    then, now = _flat(settings), _flat(json.loads(json.dumps(asdict(config), default=str)))
+    # A setting may be one that an older version did not have, or that belongs to another kind of schedule.
+    before = {key: then.get(key, "not set") for key in now}
+    return ", ".join(f"{key}={now[key]} (was {before[key]})" for key in now if before[key] != now[key])
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:

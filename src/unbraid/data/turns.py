@@ -1,0 +1,63 @@
+"""Who speaks when in a mixture that is drawn: all the time, in turns, or one of them alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from unbraid.errors import ConfigError
+
+_FADE_SECONDS = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turns:
+    """ours: how many of the mixtures are like a conversation. The others, all of them as it comes, have every speaker in
+    them from start to end.
+
+    References are silent where their speaker is, so a loss that knows silent references goes with this:
+    `thresholded-snr`.
+    """
+
+    alone_share: float = 0.0
+    """Share of the mixtures in which one speaker is heard alone."""
+
+    turns_share: float = 0.0
+    """Share of the mixtures in which the speakers come one after the other."""
+
+    overlap_seconds: tuple[float, float] = (-0.5, 1.0)
+    """For how long one still speaks when the next begins; below 0 it is a pause."""
+
+    def __post_init__(self) -> None:
+        if min(self.alone_share, self.turns_share) < 0 or self.alone_share + self.turns_share > 1:
+            raise ConfigError(
+                f"alone_share and turns_share lie between 0 and 1, and so does their sum, "
+                f"not {self.alone_share} and {self.turns_share}"
+            )
+        if self.overlap_seconds[0] > self.overlap_seconds[1]:
+            raise ConfigError(f"overlap_seconds goes from low to high, not {self.overlap_seconds}")
+
+    def take(self, speakers: np.ndarray, sample_rate: int, generator: np.random.Generator) -> np.ndarray:
+        """The speakers (source, channel, sample) of one mixture, silent where it is not their turn."""
+        if self.alone_share + self.turns_share == 0:
+            return speakers
+        kind = generator.random()
+        if kind >= self.alone_share + self.turns_share:
+            return speakers
+        order = generator.permutation(len(speakers))
+        if kind < self.alone_share:
+            return np.where((order == 0)[:, None, None], speakers, np.float32(0))
+        num_samples = speakers.shape[-1]
+        # Nobody's turn is over before it began: the changes lie away from the ends.
+        changes = np.sort(generator.uniform(0.2, 0.8, len(speakers) - 1)) * num_samples
+        reach = generator.uniform(*self.overlap_seconds, len(changes)) / 2 * sample_rate
+        begins = np.concatenate([[-np.inf], changes - reach])
+        ends = np.concatenate([changes + reach, [np.inf]])
+        return speakers * np.stack([_gate(num_samples, begins[at], ends[at], sample_rate) for at in order])[:, None]
+
+
+def _gate(num_samples: int, begin: float, end: float, sample_rate: int) -> np.ndarray:
+    """1 between the two samples and 0 elsewhere, with a short way up and down."""
+    place = np.arange(num_samples)
+    return np.clip(np.minimum(place - begin, end - place) / (_FADE_SECONDS * sample_rate), 0, 1).astype(np.float32)
