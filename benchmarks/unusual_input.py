@@ -5,7 +5,7 @@ python -m benchmarks.unusual_input cinematic CORPUS
 
 Levels are those of the outputs against the input, in dB, their median over clips of five seconds; for speakers, whose
 order means nothing, the louder output stands first. "Kept" is the median SI-SDR of that output which is most like the
-input, or, for three speakers, the median improvement of the two outputs over the two speakers they are most like.
+input, or, for several speakers, the median improvement of the two outputs over the two speakers they are most like.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import torch
 from unbraid.data.open import open_dataset
 from unbraid.data.pools import Pool, Recording, recordings_of
 from unbraid.data.speaker_levels import MIXTURE_LEVEL_DB
+from unbraid.data.turns import Turns
 from unbraid.inference.process import tune_process
 from unbraid.metrics.assignment import best_assignment, pairwise
 from unbraid.metrics.ratios import si_sdr
@@ -82,7 +83,12 @@ def _inputs(model: SeparationModel, corpus: Path) -> dict[str, Iterator[torch.Te
         [Recording(item.sources["dialogue"]) for item in dataset.items if item.labels.get("speaker") in speakers[n::3]]
         for n in range(3)
     ]
-    return {"one speaker": draw(speech), "two speakers": draw(*thirds[:2]), "three speakers": draw(*thirds), **alone}
+    turns = Turns(turns_share=1.0)
+    in_turns = (
+        torch.from_numpy(turns.take(parts[:, None].numpy(), rate, generator)[:, 0]) for parts in draw(*thirds[:2])
+    )
+    people = {"one speaker": draw(speech), "two speakers": draw(*thirds[:2]), "three speakers": draw(*thirds)}
+    return {**people, **alone, "two speakers in turns": in_turns}
 
 
 if __name__ == "__main__":

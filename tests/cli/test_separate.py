@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from tests.cli.conftest import tree
+from unbraid.weights.store import load_model, save_model
 
 
 def test_tree_and_properties_of_the_stems(separate, talk, tmp_path):
@@ -191,6 +193,24 @@ def test_warnings(separate, talk, tmp_path):
         "'quiet.wav' came out silent: is the recording itself silent?",
         "the model 'tiny' works at 16 kHz, so stems of recordings at 44.1 kHz hold nothing above 8 kHz",
     ]
+
+
+def test_a_speaker_who_is_hardly_heard_is_remarked_upon(separate, tiny, talk, tmp_path):
+    talk("short.wav", 1.5)
+    talk("long.wav", 4.0)
+    model = load_model(tiny)
+    with torch.no_grad():
+        model.decoder.weight[:, 1] = 0
+    save_model(model, tmp_path / "one.safetensors")
+    outcome = separate("short.wav", "long.wav", "-n", "one.safetensors")
+    assert outcome.warnings == [
+        "'long.wav': hardly anybody is heard in speaker2, so there may be fewer than 2 speakers; "
+        "listen to it before you throw it away"
+    ]
+    record = json.loads((tmp_path / "separated/one/long/long.unbraid.json").read_text())
+    assert record["heard_seconds"] == [pytest.approx(4.0, abs=0.5), 0.0]
+    (result,) = json.loads(separate("long.wav", "-n", "one.safetensors", "--json").out)["recordings"]
+    assert result["heard_seconds"] == record["heard_seconds"]
 
 
 def test_pipe(process, tiny, talk):

@@ -39,7 +39,8 @@ def test_turns_cover_the_mixture_and_overlap_as_asked(speakers):
     speech = taken(Turns(turns_share=1.0, overlap_seconds=(0.2, 0.4)), speakers)
     for mixture in speech > 0:
         assert mixture.any(0).all()
-        assert mixture.any(-1).all() and not mixture.all(-1).any()
+        assert mixture.any(-1).all()
+        assert not mixture.all(-1).any()
         changes = speakers - 1
         # Where two turns are short, three of them may meet.
         assert (mixture.sum(0) - 1).sum() <= changes * 0.4 * RATE + 1
@@ -58,7 +59,8 @@ def test_below_zero_the_overlap_is_a_pause_and_nothing_clicks():
 def test_drawn_mixtures_are_still_the_sum_of_their_references(tmp_path):
     data = utterances(tmp_path)
     turns = Turns(alone_share=0.5, turns_share=0.5)
-    drawer = build_drawer(data, SpeakerMixing(segment_seconds=0.8, turns=turns), spec(("a", "b"), channels=1, exchangeable=True))
+    model = spec(("a", "b"), channels=1, exchangeable=True)
+    drawer = build_drawer(data, SpeakerMixing(segment_seconds=0.8, turns=turns), model)
     examples = [drawer.draw(0, index) for index in range(30)]
     alone = 0
     for example in examples:

@@ -141,6 +141,19 @@ def test_speaker_one_is_heard_first():
         assert tracker.solve().orders[0, 0] == expected
 
 
+@pytest.mark.parametrize("leak", [0.0, 0.1])
+def test_how_long_each_speaker_is_heard(leak):
+    references = build_talk([(1, 5, 1), (7, 3, 0), (12, 5, 1)], 20, 2)
+    tracker, online = SpeakerTracker(2, RATE, OVERLAP), SpeakerTracker(2, RATE, OVERLAP)
+    assert online.heard_seconds == (0.0, 0.0)
+    for chunk, channel, start, estimate, _ in cut(references, 2, [[1.0, 1.0], [0.5, 1.0]], leak):
+        tracker.observe(chunk, channel, start, estimate)
+        online.track_online(chunk, channel, start, estimate)
+    # Chunks overlap and channels hold the same people, but nothing counts twice.
+    assert tracker.solve().heard_seconds == pytest.approx((10.0, 3.0), abs=0.75)
+    assert online.heard_seconds == pytest.approx((10.0, 3.0), abs=0.75)
+
+
 def test_one_voice_in_both_slots_is_reported_as_uncertain():
     tracker = SpeakerTracker(2, RATE, OVERLAP)
     voice = speak(0, 4, 1)
@@ -161,6 +174,7 @@ def test_silence_keeps_the_order_and_is_sure():
     assert set(found.orders.values()) == {(0, 1, 2)}
     assert set(found.confidence.values()) == {1.0}
     assert found.uncertain_joins == 0
+    assert found.heard_seconds == (0.0, 0.0, 0.0)
 
 
 def test_short_and_missing_pieces_are_taken():

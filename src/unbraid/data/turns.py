@@ -13,8 +13,9 @@ _FADE_SECONDS = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class Turns:
-    """ours: how many of the mixtures are like a conversation. The others, all of them as it comes, have every speaker in
-    them from start to end.
+    """ours: how many of the mixtures are like a conversation.
+
+    In the others, which are all of them as it comes, everybody speaks from start to end.
 
     References are silent where their speaker is, so a loss that knows silent references goes with this:
     `thresholded-snr`.
@@ -52,12 +53,13 @@ class Turns:
         # Nobody's turn is over before it began: the changes lie away from the ends.
         changes = np.sort(generator.uniform(0.2, 0.8, len(speakers) - 1)) * num_samples
         reach = generator.uniform(*self.overlap_seconds, len(changes)) / 2 * sample_rate
-        begins = np.concatenate([[-np.inf], changes - reach])
-        ends = np.concatenate([changes + reach, [np.inf]])
-        return speakers * np.stack([_gate(num_samples, begins[at], ends[at], sample_rate) for at in order])[:, None]
+        begins = np.concatenate([[-np.inf], changes - reach])[order]
+        ends = np.concatenate([changes + reach, [np.inf]])[order]
+        return speakers * _gates(begins, ends, num_samples, sample_rate)[:, None]
 
 
-def _gate(num_samples: int, begin: float, end: float, sample_rate: int) -> np.ndarray:
-    """1 between the two samples and 0 elsewhere, with a short way up and down."""
+def _gates(begins: np.ndarray, ends: np.ndarray, num_samples: int, sample_rate: int) -> np.ndarray:
+    """(speaker, sample): 1 from begin to end and 0 elsewhere, with a short way up and down."""
     place = np.arange(num_samples)
-    return np.clip(np.minimum(place - begin, end - place) / (_FADE_SECONDS * sample_rate), 0, 1).astype(np.float32)
+    inside = np.minimum(place - begins[:, None], ends[:, None] - place)
+    return np.clip(inside / (_FADE_SECONDS * sample_rate), 0, 1).astype(np.float32)

@@ -53,6 +53,9 @@ class Finished:
     """Per channel; equal to the recording's."""
     uncertain_joins: int | None
     """How often the speakers may have changed places; None where no speakers were tracked."""
+    heard_seconds: tuple[float, ...] | None
+    """For how long each speaker is heard beyond doubt and above the others, to a quarter of a second; None where no
+    speakers were tracked. Next to nothing where the recording holds fewer speakers than the model takes apart."""
     model_seconds: float
     """Wall time spent in the model."""
 

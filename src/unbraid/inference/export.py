@@ -62,6 +62,8 @@ class Exported:
     is_silent: bool
     """Whether every stem came out silent."""
     uncertain_joins: int | None
+    heard_seconds: tuple[float, ...] | None
+    """As in `Finished`, in the order of the model's sources."""
 
 
 def export_settings(separator: Separator, choice: EncodingChoice) -> dict[str, object]:
@@ -153,6 +155,7 @@ def _exported(
         gain=writers.gain,
         is_silent=max(writers.peaks.values()) < SILENT_PEAK,
         uncertain_joins=finished.uncertain_joins,
+        heard_seconds=finished.heard_seconds,
     )
 
 

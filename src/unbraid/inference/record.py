@@ -94,6 +94,7 @@ def write_record(
         },
         "gain": writers.gain,
         "uncertain_joins": finished.uncertain_joins,
+        "heard_seconds": finished.heard_seconds,
         "seconds_taken": round(seconds_taken, 3),
         "model_seconds": round(finished.model_seconds, 3),
     }

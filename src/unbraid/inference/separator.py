@@ -182,7 +182,10 @@ class Separator:
                     yield Progress(stage="join", done_seconds=done, expected_seconds=total)
             yield from joiner.finish(tally.samples)
         yield Finished(
-            num_samples=tally.samples, uncertain_joins=sorter.uncertain_joins, model_seconds=tally.model_seconds
+            num_samples=tally.samples,
+            uncertain_joins=sorter.uncertain_joins,
+            heard_seconds=sorter.heard_seconds,
+            model_seconds=tally.model_seconds,
         )
 
     def _separated_chunks(

@@ -35,6 +35,11 @@ class Sorter(Protocol):
         """How often speakers may have changed places; None where none are tracked."""
         ...
 
+    @property
+    def heard_seconds(self) -> tuple[float, ...] | None:
+        """For how long each speaker is heard above the others; None where none are tracked."""
+        ...
+
     def push(self, chunk: Chunk, estimate: Estimate) -> Iterator[tuple[Chunk, Estimate]]: ...
     def finish(self) -> Iterator[tuple[Chunk, Estimate]]: ...
 
@@ -43,6 +48,7 @@ class KeepOrder:
     """Sources that have their places: chunks pass as they are."""
 
     uncertain_joins: int | None = None
+    heard_seconds: tuple[float, ...] | None = None
 
     def push(self, chunk: Chunk, estimate: Tensor) -> Iterator[tuple[Chunk, Tensor]]:
         yield chunk, estimate
@@ -56,6 +62,10 @@ class SortOnline:
 
     def __init__(self, tracker: SpeakerTracker) -> None:
         self.tracker, self.uncertain_joins = tracker, 0
+
+    @property
+    def heard_seconds(self) -> tuple[float, ...]:
+        return self.tracker.heard_seconds
 
     def push(self, chunk: Chunk, estimate: Tensor) -> Iterator[tuple[Chunk, Tensor]]:
         ordered = estimate.clone()
@@ -74,7 +84,7 @@ class SortRecording:
 
     def __init__(self, tracker: SpeakerTracker, scratch: Path | None) -> None:
         self.tracker, self.scratch = tracker, scratch
-        self.uncertain_joins = 0
+        self.uncertain_joins, self.heard_seconds = 0, (0.0,) * tracker.num_sources
         self._file: BinaryIO | None = None
         self._waiting: list[tuple[Chunk, tuple[int, ...]]] = []
 
@@ -101,7 +111,7 @@ class SortRecording:
         if self._file is None:
             return
         assignment = self.tracker.solve()
-        self.uncertain_joins = assignment.uncertain_joins
+        self.uncertain_joins, self.heard_seconds = assignment.uncertain_joins, assignment.heard_seconds
         with self._file as file:
             file.seek(0)
             for chunk, shape in self._waiting:

@@ -42,6 +42,8 @@ class Assignment:
     """Probability that all who are heard are in their slots, 0 to 1; 1 where nobody is heard."""
     uncertain_joins: int
     """How often the speakers may have changed places between one audible chunk and the next."""
+    heard_seconds: tuple[float, ...]
+    """By slot, for how long its speaker is heard beyond doubt and above the others."""
 
 
 @dataclass(kw_only=True)
@@ -80,6 +82,7 @@ class SpeakerTracker:
         self._powers: dict[int, tuple[float, int]] = {}
         self._decided: dict[int, tuple[int, int]] = {}
         self._heard: dict[int, VoiceStatistics] = {}
+        self._entered = [set[int]() for _ in range(num_sources)]
 
     def observe(
         self, chunk_index: int, channel_index: int, start_sample: int, estimate: Float[Tensor, "source sample"]
@@ -113,7 +116,7 @@ class SpeakerTracker:
     def solve(self) -> Assignment:
         """The orders of all pieces observed so far, each decided in the light of all others."""
         if not self._pieces:
-            return Assignment(orders={}, confidence={}, uncertain_joins=0)
+            return Assignment(orders={}, confidence={}, uncertain_joins=0, heard_seconds=(0.0,) * self.num_sources)
         chunks = sorted({chunk for chunk, _ in self._pieces})
         channels = sorted({channel for _, channel in self._pieces})
         level = self._levels()
@@ -125,11 +128,15 @@ class SpeakerTracker:
             for column, channel in enumerate(channels)
             if (chunk, channel) in self._pieces
         }
-        numbering = torch.tensor(self._first_heard({piece: orders[place[piece]] for piece in place}, level))
+        heard = [set[int]() for _ in range(self.num_sources)]
+        for (chunk, channel), at in place.items():
+            self._note_entries(heard, self._pieces[chunk, channel], level[channel], orders[at])
+        numbering = _by_first_entry(heard)
         return Assignment(
             orders={piece: tuple(orders[place[piece]][numbering].tolist()) for piece in place},
             confidence={piece: float(agreement.confidence[place[piece]]) for piece in place},
             uncertain_joins=int((agreement.joins < _SURE).sum()),
+            heard_seconds=tuple(_BLOCK_SECONDS * len(heard[speaker]) for speaker in numbering),
         )
 
     def track_online(
@@ -138,6 +145,11 @@ class SpeakerTracker:
         """Observes a piece and decides its order at once, with the probability that all who are heard keep a slot."""
         self.observe(chunk_index, channel_index, start_sample, estimate)
         return self._decide(chunk_index, channel_index)
+
+    @property
+    def heard_seconds(self) -> tuple[float, ...]:
+        """`Assignment.heard_seconds` of what has been tracked online so far."""
+        return tuple(_BLOCK_SECONDS * len(entries) for entries in self._entered)
 
     def _decide(self, chunk_index: int, channel_index: int) -> tuple[tuple[int, ...], float]:
         piece, level = self._pieces[chunk_index, channel_index], self._levels()[channel_index]
@@ -160,6 +172,7 @@ class SpeakerTracker:
         self._decided[channel_index] = chunk_index, row
         known, new = self._heard.get(channel_index), voices.ordered(self._orders[row])
         self._heard[channel_index] = new if known is None else _stack([known, new]).over((0,))
+        self._note_entries(self._entered, piece, level, self._orders[row])
         slot_after = self._orders.argsort(-1)
         in_place = ((slot_after == slot_after[row]) | ~self._audible(piece, level)).all(-1)
         # The first piece numbers the speakers, so its order is right by definition.
@@ -251,16 +264,17 @@ class SpeakerTracker:
         matches = {other: _ACROSS_NATS * trust * values.double() for other, values in piece.across.items()}
         return match, trust, matches
 
-    def _first_heard(self, orders: dict[tuple[int, int], Tensor], level: dict[int, float]) -> list[int]:
-        """Speakers in the order in which they are first heard for half a second in all."""
-        heard: list[list[float]] = [[] for _ in range(self.num_sources)]
-        for (chunk, channel), order in orders.items():
-            piece = self._pieces[chunk, channel]
-            entries = self._entries(piece, level[channel])[order]
-            for speaker, block in entries.nonzero().tolist():
-                heard[speaker].append(piece.start_sample / self.sample_rate + block * _BLOCK_SECONDS)
-        first = [sorted(set(times))[min(1, len(set(times)) - 1)] if times else float("inf") for times in heard]
-        return sorted(range(self.num_sources), key=lambda speaker: (first[speaker], speaker))
+    def _note_entries(self, heard: list[set[int]], piece: _Piece, level: float, order: Tensor) -> None:
+        """Adds to each slot the blocks of the recording in which its speaker is heard beyond doubt."""
+        first = round(piece.start_sample / self.sample_rate / _BLOCK_SECONDS)
+        for slot, block in self._entries(piece, level)[order].nonzero().tolist():
+            heard[slot].add(first + block)
+
+
+def _by_first_entry(heard: list[set[int]]) -> list[int]:
+    """Speakers in the order in which they are first heard for half a second in all."""
+    first = [sorted(blocks)[min(1, len(blocks) - 1)] if blocks else float("inf") for blocks in heard]
+    return sorted(range(len(heard)), key=lambda speaker: (first[speaker], speaker))
 
 
 def _share(power: float, level: float) -> float:
