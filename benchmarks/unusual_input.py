@@ -6,6 +6,7 @@ python -m benchmarks.unusual_input cinematic CORPUS
 Levels are those of the outputs against the input, in dB, their median over clips of five seconds; for speakers, whose
 order means nothing, the louder output stands first. "Kept" is the median SI-SDR of that output which is most like the
 input, or, for several speakers, the median improvement of the two outputs over the two speakers they are most like.
+"Warned" is the share of the clips of which `unbraid separate` says that a speaker is hardly heard.
 """
 
 import argparse
@@ -20,33 +21,36 @@ from unbraid.data.pools import Pool, Recording, recordings_of
 from unbraid.data.speaker_levels import MIXTURE_LEVEL_DB
 from unbraid.data.turns import Turns
 from unbraid.inference.process import tune_process
+from unbraid.inference.separator import Separator
 from unbraid.metrics.assignment import best_assignment, pairwise
 from unbraid.metrics.ratios import si_sdr
-from unbraid.models.contract import SeparationModel
-from unbraid.weights.store import load_model
+from unbraid.models.contract import ModelSpec
 
 SECONDS = 5.0
 CLIPS = 100
 
 
 def run(name: str, corpus: Path) -> None:
-    model = load_model(name)
-    exchangeable = model.spec.exchangeable
-    outputs = ("louder output", "softer output") if exchangeable else model.spec.sources
-    print(f"| input | {' | '.join(outputs)} | kept |\n|{'---|' * (len(outputs) + 2)}")
-    for kind, inputs in _inputs(model, corpus).items():
-        levels, kept = [], []
+    separator = Separator(name)
+    spec = separator.spec
+    outputs = ("louder output", "softer output") if spec.exchangeable else spec.sources
+    columns = [*outputs, "kept", *(["warned"] if spec.exchangeable else [])]
+    print(f"| input | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
+    for kind, inputs in _inputs(spec, corpus).items():
+        levels, kept, warned = [], [], []
         for parts in inputs:
             mixture = parts.sum(dim=0)
-            with torch.inference_mode():
-                estimates = model(mixture[None, None])[0, :, 0]
+            stems = separator.separate(mixture[None].numpy(), spec.sample_rate)
+            estimates = torch.from_numpy(np.stack([stems[source].samples[0] for source in spec.sources]))
             found = 10 * torch.log10(estimates.square().mean(-1) / mixture.square().mean()).numpy()
-            levels.append(np.sort(found)[::-1] if exchangeable else found)
+            levels.append(np.sort(found)[::-1] if spec.exchangeable else found)
             kept.append(_kept(estimates, parts, mixture))
-        middle = [f"{level:+.1f}" for level in np.median(levels, axis=0)]
-        print(f"| {kind} | {' | '.join(middle)} | {np.median(kept):+.1f} |", flush=True)
-    with torch.inference_mode():
-        largest = float(model(torch.zeros(1, 1, round(SECONDS * model.spec.sample_rate))).abs().max())
+            warned.append(bool(stems.finished.hardly_heard))
+        cells = [f"{value:+.1f}" for value in (*np.median(levels, axis=0), np.median(kept))]
+        cells += [f"{100 * np.mean(warned):.0f} %"] if spec.exchangeable else []
+        print(f"| {kind} | {' | '.join(cells)} |", flush=True)
+    silence = separator.separate(np.zeros((1, round(SECONDS * spec.sample_rate)), np.float32), spec.sample_rate)
+    largest = max(np.abs(stem.samples).max() for stem in silence.values())
     print(f"\nout of digital silence: samples of {largest:g} at most")
 
 
@@ -60,11 +64,11 @@ def _kept(estimates: torch.Tensor, parts: torch.Tensor, mixture: torch.Tensor) -
     return float(torch.stack(gains).mean())
 
 
-def _inputs(model: SeparationModel, corpus: Path) -> dict[str, Iterator[torch.Tensor]]:
+def _inputs(spec: ModelSpec, corpus: Path) -> dict[str, Iterator[torch.Tensor]]:
     dataset = open_dataset(corpus, "test", "corpus:cinematic")
     speech, music, effects = (recordings_of(dataset, source) for source in ("dialogue", "music", "effects"))
     speakers = sorted({item.labels["speaker"] for item in dataset.items if "speaker" in item.labels})
-    rate, generator = model.spec.sample_rate, np.random.default_rng(0)
+    rate, generator = spec.sample_rate, np.random.default_rng(0)
 
     def draw(*recordings: list) -> Iterator[torch.Tensor]:
         """(part, sample): a piece of a recording of each of the lists, all as loud as each other."""
@@ -77,7 +81,7 @@ def _inputs(model: SeparationModel, corpus: Path) -> dict[str, Iterator[torch.Te
             yield torch.from_numpy(parts.astype(np.float32))
 
     alone = {"music": draw(music), "effects": draw(effects)}
-    if not model.spec.exchangeable:
+    if not spec.exchangeable:
         return {"dialogue alone": draw(speech), **{f"{kind} alone": clips for kind, clips in alone.items()}}
     thirds = [
         [Recording(item.sources["dialogue"]) for item in dataset.items if item.labels.get("speaker") in speakers[n::3]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from unbraid.audio.discovery import Discovery
@@ -25,11 +25,6 @@ from unbraid.inference.record import ModelIdentity
 from unbraid.inference.separator import Separator
 
 Result = dict[str, object]
-
-_HARDLY_HEARD = 0.12
-"""Of the time for which anybody is heard: a speaker below this share may be nobody, but leftovers of the others."""
-_JUDGED_SECONDS = 2.0
-"""Recordings in which nobody is heard for longer are not judged."""
 
 
 def separate_files(
@@ -91,7 +86,7 @@ class _Remarks:
 
     def __init__(self, separator: Separator, model: str) -> None:
         self._rate, self._model, self._said_rate = separator.spec.sample_rate, model, False
-        self._sources = separator.spec.sources
+        self._num_sources = separator.spec.num_sources
 
     def on(self, event: object) -> Iterator[str]:
         if isinstance(event, RecordingStarted):
@@ -106,22 +101,15 @@ class _Remarks:
             exported, name = event.exported, event.job.name
             if exported.is_silent:
                 yield f"'{name}' came out silent: is the recording itself silent?"
-            elif exported.heard_seconds and (missing := _hardly_heard(exported.heard_seconds, self._sources)):
+            elif exported.hardly_heard:
+                stems = " and ".join(exported.hardly_heard)
                 yield (
-                    f"'{name}': hardly anybody is heard in {missing}, so there may be fewer than "
-                    f"{len(self._sources)} speakers; listen to it before you throw it away"
+                    f"'{name}': hardly anybody is heard in {stems}, so there may be fewer than {self._num_sources} "
+                    "speakers; listen to it before you throw it away"
                 )
             if exported.uncertain_joins:
                 places = "one place" if exported.uncertain_joins == 1 else f"{exported.uncertain_joins} places"
                 yield f"'{name}': the speakers may have changed files at {places}; listen there before you rely on it"
-
-
-def _hardly_heard(heard_seconds: Sequence[float], sources: Sequence[str]) -> str:
-    """The speakers who are heard next to never, as "speaker2"."""
-    if sum(heard_seconds) < _JUDGED_SECONDS:
-        return ""
-    least = _HARDLY_HEARD * sum(heard_seconds)
-    return " and ".join(name for name, heard in zip(sources, heard_seconds, strict=True) if heard <= least)
 
 
 def _done(event: RecordingDone) -> str:

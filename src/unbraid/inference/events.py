@@ -9,6 +9,10 @@ import numpy as np
 
 from unbraid.audio.formats import AudioInfo
 
+_HARDLY_HEARD = 0.12
+"""ours: of the time for which anybody is heard; chosen on validation speakers, tested by `benchmarks/unusual_input.py`."""
+_JUDGED_SECONDS = 2.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Started:
@@ -55,9 +59,17 @@ class Finished:
     """How often the speakers may have changed places; None where no speakers were tracked."""
     heard_seconds: tuple[float, ...] | None
     """For how long each speaker is heard beyond doubt and above the others, to a quarter of a second; None where no
-    speakers were tracked. Next to nothing where the recording holds fewer speakers than the model takes apart."""
+    speakers were tracked."""
     model_seconds: float
     """Wall time spent in the model."""
+
+    @property
+    def hardly_heard(self) -> tuple[int, ...]:
+        """Speakers, by their place, who are heard so little that they may be nobody but leftovers of the others."""
+        heard = self.heard_seconds or ()
+        if sum(heard) < _JUDGED_SECONDS:
+            return ()
+        return tuple(speaker for speaker, seconds in enumerate(heard) if seconds <= _HARDLY_HEARD * sum(heard))
 
 
 Event = Started | Progress | Block | Finished

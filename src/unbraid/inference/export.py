@@ -62,8 +62,8 @@ class Exported:
     is_silent: bool
     """Whether every stem came out silent."""
     uncertain_joins: int | None
-    heard_seconds: tuple[float, ...] | None
-    """As in `Finished`, in the order of the model's sources."""
+    hardly_heard: tuple[str, ...]
+    """Speakers who may be nobody, see `Finished`."""
 
 
 def export_settings(separator: Separator, choice: EncodingChoice) -> dict[str, object]:
@@ -155,7 +155,7 @@ def _exported(
         gain=writers.gain,
         is_silent=max(writers.peaks.values()) < SILENT_PEAK,
         uncertain_joins=finished.uncertain_joins,
-        heard_seconds=finished.heard_seconds,
+        hardly_heard=tuple(separator.spec.sources[speaker] for speaker in finished.hardly_heard),
     )
 
 
