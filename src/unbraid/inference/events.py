@@ -10,7 +10,7 @@ import numpy as np
 from unbraid.audio.formats import AudioInfo
 
 _HARDLY_HEARD = 0.12
-"""ours: of the time for which anybody is heard; chosen on validation speakers, tested by `benchmarks/unusual_input.py`."""
+"""ours: of the time for which anybody is heard. Chosen on validation speakers, tested by `benchmarks.unusual_input`."""
 _JUDGED_SECONDS = 2.0
 
 
