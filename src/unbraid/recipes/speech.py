@@ -44,7 +44,7 @@ def speech() -> TrainingConfig:
     ours: half the hidden width of S4M-tiny, five rounds, and an encoder of 8 ms, which leaves 500 frames a second. As
     all rounds share their weights, their number can change on the way: the bundled weights ran six for 1,826 steps,
     three up to step 22,585, which learn about as much in half the time at first, and five since. The rate stays level
-    to the end; the averaged weights gain nothing from a way down.
+    to the end; the averaged weights gain nothing from a way down. Up to step 30,319 both speakers spoke all the time.
     """
     return TrainingConfig(
         name="speech",
@@ -54,7 +54,7 @@ def speech() -> TrainingConfig:
         schedule=Trapezoid(warmup_steps=200, decay_share=0.0),
         averaging=AveragingConfig(ema_start_step=200),
         validation=ValidationConfig(every=1000, items=40, list_name="speech-valid"),
-        steps=29_000,
+        steps=38_000,
         batch_size=3,
         save_every=250,
     )
