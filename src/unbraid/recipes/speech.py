@@ -71,7 +71,7 @@ def speech_noisy() -> TrainingConfig:
         mixing=replace(speech().mixing, noise="noise"),
         layout="corpus:noisy",
         validation=ValidationConfig(every=500, items=40, list_name="speech-noisy-valid"),
-        steps=5_000,
+        steps=4_000,
     )
 
 
