@@ -1,4 +1,4 @@
-"""What comes out of a bundled model that is given something else than what it was made for? On the corpus's test split.
+"""What comes out of `unbraid separate` for something else than what a model was made for? On the corpus's test split.
 
 python -m benchmarks.unusual_input speech CORPUS
 python -m benchmarks.unusual_input cinematic CORPUS
