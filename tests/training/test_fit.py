@@ -12,7 +12,7 @@ from tests.training.tiny import CONFIG, assert_same, checkpoint, logged
 from unbraid.errors import ConfigError, MissingExtraError
 from unbraid.losses.weighted import LossConfig, LossTerm
 from unbraid.training import fit as fit_module
-from unbraid.training.config import AveragingConfig, LogConfig, ValidationConfig
+from unbraid.training.config import AveragingConfig, LogConfig, Turns, ValidationConfig
 from unbraid.training.fit import fit, read_settings
 from unbraid.weights.store import inspect_model, load_model
 
@@ -99,6 +99,15 @@ def test_a_list_that_is_not_there_is_answered_with_those_that_are(corpus_root, t
     config = replace(CONFIG, validation=ValidationConfig(items=3, list_name="speach-valid"))
     with pytest.raises(ConfigError, match="speech-noisy-test, speech-noisy-valid"):
         fit(config, corpus_root, tmp_path / "run")
+
+
+def test_silent_references_need_a_loss_that_knows_them(corpus_root, tmp_path):
+    alone = replace(CONFIG, mixing=replace(CONFIG.mixing, turns=Turns(alone_share=0.5)), steps=4)
+    with pytest.raises(ConfigError, match="the loss 'snr' cannot judge"):
+        fit(alone, corpus_root, tmp_path / "refused")
+    assert not (tmp_path / "refused").exists()
+    knowing = replace(alone, loss=LossConfig(terms=(LossTerm(name="thresholded-snr"),)))
+    assert fit(knowing, corpus_root, tmp_path / "run").is_file()
 
 
 def test_early_stop_ends_the_run(corpus_root, tmp_path):

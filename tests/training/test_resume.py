@@ -1,13 +1,14 @@
 """A run that is stopped or killed at any moment goes on bit for bit, and never loses what it has."""
 
 import errno
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import lightning.pytorch as lightning
@@ -235,6 +236,16 @@ def test_a_run_goes_on_with_another_rate(corpus_root, tmp_path, capsys):
     assert logged(tmp_path / "run", "learning_rate")[-1] == pytest.approx(3e-4)
     assert (rest["initial_lr"], rest["weight_decay"]) == (3e-4, 0.1)
     assert (systems["initial_lr"], systems["weight_decay"]) == (3e-4, 0.0)
+
+
+def test_what_is_set_otherwise_is_said_also_where_it_was_not_a_setting_before(tmp_path):
+    assert fit_module._changes(CONFIG, tmp_path) == ""
+    settings = json.loads(json.dumps(asdict(CONFIG), default=str))
+    del settings["mixing"]["turns"]["alone_share"]
+    settings["seed"] = 7
+    (tmp_path / fit_module.SETTINGS).write_text(json.dumps(settings))
+    changes = fit_module._changes(CONFIG, tmp_path)
+    assert changes == f"mixing.turns.alone_share=0.0 (was not set), seed={CONFIG.seed} (was 7)"
 
 
 def test_a_run_does_not_go_on_with_another_optimiser(corpus_root, tmp_path):

@@ -53,6 +53,7 @@ class SpeakerMixing:
     """Share of the mixtures that have noise, where `noise` names some; the others are speakers only."""
 
     turns: Turns = field(default_factory=Turns)
+    """Who speaks when; as it comes, all speak all the time."""
 
     augmentations: Augmentations = ()
     """Done to every speaker before the levels are set."""

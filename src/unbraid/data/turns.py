@@ -25,7 +25,7 @@ class Turns:
     """Share of the mixtures in which one speaker is heard alone."""
 
     turns_share: float = 0.0
-    """Share of the mixtures in which the speakers come one after the other."""
+    """Share of the mixtures in which the speakers come one after the other; of three or more, one may have no turn."""
 
     overlap_seconds: tuple[float, float] = (-0.5, 1.0)
     """For how long one still speaks when the next begins; below 0 it is a pause."""
@@ -50,7 +50,7 @@ class Turns:
         if kind < self.alone_share:
             return np.where((order == 0)[:, None, None], speakers, np.float32(0))
         num_samples = speakers.shape[-1]
-        # Nobody's turn is over before it began: the changes lie away from the ends.
+        # Away from the ends, so that the first and the last are heard. Who lies between two pauses that meet is not.
         changes = np.sort(generator.uniform(0.2, 0.8, len(speakers) - 1)) * num_samples
         reach = generator.uniform(*self.overlap_seconds, len(changes)) / 2 * sample_rate
         begins = np.concatenate([[-np.inf], changes - reach])[order]

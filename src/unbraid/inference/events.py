@@ -12,6 +12,7 @@ from unbraid.audio.formats import AudioInfo
 _HARDLY_HEARD = 0.12
 """ours: of the time for which anybody is heard. Chosen on validation speakers, tested by `benchmarks.unusual_input`."""
 _JUDGED_SECONDS = 2.0
+"""ours: recordings in which anybody is heard for less are too short to tell."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ from unbraid.training.callbacks import (
     Interrupted,
     Plateau,
 )
-from unbraid.training.config import HalveOnPlateau, TrainingConfig
+from unbraid.training.config import HalveOnPlateau, SpeakerMixing, TrainingConfig
 from unbraid.training.display import LiveDisplay
 from unbraid.training.logs import Measures, Sounds, build_loggers
 from unbraid.training.sharding import GatheredValidation, Sharded
@@ -79,6 +79,12 @@ def fit(
             raise ConfigError(f"nothing to resume in {out}: there is no {LAST_CHECKPOINT}; leave out --resume to start")
     if not data.exists():
         raise DataError(f"{data} does not exist; --data names the folder of a data set, or a list of one")
+    has_silent_references = isinstance(config.mixing, SpeakerMixing) and config.mixing.turns.alone_share > 0
+    if has_silent_references and all(term.name in ("snr", "si-sdr") for term in config.loss.terms):
+        raise ConfigError(
+            f"with mixing.turns.alone_share some references are silent, which the loss '{config.loss.terms[0].name}' "
+            "cannot judge: take 'thresholded-snr'"
+        )
     if machines.strategy == "fsdp" and config.optimiser.name == "muon":
         raise ConfigError(
             "Muon needs whole matrices, and fsdp shares them out: use --strategy ddp or optimiser.name=adam"
