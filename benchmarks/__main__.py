@@ -1,6 +1,6 @@
 """Runs the benchmarks that need no corpus, one after the other:  python -m benchmarks"""
 
-from unbraid.inference.process import tune_process
+from unbraid.separation.process import tune_process
 
 tune_process()
 

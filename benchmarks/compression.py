@@ -8,8 +8,8 @@ import torch
 
 from benchmarks import machine
 from unbraid import build_model
-from unbraid.evaluation.profile import count_macs, highest_so_far, measure_peak, noise
-from unbraid.inference.process import tune_process
+from unbraid.inspection.profile import count_macs, highest_so_far, measure_peak, noise
+from unbraid.separation.process import tune_process
 
 SECONDS = 12.0
 TRAINING_SECONDS = 6.0

@@ -18,8 +18,8 @@ import torch
 from benchmarks import machine
 from benchmarks.trained_runs import change, cpu_seconds, models_of, scores_of, size_and_macs
 from unbraid.evaluation.compare import compare
-from unbraid.inference.process import tune_process
 from unbraid.models.sfc.model import SFC
+from unbraid.separation.process import tune_process
 
 SECONDS = 12.0
 

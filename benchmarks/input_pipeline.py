@@ -34,9 +34,9 @@ from unbraid.data.augment import (
 from unbraid.data.clips import open_clip
 from unbraid.data.items import Dataset, Item
 from unbraid.data.loaders import ExampleStream, build_loader
-from unbraid.data.mixing import SpeakerMixing, StemMixing, build_drawer
+from unbraid.data.mixing.drawing import SpeakerMixing, StemMixing, build_drawer
+from unbraid.data.mixing.stems import SourceDrawing
 from unbraid.data.open import open_dataset
-from unbraid.data.stem_mixing import SourceDrawing
 from unbraid.models.contract import ModelSpec
 from unbraid.recipes import RECIPES
 

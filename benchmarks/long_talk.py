@@ -27,7 +27,7 @@ import soxr
 import torch
 from torch import Tensor
 
-from unbraid.inference.tracking import SpeakerTracker, align
+from unbraid.separation.speakers.tracking import SpeakerTracker, align
 from unbraid.weights.store import load_model
 
 CORPUS_RATE = 16000

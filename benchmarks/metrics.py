@@ -24,11 +24,11 @@ import torch
 from torch import Tensor
 
 from benchmarks import machine
-from unbraid.inference.process import tune_process
 from unbraid.metrics.bss_eval import bss_eval_sources
 from unbraid.metrics.csdr import csdr
 from unbraid.metrics.framewise import FrameScores, framewise_bss_eval
 from unbraid.metrics.pairs import fit_length
+from unbraid.separation.process import tune_process
 
 STRETCH_SECONDS = 15
 SPEED_SECONDS = 60

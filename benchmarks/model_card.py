@@ -12,8 +12,8 @@ import json
 import re
 from pathlib import Path
 
-from unbraid.evaluation.profile import profile_model
-from unbraid.inference.process import tune_process
+from unbraid.inspection.profile import profile_model
+from unbraid.separation.process import tune_process
 from unbraid.weights.store import PRETRAINED, find_weights, inspect_model, load_model
 
 README = Path(__file__).parents[1] / "README.md"

@@ -8,10 +8,10 @@ import torch
 
 from benchmarks import machine
 from unbraid import build_model
-from unbraid.evaluation.profile import count_macs, highest_so_far, measure_peak, noise
-from unbraid.inference.process import tune_process
+from unbraid.inspection.profile import count_macs, highest_so_far, measure_peak, noise
 from unbraid.layers.axial import TemporalFrequencyAttention
 from unbraid.layers.axis_attention import TemporalFrequencyConfig
+from unbraid.separation.process import tune_process
 
 SECONDS = 10.0
 NAMES = ("resunet", "mtfa", "mtfa-small")

@@ -11,13 +11,13 @@ from collections.abc import Callable
 import torch
 
 from benchmarks import machine
-from unbraid.inference.process import tune_process
 from unbraid.layers import activation, convolution
 from unbraid.layers.activation import PReLU
 from unbraid.layers.convolution import DepthwiseConv
 from unbraid.losses.weighted import WeightedLoss
 from unbraid.models.catalog import build_model
 from unbraid.recipes import RECIPES
+from unbraid.separation.process import tune_process
 
 
 def run(repeats: int = 15) -> None:

@@ -9,9 +9,9 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks import machine
-from unbraid.inference.process import tune_process
+from unbraid.layers.kernels.selective_scan import selective_scan, selective_scan_reference
 from unbraid.layers.mamba import Mamba
-from unbraid.layers.selective_scan import selective_scan, selective_scan_reference
+from unbraid.separation.process import tune_process
 
 
 def lean_loop(inputs, step, A, B, C, D):

@@ -21,8 +21,8 @@ from torch.nn import functional as F
 
 from unbraid import Separator, build_model
 from unbraid.audio.recording import Recording
-from unbraid.inference.process import tune_process
 from unbraid.models.catalog import preset_config
+from unbraid.separation.process import tune_process
 from unbraid.weights.foreign import convert_weights
 
 RATE = 8000

@@ -15,8 +15,8 @@ from pathlib import Path
 from benchmarks import machine
 from benchmarks.trained_runs import change, cpu_seconds, models_of, scores_of, size_and_macs
 from unbraid.evaluation.compare import compare
-from unbraid.evaluation.profile import measure_peak
-from unbraid.inference.process import tune_process
+from unbraid.inspection.profile import measure_peak
+from unbraid.separation.process import tune_process
 
 
 def run(folders: list[Path], seconds: float) -> None:

@@ -5,10 +5,10 @@ import time
 import torch
 
 from unbraid import build_model
-from unbraid.evaluation.profile import profile_model
-from unbraid.inference.process import tune_process
-from unbraid.layers.linear import Linear
-from unbraid.models.s4m import MultiScaleBlock
+from unbraid.inspection.profile import profile_model
+from unbraid.layers.kernels.linear import Linear
+from unbraid.models.s4m.model import MultiScaleBlock
+from unbraid.separation.process import tune_process
 
 
 def seconds(model: torch.nn.Module, mixture: torch.Tensor, repeats: int = 3) -> tuple[float, float]:

@@ -9,12 +9,12 @@ import torch
 
 from benchmarks import machine
 from unbraid import build_model
-from unbraid.evaluation.profile import count_macs, highest_so_far, noise
-from unbraid.inference.process import tune_process
-from unbraid.layers.fft_convolution import PlaneConv2d
-from unbraid.layers.fft_tiling import choose_tiling, fft_is_faster
+from unbraid.inspection.profile import count_macs, highest_so_far, noise
+from unbraid.layers.kernels.fft_convolution import PlaneConv2d
+from unbraid.layers.kernels.fft_tiling import choose_tiling, fft_is_faster
 from unbraid.models.catalog import PRESETS, ModelConfig
-from unbraid.models.with_super_resolution import WithSuperResolutionConfig
+from unbraid.models.super_resolution.wrapper import WithSuperResolutionConfig
+from unbraid.separation.process import tune_process
 
 SECONDS = 4.0
 FORMS = ("separator alone", "with it, direct", "with it, by spectra where faster")

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from unbraid.evaluation.compare import compare
-from unbraid.evaluation.profile import count_macs, noise
 from unbraid.evaluation.scores import Scores, read_scores
+from unbraid.inspection.profile import count_macs, noise
 from unbraid.models.contract import SeparationModel
 from unbraid.weights.store import load_model
 

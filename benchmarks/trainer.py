@@ -26,8 +26,8 @@ from benchmarks import machine
 from unbraid.recipes import RECIPES
 from unbraid.recipes.smoke import make_data
 from unbraid.training import fit as fit_module
-from unbraid.training.averaging import ExponentialAverage
-from unbraid.training.callbacks import AtomicCheckpoint
+from unbraid.training.callbacks.averaging import ExponentialAverage
+from unbraid.training.callbacks.checkpoints import AtomicCheckpoint
 from unbraid.training.task import SeparationTask
 
 _WARM_UP = 5

@@ -16,15 +16,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from unbraid.data.mixing.pools import Pool, Recording, recordings_of
+from unbraid.data.mixing.speaker_levels import MIXTURE_LEVEL_DB
+from unbraid.data.mixing.turns import Turns
 from unbraid.data.open import open_dataset
-from unbraid.data.pools import Pool, Recording, recordings_of
-from unbraid.data.speaker_levels import MIXTURE_LEVEL_DB
-from unbraid.data.turns import Turns
-from unbraid.inference.process import tune_process
-from unbraid.inference.separator import Separator
 from unbraid.metrics.assignment import best_assignment, pairwise
 from unbraid.metrics.ratios import si_sdr
 from unbraid.models.contract import ModelSpec
+from unbraid.separation.process import tune_process
+from unbraid.separation.separator import Separator
 
 SECONDS = 5.0
 CLIPS = 100

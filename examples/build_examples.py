@@ -17,9 +17,9 @@ import soundfile
 
 from unbraid.data.clips import read_clip
 from unbraid.data.items import Clip, Dataset, Item
+from unbraid.data.lists.scenes import LEVELS_LUFS, Piece, find_recordings, list_scenes, read_scene_source
+from unbraid.data.mixing.speaker_levels import MIXTURE_LEVEL_DB
 from unbraid.data.open import open_dataset
-from unbraid.data.scenes import LEVELS_LUFS, Piece, find_recordings, list_scenes, read_scene_source
-from unbraid.data.speaker_levels import MIXTURE_LEVEL_DB
 
 SAMPLE_RATE = 16_000
 SEED = 1

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import unbraid
 from unbraid.audio.formats import Encoding
-from unbraid.audio.stems import StemWriters
-from unbraid.inference.events import Block, Finished, Progress, Started
+from unbraid.output.stem_files import StemWriters
+from unbraid.separation.events import Block, Finished, Progress, Started
 
 path = Path(sys.argv[1])
 model = sys.argv[2] if len(sys.argv) > 2 else "speech"

@@ -16,13 +16,13 @@ from safetensors import safe_open
 
 from unbraid.layers.attention import SelfAttentionConfig
 from unbraid.layers.mamba import MambaConfig
-from unbraid.models.s4m import S4MConfig
+from unbraid.models.s4m.model import S4MConfig
 from unbraid.models.sepformer.model import sfsrnet_separator
 from unbraid.models.sfc.band_split import BandSplitConfig
 from unbraid.models.sfc.cross_attention import CrossAttentionConfig
 from unbraid.models.sfc.locoformer import LocoformerConfig
 from unbraid.models.sfc.mamba import MambaCompressionConfig
-from unbraid.models.super_resolution import SuperResolutionConfig
+from unbraid.models.super_resolution.network import SuperResolutionConfig
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -16,15 +16,15 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from unbraid.audio.recording import Recording
-    from unbraid.inference.separator import Separator
     from unbraid.models.catalog import build_model
+    from unbraid.separation.separator import Separator
     from unbraid.weights.store import list_models, load_model, save_model
 
 __all__ = ["Recording", "Separator", "__version__", "build_model", "list_models", "load_model", "save_model"]
 
 _HOME = {
     "Recording": "unbraid.audio.recording",
-    "Separator": "unbraid.inference.separator",
+    "Separator": "unbraid.separation.separator",
     "build_model": "unbraid.models.catalog",
     "list_models": "unbraid.weights.store",
     "load_model": "unbraid.weights.store",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from unbraid.audio.headers import find_truncation
+from unbraid.audio.decode.headers import find_truncation
 from unbraid.audio.reading import open_audio
 from unbraid.errors import AudioReadError
 

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from unbraid.audio.encode.wav import may_outgrow
 from unbraid.audio.formats import Encoding
 from unbraid.audio.reading import open_audio
 from unbraid.audio.recording import Recording
-from unbraid.audio.wav import may_outgrow
 from unbraid.audio.writing import AudioWriter, write_audio, write_stream
 from unbraid.errors import AudioWriteError, ConfigError
 
@@ -316,7 +316,7 @@ class Sparse(io.FileIO):
 
 @pytest.mark.parametrize("num_blocks", [128, *(pytest.param(n, marks=pytest.mark.slow) for n in (127, 160))])
 def test_sizes_beyond_4_gib_are_right(tmp_path, num_blocks):
-    from unbraid.audio.wav import WavSink
+    from unbraid.audio.encode.wav import WavSink
 
     path = tmp_path / "huge.wav"
     silence = np.zeros((2, 1 << 22), np.float32)  # 32 MiB

@@ -17,7 +17,7 @@ import pytest
 import soundfile
 
 from tests.cli.conftest import environment, tree
-from unbraid.audio.pending import PendingFile
+from unbraid.files.pending import PendingFile
 
 
 def empty(path: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_disk_that_refuses(separate, talk, tmp_path, monkeypatch, code, senten
 
 
 def raise_from_system(code: int, name: str) -> None:
-    from unbraid.audio.pending import writing_to
+    from unbraid.files.pending import writing_to
 
     with writing_to(name):
         raise OSError(code, os.strerror(code))
@@ -263,7 +263,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(command, tiny, talk, tmp_path
 def test_a_defect_of_ours_keeps_its_traceback_and_the_others_are_done(separate, talk, monkeypatch):
     talk("a.wav")
     talk("b.wav")
-    from unbraid.inference import separator
+    from unbraid.separation import separator
 
     before = separator.open_input
 

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from tests.cli.conftest import environment, tree
-from unbraid.data.listed import list_mixtures, write_list
+from unbraid.data.lists.speakers import list_mixtures, write_list
 from unbraid.data.open import open_dataset
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

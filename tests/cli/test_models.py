@@ -77,7 +77,7 @@ def test_profile(run, tiny):
 
 
 def test_profile_table(run, tiny, monkeypatch):
-    monkeypatch.setattr("unbraid.evaluation.profile.measure_peak", lambda *_: None)
+    monkeypatch.setattr("unbraid.inspection.profile.measure_peak", lambda *_: None)
     shown = run("profile", tiny, "--seconds", "0.5", "--modules", "-d", "cpu").out
     assert "FFTs are not counted" in shown
     assert "MultiScaleBlock" in shown

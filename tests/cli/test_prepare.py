@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from tests.data.builders import write_song
 from unbraid.cli.main import app
-from unbraid.data.listed import list_mixtures, write_list
+from unbraid.data.lists.speakers import list_mixtures, write_list
 from unbraid.data.open import open_dataset
 from unbraid.evaluation.tracks import open_list, open_tracks
 

@@ -54,8 +54,8 @@ def test_every_command_teaches(run, command):
 
 
 def test_choices_are_those_of_the_library():
-    from unbraid.audio.stems import ClipMode
-    from unbraid.inference.stems import Consistency, OtherMethod
+    from unbraid.output.stem_files import ClipMode
+    from unbraid.separation.stems import Consistency, OtherMethod
 
     hints = get_type_hints(separate)
     assert get_args(hints["clip_mode"]) == get_args(ClipMode)

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unbraid.cli.overrides import apply_overrides
-from unbraid.data import biquads
 from unbraid.data.augment import (
     ChannelSwap,
     Codec,
@@ -23,11 +22,12 @@ from unbraid.data.augment import (
     Polarity,
     Speed,
     augment,
+    biquads,
     stretch_of,
 )
 from unbraid.data.augment.codecs import through_codec
 from unbraid.data.augment.speed import change_pitch_and_tempo
-from unbraid.data.levels import Level, loudness_lufs, measure_db, rms, to_level
+from unbraid.data.mixing.levels import Level, loudness_lufs, measure_db, rms, to_level
 from unbraid.errors import ConfigError
 from unbraid.metrics.loudness import loudness
 from unbraid.recipes import RECIPES

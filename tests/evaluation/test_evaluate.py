@@ -14,20 +14,20 @@ import soundfile
 import torch
 
 from tests.evaluation.conftest import RATE, write
-from unbraid.data.listed import add_noise, list_mixtures, write_list
+from unbraid.data.lists.speakers import add_noise, list_mixtures, write_list
 from unbraid.data.open import open_dataset
 from unbraid.errors import ConfigError, DataError, MissingExtraError
-from unbraid.evaluation import scratch
 from unbraid.evaluation.estimates import FolderEstimates, ModelEstimates
 from unbraid.evaluation.evaluate import TrackFailed, TrackScored, choose_jobs, evaluate, score_track
 from unbraid.evaluation.measures import MEASURES, default_measures, find_measures
 from unbraid.evaluation.scores import TrackScore
 from unbraid.evaluation.tracks import LISTS, ListedTrack, TrackList, open_list, open_tracks
-from unbraid.inference.separator import Separator
+from unbraid.files import scratch
 from unbraid.metrics.csdr import csdr, median_over_frames
 from unbraid.metrics.framewise import framewise_bss_eval
 from unbraid.metrics.song import usdr, usdr_per_channel
 from unbraid.models.contract import ModelSpec, SeparationModel
+from unbraid.separation.separator import Separator
 
 
 class Halves(SeparationModel):

@@ -9,8 +9,8 @@ from unbraid.cli.main import app
 from unbraid.errors import ConfigError, WeightsError
 from unbraid.layers.norms import BatchNorm
 from unbraid.models.catalog import build_model
-from unbraid.models.heads import apply_head
-from unbraid.models.resunet import Decoder, ResidualUnit, ResUNetConfig, plane_at
+from unbraid.models.resunet.heads import apply_head
+from unbraid.models.resunet.model import Decoder, ResidualUnit, ResUNetConfig, plane_at
 from unbraid.weights.foreign import convert_weights
 from unbraid.weights.store import load_model
 
@@ -165,7 +165,7 @@ def test_inference_is_the_same_with_and_without_fused_convolutions(monkeypatch):
     mixture = 0.1 * torch.randn(2, 2, 2000)
     with torch.inference_mode():
         fused = model(mixture)
-        monkeypatch.setattr("unbraid.models.resunet.can_fuse", lambda features: False)
+        monkeypatch.setattr("unbraid.models.resunet.model.can_fuse", lambda features: False)
         assert torch.allclose(model(mixture), fused, atol=1e-5)
 
 

@@ -8,7 +8,7 @@ from unbraid.layers.state_space import StateSpaceConfig
 from unbraid.losses.distances import negative_si_sdr
 from unbraid.losses.permutation import best_permutation
 from unbraid.models.catalog import build_model
-from unbraid.models.s4m import S4M, S4MConfig
+from unbraid.models.s4m.model import S4M, S4MConfig
 from unbraid.weights.adapters import s4m_authors
 
 

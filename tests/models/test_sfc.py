@@ -7,7 +7,7 @@ from safetensors import safe_open
 
 from tests.conftest import GOLDEN, TINY
 from unbraid.errors import ConfigError
-from unbraid.evaluation.profile import count_macs
+from unbraid.inspection.profile import count_macs
 from unbraid.layers.attention import SelfAttentionConfig
 from unbraid.layers.mamba import MambaConfig
 from unbraid.layers.recurrent import RecurrentConfig

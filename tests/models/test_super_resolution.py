@@ -11,8 +11,8 @@ from unbraid.cli.main import app
 from unbraid.errors import ConfigError
 from unbraid.models.catalog import ARCHITECTURES, PRESETS, architecture_name, build_model
 from unbraid.models.contract import ModelSpec, SeparationModel
-from unbraid.models.super_resolution import SuperResolution, SuperResolutionConfig
-from unbraid.models.with_super_resolution import WithSuperResolution, WithSuperResolutionConfig
+from unbraid.models.super_resolution.network import SuperResolution, SuperResolutionConfig
+from unbraid.models.super_resolution.wrapper import WithSuperResolution, WithSuperResolutionConfig
 from unbraid.weights.store import load_model, save_model
 
 NARROW = SuperResolutionConfig(window_ms=8.0, hidden_dims=(4, 6, 4), kernel_sizes=(3, 5, 3, 3))

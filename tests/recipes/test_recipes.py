@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from tests.training.tiny import checkpoint
 from unbraid.cli.main import app
-from unbraid.data.mixing import SpeakerMixing
+from unbraid.data.mixing.drawing import SpeakerMixing
 from unbraid.models.catalog import build_model
 from unbraid.recipes import RECIPES
 from unbraid.recipes.smoke import make_data, smoke

@@ -8,8 +8,8 @@ import torch
 from tests.training.tiny import CONFIG, checkpoint
 from unbraid.errors import ConfigError, WeightsError
 from unbraid.models.catalog import build_model
-from unbraid.models.super_resolution import SuperResolutionConfig
-from unbraid.models.with_super_resolution import WithSuperResolutionConfig
+from unbraid.models.super_resolution.network import SuperResolutionConfig
+from unbraid.models.super_resolution.wrapper import WithSuperResolutionConfig
 from unbraid.training.adapt import add_adapters, freeze, merged, start_from
 from unbraid.training.config import LoraConfig
 from unbraid.training.fit import fit

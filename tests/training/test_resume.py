@@ -17,12 +17,13 @@ import torch
 from lightning.pytorch.plugins import MixedPrecision
 
 from tests.training.tiny import CONFIG, assert_same, checkpoint, logged
-from unbraid.data.mixing import SpeakerMixing
+from unbraid.data.mixing.drawing import SpeakerMixing
 from unbraid.errors import ConfigError, DataError, DiskSpaceError, DivergedError
-from unbraid.models.s4m import S4MConfig
+from unbraid.models.s4m.model import S4MConfig
 from unbraid.recipes import RECIPES
-from unbraid.training import callbacks, task
 from unbraid.training import fit as fit_module
+from unbraid.training import task
+from unbraid.training.callbacks import checkpoints as callbacks
 from unbraid.training.config import (
     AveragingConfig,
     HalveOnPlateau,

@@ -4,8 +4,8 @@ import csv
 
 import torch
 
-from unbraid.data.mixing import SpeakerMixing
-from unbraid.models.s4m import S4MConfig
+from unbraid.data.mixing.drawing import SpeakerMixing
+from unbraid.models.s4m.model import S4MConfig
 from unbraid.training.config import (
     AveragingConfig,
     LogConfig,

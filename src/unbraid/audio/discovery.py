@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from unbraid.audio.sources import printable
 from unbraid.errors import AudioReadError
+from unbraid.files.names import printable
 
 _EXTENSIONS = """
     wav wave bwf rf64 w64 aif aiff aifc flac ogg oga opus mp3 mp2 caf au snd m4a m4b aac alac wma ac3 eac3 dts amr ape

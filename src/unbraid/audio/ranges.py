@@ -21,10 +21,10 @@ import soundfile
 from av.container import InputContainer
 from av.error import FFmpegError
 
-from unbraid.audio.libav_decoder import LIBAV_OPTIONS
+from unbraid.audio.decode.libav import LIBAV_OPTIONS
 from unbraid.audio.pcm import to_float32
-from unbraid.audio.sources import printable
 from unbraid.errors import AudioReadError
+from unbraid.files.names import printable
 
 _EXTENSIONS = ".wav .wave .flac .ogg .oga .opus .aif .aiff .aifc .w64 .rf64 .caf .au .sph .wv1 .wv2"
 _SOUNDFILE_EXTENSIONS = frozenset(_EXTENSIONS.split())

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from unbraid.audio.decode.headers import find_truncation
+from unbraid.audio.decode.libav import LibavDecoder
+from unbraid.audio.decode.libsndfile import NotForThisDecoder, SoundfileDecoder
 from unbraid.audio.formats import AudioInfo, check_rate
-from unbraid.audio.headers import find_truncation
-from unbraid.audio.libav_decoder import LibavDecoder
-from unbraid.audio.soundfile_decoder import NotForThisDecoder, SoundfileDecoder
 from unbraid.audio.sources import AudioSource, Source
 from unbraid.errors import AudioReadError, ConfigError
 

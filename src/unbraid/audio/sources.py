@@ -14,15 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from unbraid.audio.protocols import Readable, Seekable
 from unbraid.errors import AudioReadError, ConfigError
+from unbraid.files.names import printable
+from unbraid.files.protocols import Readable, Seekable
 
 AudioSource = str | os.PathLike[str] | bytes | Readable
-
-
-def printable(path: str | os.PathLike[str]) -> str:
-    """A path as text that any terminal takes, even where its name is not valid UTF-8."""
-    return os.fspath(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class Source:

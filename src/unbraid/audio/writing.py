@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from unbraid.audio.encode.libsndfile import SoundfileSink
+from unbraid.audio.encode.wav import WavSink
 from unbraid.audio.formats import Encoding, check_rate
-from unbraid.audio.pending import PendingFile, commit_all, writing_to
-from unbraid.audio.protocols import Writable
-from unbraid.audio.soundfile_sink import SoundfileSink
-from unbraid.audio.wav import WavSink
 from unbraid.errors import AudioWriteError, ConfigError
+from unbraid.files.pending import PendingFile, commit_all, writing_to
+from unbraid.files.protocols import Writable
 
 
 class AudioWriter:

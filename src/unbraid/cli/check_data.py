@@ -13,8 +13,8 @@ from unbraid.cli.options import AsJson, flag
 from unbraid.errors import ConfigError
 
 if TYPE_CHECKING:
-    from unbraid.data.check import CheckEvent, Opened
-    from unbraid.data.findings import Finding
+    from unbraid.data.check.check import CheckEvent, Opened
+    from unbraid.data.check.findings import Finding
 
 _EXAMPLES = 4
 """So many of each kind are named; --all and --json name every one."""
@@ -72,7 +72,7 @@ def check_data(
     import os
     from typing import get_args
 
-    from unbraid.data.check import Opened, check_data
+    from unbraid.data.check.check import Opened, check_data
     from unbraid.data.items import Split
 
     if folder is None:
@@ -103,7 +103,7 @@ def _with_progress(events: Iterator[CheckEvent], quiet: bool) -> Iterator[Opened
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    from unbraid.data.check import Scanned
+    from unbraid.data.check.check import Scanned
 
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -133,9 +133,9 @@ def _with_progress(events: Iterator[CheckEvent], quiet: bool) -> Iterator[Opened
 def _print_report(folder: Path, opened: Opened | None, findings: list[Finding], every: bool) -> None:
     from rich.text import Text
 
-    from unbraid.audio.sources import printable
     from unbraid.cli.tables import make_console, make_table
-    from unbraid.data.findings import KINDS
+    from unbraid.data.check.findings import KINDS
+    from unbraid.files.names import printable
 
     console = make_console()
     if opened is not None:
@@ -179,7 +179,7 @@ def _print_report(folder: Path, opened: Opened | None, findings: list[Finding], 
 
 
 def _verdict(findings: list[Finding]) -> str:
-    from unbraid.data.findings import KINDS
+    from unbraid.data.check.findings import KINDS
 
     kinds = {finding.kind for finding in findings}
     errors = sum(KINDS[kind].severity == "error" for kind in kinds)
@@ -197,8 +197,8 @@ def _hours(seconds: float) -> str:
 def _to_json(folder: Path, opened: Opened | None, findings: list[Finding]) -> dict[str, object]:
     from dataclasses import asdict
 
-    from unbraid.audio.sources import printable
-    from unbraid.data.findings import KINDS
+    from unbraid.data.check.findings import KINDS
+    from unbraid.files.names import printable
 
     return {
         "folder": printable(folder),

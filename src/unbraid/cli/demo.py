@@ -10,8 +10,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from unbraid.evaluation.report import ReportItem
-    from unbraid.inference.separator import Separator
+    from unbraid.evaluation.report.examples import ReportItem
+    from unbraid.separation.separator import Separator
 
 _MODELS = {
     ("speaker1", "speaker2"): "speech",
@@ -38,7 +38,7 @@ def demo(
     """Separate the example recordings, write stems and a report to look at and listen to."""
     from rich.console import Console
 
-    from unbraid.evaluation.report import write_report
+    from unbraid.evaluation.report.examples import write_report
     from unbraid.weights.store import inspect_model
 
     chosen = _choose_models(list_examples(find_examples()), name, device)
@@ -89,9 +89,9 @@ def separate_example(separator: Separator, folder: Path, out: Path) -> ReportIte
 
     from unbraid.audio.formats import Encoding
     from unbraid.audio.recording import Recording
-    from unbraid.audio.stems import StemWriters
-    from unbraid.evaluation.report import ReportItem
+    from unbraid.evaluation.report.examples import ReportItem
     from unbraid.evaluation.scoring import score_estimates
+    from unbraid.output.stem_files import StemWriters
 
     mixture = Recording.read(folder / "mixture.flac")
     names = _speakers(_references(folder)) if separator.spec.exchangeable else separator.spec.sources
@@ -133,7 +133,7 @@ def _speakers(references: tuple[str, ...]) -> tuple[str, ...]:
 def _choose_models(folders: list[Path], name: str | None, device: str) -> dict[str, tuple[Separator, list[Path]]]:
     """Model -> the examples that it takes: those that fit the named one, or each for the bundled model of its kind."""
     from unbraid.errors import ConfigError, UnknownNameError
-    from unbraid.inference.separator import Separator
+    from unbraid.separation.separator import Separator
     from unbraid.weights.store import bundled_models
 
     if name is None:

@@ -89,7 +89,7 @@ def _versions() -> list[Check]:
 def _devices() -> list[Check]:
     import torch
 
-    from unbraid.inference.device import choose_device
+    from unbraid.separation.device import choose_device
 
     names = [f"cuda:{index} ({torch.cuda.get_device_name(index)})" for index in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
@@ -109,7 +109,7 @@ def _devices() -> list[Check]:
 def _precision() -> list[Check]:
     import torch
 
-    from unbraid.inference.device import choose_device
+    from unbraid.separation.device import choose_device
 
     device = choose_device("auto")
     kinds = ["float32"]

@@ -195,7 +195,6 @@ def evaluate(
     settings = {"segment_seconds": segment, "overlap": overlap, "join": join, "shifts": shifts}
     chosen = {name: value for name, value in settings.items() if value is not None}
 
-    from unbraid.audio.pending import PendingFile, write_pending
     from unbraid.cli.evaluate_run import (
         check_labels,
         draw_report,
@@ -205,8 +204,9 @@ def evaluate(
         run_evaluation,
     )
     from unbraid.evaluation.measures import default_measures, find_measures
-    from unbraid.evaluation.plots import check_drawing
     from unbraid.evaluation.scores import scores_csv, scores_json
+    from unbraid.files.pending import PendingFile, write_pending
+    from unbraid.pictures.sounds import check_drawing
 
     wanted = None if metrics is None else find_measures(metrics)
     tracks = open_data(estimates, root, mixtures, split, layout).first(limit)

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from unbraid.audio.pending import PendingFile
 from unbraid.cli.messages import complain
 from unbraid.cli.tables import make_console, make_table
 from unbraid.data.items import Split
@@ -22,10 +21,11 @@ from unbraid.evaluation.estimates import EstimateSource, FolderEstimates, ModelE
 from unbraid.evaluation.evaluate import TrackFailed, TrackScored, choose_jobs, collect_scores, evaluate
 from unbraid.evaluation.journal import Journal, identity
 from unbraid.evaluation.measures import Measure, check_packages
-from unbraid.evaluation.score_report import write_score_report
+from unbraid.evaluation.report.score_page import write_score_report
 from unbraid.evaluation.scores import Scores, TrackScore
 from unbraid.evaluation.summary import Group, Summary, headline, summarise, summary_data
 from unbraid.evaluation.tracks import LIST_SPLITS, TrackList, open_list, open_tracks
+from unbraid.files.pending import PendingFile
 from unbraid.weights.store import bundled_models, inspect_model
 
 _TRACK = "track"

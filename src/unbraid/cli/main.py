@@ -13,7 +13,7 @@ import unbraid
 from unbraid.cli import check_data, compare, demo, doctor, evaluate, models, prepare, profile, separate, train
 from unbraid.cli.messages import complain
 from unbraid.errors import UnbraidError
-from unbraid.inference.process import tune_process
+from unbraid.separation.process import tune_process
 
 
 class _Commands(TyperGroup):

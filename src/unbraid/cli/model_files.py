@@ -9,8 +9,8 @@ import typer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from unbraid.audio.pending import writing_to
 from unbraid.errors import AudioReadError, ConfigError, WeightsError
+from unbraid.files.pending import writing_to
 from unbraid.models.catalog import PRESETS, architecture_name, build_model
 from unbraid.models.contract import SeparationModel
 from unbraid.weights.store import PRETRAINED, bundled_models, inspect_model, save_model
@@ -76,11 +76,13 @@ def show_attention(name: str, recording: Path, out: Path, seconds: float) -> lis
 
     from unbraid.audio.reading import open_audio
     from unbraid.audio.recording import Recording
-    from unbraid.evaluation.attention import analyse_attention, write_attention
-    from unbraid.evaluation.profile import build_or_load
-    from unbraid.evaluation.similarity import analyse_similarity, write_similarity
-    from unbraid.inference.layout import gather_group
-    from unbraid.models.mtfa import MTFA
+    from unbraid.inspection.attention import analyse_attention
+    from unbraid.inspection.profile import build_or_load
+    from unbraid.inspection.similarity import analyse_similarity
+    from unbraid.models.mtfa.model import MTFA
+    from unbraid.pictures.attention import write_attention
+    from unbraid.pictures.similarity import write_similarity
+    from unbraid.separation.channels import gather_group
 
     model = build_or_load(name)
     with open_audio(recording) as reader:

@@ -43,7 +43,7 @@ def profile(
     """
     from dataclasses import asdict
 
-    from unbraid.evaluation.profile import profile as measure
+    from unbraid.inspection.profile import profile as measure
 
     data = asdict(measure(model, seconds=seconds, device=device, threads=threads))
     if not modules:

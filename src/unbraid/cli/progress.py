@@ -10,7 +10,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from unbraid.cli.messages import complain, is_terminal
-from unbraid.inference.events import Progress
+from unbraid.separation.events import Progress
 
 
 class PlainReport:

@@ -195,9 +195,9 @@ def separate(
     from unbraid.audio.discovery import discover_audio
     from unbraid.cli.separate_files import separate_files
     from unbraid.cli.separate_stdout import separate_to_stdout
-    from unbraid.inference.export import EncodingChoice, index_of
-    from unbraid.inference.separator import Separator
-    from unbraid.inference.stems import parse_remix
+    from unbraid.output.export import EncodingChoice, index_of
+    from unbraid.separation.separator import Separator
+    from unbraid.separation.stems import parse_remix
 
     choice = EncodingChoice(container=container, sample=sample, bitrate_kbps=mp3_bitrate, clip_mode=clip_mode)  # type: ignore[arg-type]
     found = discover_audio(inputs)

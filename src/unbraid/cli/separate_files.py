@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from unbraid.audio.discovery import Discovery
-from unbraid.audio.sources import printable
-from unbraid.batch.local import (
+from unbraid.cli.progress import PlainReport, make_report
+from unbraid.files.names import printable
+from unbraid.output.batch import (
     Job,
     RecordingDone,
     RecordingFailed,
@@ -18,11 +19,10 @@ from unbraid.batch.local import (
     run_jobs,
     shard,
 )
-from unbraid.cli.progress import PlainReport, make_report
-from unbraid.inference.export import EncodingChoice
-from unbraid.inference.naming import FilenameTemplate, safe_name
-from unbraid.inference.record import ModelIdentity
-from unbraid.inference.separator import Separator
+from unbraid.output.export import EncodingChoice
+from unbraid.output.naming import FilenameTemplate, safe_name
+from unbraid.output.record import ModelIdentity
+from unbraid.separation.separator import Separator
 
 Result = dict[str, object]
 

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 from unbraid.audio.discovery import Discovery
-from unbraid.audio.sources import printable
 from unbraid.cli.progress import make_report
 from unbraid.errors import ConfigError
-from unbraid.inference.events import Finished, Progress, Started
-from unbraid.inference.export import EncodingChoice, export_to_stream
-from unbraid.inference.separator import Separator
+from unbraid.files.names import printable
+from unbraid.output.export import EncodingChoice, export_to_stream
+from unbraid.separation.events import Finished, Progress, Started
+from unbraid.separation.separator import Separator
 
 
 def separate_to_stdout(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unbraid.audio.sources import printable
 from unbraid.data.items import Dataset, Split
 from unbraid.data.layouts.corpus import CORPUS
 from unbraid.data.layouts.dnr import DNR_V2, DNR_V3
@@ -20,6 +19,7 @@ from unbraid.data.layouts.wham import WHAM, WHAMR
 from unbraid.data.layouts.wsj0 import WSJ0
 from unbraid.data.layouts.wsj0_mix import LRS2_MIX, WSJ0_MIX
 from unbraid.errors import DataError, UnknownNameError
+from unbraid.files.names import printable
 
 LAYOUTS: tuple[Layout, ...] = (
     CORPUS,

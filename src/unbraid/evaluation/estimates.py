@@ -24,13 +24,13 @@ from unbraid.data.clips import read_clip, to_channels
 from unbraid.data.items import Clip
 from unbraid.errors import ConfigError
 from unbraid.evaluation.folders import match_folder
-from unbraid.evaluation.scratch import make_array
 from unbraid.evaluation.source_names import fold, name_rest, source_names
 from unbraid.evaluation.tracks import Track, TrackList, TrackReader
-from unbraid.inference.events import Block, Finished
-from unbraid.inference.layout import gather_group, plan_groups, scatter_group
-from unbraid.inference.separator import Separator
+from unbraid.files.scratch import make_array
 from unbraid.models.contract import SeparationModel
+from unbraid.separation.channels import gather_group, plan_groups, scatter_group
+from unbraid.separation.events import Block, Finished
+from unbraid.separation.separator import Separator
 from unbraid.weights.store import inspect_model
 
 WHOLE_SECONDS = 60.0

@@ -28,8 +28,8 @@ from unbraid.evaluation.measures import MEASURES, Measure, check_packages
 from unbraid.evaluation.scores import Scores, TargetScore, TrackScore
 from unbraid.evaluation.scoring import find_order
 from unbraid.evaluation.tracks import Track, TrackList, check_names, level_band
-from unbraid.inference.process import release_freed_memory, tune_process
 from unbraid.metrics.ratios import ratio_db
+from unbraid.separation.process import release_freed_memory, tune_process
 
 _WORTH_SECONDS = 600.0
 """ours: from so much audio on, processes save more time than they take to start."""

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from unbraid.audio.pending import PendingFile, write_pending, writing_to
 from unbraid.errors import DataError
 from unbraid.evaluation.scores import FORMAT, Scores, TrackScore, plain, read_scores, read_track, track_data
+from unbraid.files.pending import PendingFile, write_pending, writing_to
 
 
 class Journal:

@@ -12,10 +12,10 @@ import torch
 
 from unbraid.axes import Float, Tensor
 from unbraid.evaluation.energies import Energies
-from unbraid.evaluation.scratch import make_array
 from unbraid.evaluation.tracks import Track
-from unbraid.inference.process import release_freed_memory
+from unbraid.files.scratch import make_array
 from unbraid.metrics.framewise import FrameScores, framewise_bss_eval
+from unbraid.separation.process import release_freed_memory
 
 FRAME_SECONDS = 1.0
 """Length of the frames of museval, which do not overlap."""

@@ -18,13 +18,13 @@ import numpy as np
 
 from unbraid.audio.formats import AudioInfo, Encoding
 from unbraid.data.clips import read_source
+from unbraid.data.combining import join_datasets
 from unbraid.data.items import Clip, Dataset, Item, Split
-from unbraid.data.joining import join_datasets
 from unbraid.data.layouts.layout import SPLITS, split_folder
-from unbraid.data.listed import ListedMixture, find_listed, holds_noise, read_list, read_noise, read_speaker
+from unbraid.data.lists.scenes import Scene, find_recordings, holds_scenes, read_scene_source, read_scenes
+from unbraid.data.lists.speakers import ListedMixture, find_listed, holds_noise, read_list, read_noise, read_speaker
+from unbraid.data.mixing.pools import Recording
 from unbraid.data.open import find_layout, open_dataset, open_splits
-from unbraid.data.pools import Recording
-from unbraid.data.scenes import Scene, find_recordings, holds_scenes, read_scene_source, read_scenes
 from unbraid.errors import ConfigError, DataError
 from unbraid.evaluation.source_names import rest_of
 

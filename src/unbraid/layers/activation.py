@@ -8,7 +8,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from unbraid.axes import Float, Tensor
-from unbraid.layers.linear import gradients_are_ours
+from unbraid.layers.kernels.linear import gradients_are_ours
 
 
 class PReLU(nn.PReLU):

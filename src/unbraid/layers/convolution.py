@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from unbraid.axes import Float, Int, Tensor
-from unbraid.layers.linear import gradients_are_ours, onednn_takes
+from unbraid.layers.kernels.linear import gradients_are_ours, onednn_takes
 
 
 class DepthwiseConv(nn.Module):

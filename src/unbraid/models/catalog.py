@@ -7,17 +7,17 @@ from dataclasses import fields, replace
 from unbraid.errors import ConfigError, UnknownNameError
 from unbraid.layers.attention import SelfAttentionConfig
 from unbraid.models.contract import SeparationModel
-from unbraid.models.mtfa import MTFA, MTFAConfig
-from unbraid.models.resunet import ResUNet, ResUNetConfig
-from unbraid.models.s4m import S4M, S4MConfig
+from unbraid.models.mtfa.model import MTFA, MTFAConfig
+from unbraid.models.resunet.model import ResUNet, ResUNetConfig
+from unbraid.models.s4m.model import S4M, S4MConfig
 from unbraid.models.sepformer.model import SepFormer, SepFormerConfig, sfsrnet_separator
 from unbraid.models.sfc.band_split import BandSplitConfig
 from unbraid.models.sfc.cross_attention import CrossAttentionConfig
 from unbraid.models.sfc.locoformer import LocoformerConfig
 from unbraid.models.sfc.mamba import MambaCompressionConfig
 from unbraid.models.sfc.model import SFC, SFCConfig
-from unbraid.models.super_resolution import SuperResolutionConfig
-from unbraid.models.with_super_resolution import SeparatorConfig, WithSuperResolution, WithSuperResolutionConfig
+from unbraid.models.super_resolution.network import SuperResolutionConfig
+from unbraid.models.super_resolution.wrapper import SeparatorConfig, WithSuperResolution, WithSuperResolutionConfig
 
 ModelConfig = SeparatorConfig | WithSuperResolutionConfig
 """Union of all configs; to add one, add it to `SeparatorConfig`."""

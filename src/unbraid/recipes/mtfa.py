@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from unbraid.data.levels import Level
-from unbraid.data.stem_mixing import SourceDrawing
+from unbraid.data.mixing.levels import Level
+from unbraid.data.mixing.stems import SourceDrawing
 from unbraid.layers.axis_attention import TemporalFrequencyConfig
-from unbraid.models.mtfa import CENTRE, LEVELS, MTFAConfig
-from unbraid.models.resunet import ResUNetConfig
+from unbraid.models.mtfa.model import CENTRE, LEVELS, MTFAConfig
+from unbraid.models.resunet.model import ResUNetConfig
 from unbraid.recipes.recipe import Recipe
 from unbraid.training.config import (
     AveragingConfig,

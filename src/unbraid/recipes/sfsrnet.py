@@ -14,13 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from unbraid.data.speaker_levels import ChainedLevels, LoudnessLevels
+from unbraid.data.mixing.speaker_levels import ChainedLevels, LoudnessLevels
 from unbraid.layers.attention import SelfAttentionConfig
 from unbraid.models.catalog import ModelConfig
-from unbraid.models.s4m import S4MConfig
+from unbraid.models.s4m.model import S4MConfig
 from unbraid.models.sepformer.model import SepFormerConfig, sfsrnet_separator
-from unbraid.models.super_resolution import SuperResolutionConfig
-from unbraid.models.with_super_resolution import SeparatorConfig, WithSuperResolutionConfig
+from unbraid.models.super_resolution.network import SuperResolutionConfig
+from unbraid.models.super_resolution.wrapper import SeparatorConfig, WithSuperResolutionConfig
 from unbraid.recipes.recipe import Recipe
 from unbraid.training.config import (
     AveragingConfig,

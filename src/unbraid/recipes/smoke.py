@@ -18,7 +18,7 @@ import soundfile
 from unbraid.errors import ConfigError
 from unbraid.models.catalog import ModelConfig, architecture_name, build_model
 from unbraid.models.contract import ModelSpec
-from unbraid.models.with_super_resolution import WithSuperResolutionConfig
+from unbraid.models.super_resolution.wrapper import WithSuperResolutionConfig
 from unbraid.training.config import (
     AveragingConfig,
     GivenMixtures,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from unbraid.models.s4m import S4MConfig
+from unbraid.models.s4m.model import S4MConfig
 from unbraid.recipes.recipe import Recipe
 from unbraid.training.config import (
     AveragingConfig,

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from unbraid.layers.attention import SelfAttentionConfig
 from unbraid.layers.state_space import StateSpaceConfig
-from unbraid.models.s4m import S4MConfig
+from unbraid.models.s4m.model import S4MConfig
 from unbraid.models.sepformer.model import SepFormerConfig
 from unbraid.recipes.recipe import Recipe
 from unbraid.recipes.speech import PIT_SNR, speech_noisy

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from unbraid.models.catalog import ModelConfig
-from unbraid.models.s4m import S4MConfig
-from unbraid.models.super_resolution import SuperResolutionConfig
-from unbraid.models.with_super_resolution import WithSuperResolutionConfig
+from unbraid.models.s4m.model import S4MConfig
+from unbraid.models.super_resolution.network import SuperResolutionConfig
+from unbraid.models.super_resolution.wrapper import WithSuperResolutionConfig
 from unbraid.recipes.recipe import Recipe
 from unbraid.recipes.speech import PIT_SNR, speech
 from unbraid.training.config import (

@@ -11,7 +11,7 @@ from torch import nn
 
 from unbraid.errors import ConfigError, MissingExtraError, WeightsError
 from unbraid.models.contract import SeparationModel
-from unbraid.models.with_super_resolution import WithSuperResolution
+from unbraid.models.super_resolution.wrapper import WithSuperResolution
 from unbraid.training.config import LoraConfig
 from unbraid.weights.store import load_model
 

@@ -13,8 +13,8 @@ from unbraid.errors import ConfigError, DeviceError
 from unbraid.models.catalog import build_model
 from unbraid.training.config import TrainingConfig
 from unbraid.training.examples import Examples
-from unbraid.training.objective import Objective
-from unbraid.training.optimisers import build_optimiser
+from unbraid.training.optimisation.objective import Objective
+from unbraid.training.optimisation.optimisers import build_optimiser
 
 LARGEST = 1024
 """ours: more than this is not tried."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from unbraid.data.mixing import GivenMixtures, Mixing, SpeakerMixing, StemMixing
-from unbraid.data.turns import Turns
+from unbraid.data.mixing.drawing import GivenMixtures, Mixing, SpeakerMixing, StemMixing
+from unbraid.data.mixing.turns import Turns
 from unbraid.errors import ConfigError
 from unbraid.losses.multi_rate import MultiLossConfig
 from unbraid.losses.weighted import LossConfig, LossTerm
 from unbraid.models.catalog import ModelConfig
-from unbraid.training.optimisers import OptimiserConfig
-from unbraid.training.schedules import HalveOnPlateau, Schedule, Trapezoid, WarmupDecay
+from unbraid.training.optimisation.optimisers import OptimiserConfig
+from unbraid.training.optimisation.schedules import HalveOnPlateau, Schedule, Trapezoid, WarmupDecay
 
 __all__ = [
     "AveragingConfig",

@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader, Subset
 from torch.utils.data import Dataset as MapDataset
 
 from unbraid.data.items import Dataset, Example
-from unbraid.data.listed import read_list
+from unbraid.data.lists.scenes import holds_scenes, read_scenes
+from unbraid.data.lists.speakers import read_list
 from unbraid.data.loaders import (
     DrawnExamples,
     ExampleStream,
@@ -20,7 +21,6 @@ from unbraid.data.loaders import (
     build_loader,
 )
 from unbraid.data.open import open_dataset
-from unbraid.data.scenes import holds_scenes, read_scenes
 from unbraid.errors import ConfigError, DataError
 from unbraid.models.contract import ModelSpec
 from unbraid.training.config import TrainingConfig

@@ -15,9 +15,9 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
 from unbraid.errors import ConfigError, DataError, DeviceError
-from unbraid.training.averaging import ExponentialAverage
 from unbraid.training.batch_size import choose_gpu, is_out_of_memory, largest_batch, smaller_batch
-from unbraid.training.callbacks import (
+from unbraid.training.callbacks.averaging import ExponentialAverage
+from unbraid.training.callbacks.checkpoints import (
     BEST_WEIGHTS,
     LAST_CHECKPOINT,
     AtomicCheckpoint,
@@ -26,9 +26,9 @@ from unbraid.training.callbacks import (
     Interrupted,
     Plateau,
 )
+from unbraid.training.callbacks.display import LiveDisplay
+from unbraid.training.callbacks.logs import Measures, Sounds, build_loggers
 from unbraid.training.config import HalveOnPlateau, SpeakerMixing, TrainingConfig
-from unbraid.training.display import LiveDisplay
-from unbraid.training.logs import Measures, Sounds, build_loggers
 from unbraid.training.sharding import GatheredValidation, Sharded
 from unbraid.training.task import SeparationTask
 

@@ -10,8 +10,8 @@ import torch
 from unbraid.errors import UnknownNameError, WeightsError
 from unbraid.models.catalog import ModelConfig, build_model
 from unbraid.models.contract import SeparationModel
-from unbraid.models.resunet import ResUNetConfig
-from unbraid.models.s4m import S4MConfig
+from unbraid.models.resunet.model import ResUNetConfig
+from unbraid.models.s4m.model import S4MConfig
 from unbraid.models.sepformer.model import SepFormerConfig
 from unbraid.models.sfc.model import SFCConfig
 from unbraid.weights.adapters import resunet_authors, s4m_authors, sfc_authors, speechbrain

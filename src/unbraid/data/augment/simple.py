@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from unbraid.data.augment.base import Occasional, check_range
-from unbraid.data.levels import to_level
+from unbraid.data.mixing.levels import to_level
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from unbraid.audio.discovery import AUDIO_EXTENSIONS
-from unbraid.audio.sources import printable
 from unbraid.data.items import Dataset, Split
 from unbraid.errors import DataError
+from unbraid.files.names import printable
 
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 

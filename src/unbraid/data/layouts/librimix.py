@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from unbraid.audio.sources import printable
 from unbraid.data.items import Dataset, Split
 from unbraid.data.layouts.layout import Layout, NoSplitError, find_below
 from unbraid.data.layouts.parallel import STEPS, open_mixtures
 from unbraid.data.layouts.tables import read_rows
 from unbraid.data.layouts.wham import TASKS, sources_of
+from unbraid.files.names import printable
 
 _SUBSETS: Mapping[Split, tuple[str, ...]] = {
     "train": ("train-360", "train-100", "train"),

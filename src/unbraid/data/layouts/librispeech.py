@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from unbraid.audio.sources import printable
 from unbraid.data.clips import open_clips
 from unbraid.data.items import Dataset, Item, Split
 from unbraid.data.layouts.layout import Layout, NoSplitError, find_below, list_audio, list_folders
+from unbraid.files.names import printable
 
 _SUBSETS: Mapping[Split, tuple[str, ...]] = {
     "train": ("train-clean-100", "train-clean-360", "train-other-500"),

@@ -12,12 +12,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from unbraid.audio.sources import printable
 from unbraid.data.clips import open_clips
 from unbraid.data.items import Clip, Dataset, Item, Split
 from unbraid.data.layouts.layout import Layout, find_below, list_folders, share_out
 from unbraid.data.layouts.songs import MUSIC_STEMS, make_dataset
 from unbraid.errors import DataError
+from unbraid.files.names import printable
 
 ALL_STEMS = (
     *("vocals", "drums", "bass", "guitar", "piano", "other_keys", "other_plucked", "bowed_strings", "wind"),

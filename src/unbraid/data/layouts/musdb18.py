@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from unbraid.audio.sources import printable
 from unbraid.data.clips import open_clip
 from unbraid.data.items import Dataset, Item, Split
 from unbraid.data.layouts.layout import (
@@ -24,6 +23,7 @@ from unbraid.data.layouts.layout import (
     split_folder,
 )
 from unbraid.data.layouts.songs import MUSIC_STEMS, make_dataset, open_songs_at
+from unbraid.files.names import printable
 
 VALIDATION_SONGS = frozenset(
     {

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from unbraid.audio.sources import printable
 from unbraid.data.clips import open_clip, open_clips
 from unbraid.data.items import Clip, Dataset, Item, Split
 from unbraid.data.layouts.layout import NoSplitError, is_audio
 from unbraid.errors import DataError
+from unbraid.files.names import printable
 
 STEPS = frozenset(
     {

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unbraid.audio.sources import printable
 from unbraid.data.clips import open_clips
 from unbraid.data.items import Dataset, Item, Split
 from unbraid.data.layouts.layout import (
@@ -23,6 +22,7 @@ from unbraid.data.layouts.layout import (
     split_folder,
 )
 from unbraid.data.layouts.songs import make_dataset
+from unbraid.files.names import printable
 
 _MOST_SOURCES = 32
 """More folders than this are speakers, albums or songs, not sources. ours."""

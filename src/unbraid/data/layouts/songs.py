@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from unbraid.audio.sources import printable
 from unbraid.data.clips import open_clips
 from unbraid.data.items import Clip, Dataset, Item, Split
 from unbraid.data.layouts.layout import (
@@ -27,6 +26,7 @@ from unbraid.data.layouts.layout import (
     split_folder,
 )
 from unbraid.errors import DataError
+from unbraid.files.names import printable
 
 MUSIC_STEMS = ("vocals", "drums", "bass", "other")
 """The order in which every layout of music names its stems."""

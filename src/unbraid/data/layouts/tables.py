@@ -23,12 +23,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from unbraid.audio.sources import printable
 from unbraid.data.clips import open_clip, open_clips
 from unbraid.data.items import Clip, Dataset, Item, Split
 from unbraid.data.layouts.layout import MIXTURE_NAMES, SPLIT_FOLDERS, Layout, NoSplitError, share_out
 from unbraid.data.layouts.songs import MUSIC_STEMS
 from unbraid.errors import DataError
+from unbraid.files.names import printable
 
 Row = Mapping[str, str]
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from unbraid.audio.sources import printable
 from unbraid.data.clips import open_clips
 from unbraid.data.items import Dataset, Item, Split
 from unbraid.data.layouts.layout import Layout, NoSplitError, find_below, list_folders
 from unbraid.errors import DataError
+from unbraid.files.names import printable
 
 _FOLDERS: Mapping[Split, str] = {"train": "si_tr_s", "valid": "si_dt_05", "test": "si_et_05"}
 _STEPS = frozenset({"wsj0", "csr_1", "csr_1_senn_d1", "11-1.1", "wav8k", "wav16k"})

@@ -12,13 +12,13 @@ from collections.abc import Generator
 from functools import partial
 from pathlib import Path
 
-from unbraid.audio.pending import PendingFile, write_pending
-from unbraid.audio.sources import printable
 from unbraid.data.activity import ActivityRule, find_active
 from unbraid.data.items import Clip, Item, Split
 from unbraid.data.open import open_splits
 from unbraid.data.prepare.events import PrepareEvent, Task, Wrote, run_tasks
 from unbraid.errors import DataError
+from unbraid.files.names import printable
+from unbraid.files.pending import PendingFile, write_pending
 
 COLUMNS: tuple[str, ...] = ("path", "stream", "split", "track", "stem", "start", "num_samples")
 

@@ -22,15 +22,15 @@ from pathlib import Path
 import numpy as np
 
 from unbraid.audio.formats import Encoding
-from unbraid.audio.pending import PendingFile, write_pending
 from unbraid.audio.recording import Recording
-from unbraid.audio.sources import printable
 from unbraid.audio.writing import write_audio
 from unbraid.data.clips import open_clip
 from unbraid.data.layouts.layout import is_audio
 from unbraid.data.layouts.tables import Row, read_rows
 from unbraid.data.prepare.events import Failed, PrepareEvent, Task, Wrote, run_tasks
 from unbraid.errors import DataError, UnbraidError
+from unbraid.files.names import printable
+from unbraid.files.pending import PendingFile, write_pending
 
 LISTS = Path(__file__).parents[1] / "lists" / "corpus"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from unbraid.audio.sources import printable
 from unbraid.data.threads import map_as_done
 from unbraid.errors import UnbraidError
+from unbraid.files.names import printable
 
 
 @dataclass(frozen=True)

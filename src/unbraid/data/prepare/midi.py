@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 
 from unbraid.audio.formats import Encoding
-from unbraid.audio.pending import writing_to
 from unbraid.audio.recording import Recording
-from unbraid.audio.sources import printable
 from unbraid.audio.writing import write_audio
 from unbraid.data.prepare.events import PrepareEvent, Task, run_tasks
 from unbraid.data.prepare.midi_files import GROUPS, MidiFile
 from unbraid.errors import AudioReadError, DataError
+from unbraid.files.names import printable
+from unbraid.files.pending import writing_to
 
 SOUND_FONTS = (
     "/usr/share/sounds/sf2/FluidR3_GM.sf2",

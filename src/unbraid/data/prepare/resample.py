@@ -14,16 +14,16 @@ from functools import partial
 from pathlib import Path
 
 from unbraid.audio.formats import Encoding, check_rate
-from unbraid.audio.pending import PendingFile, write_pending
 from unbraid.audio.rate import Resampler, resampled_length
 from unbraid.audio.reading import open_audio
-from unbraid.audio.sources import printable
 from unbraid.audio.writing import AudioWriter
 from unbraid.data.clips import open_clip, read_clip
 from unbraid.data.layouts.layout import is_audio
 from unbraid.data.layouts.musdb18 import STEM_STREAMS, STEM_SUFFIX
 from unbraid.data.prepare.events import PrepareEvent, Task, run_tasks
 from unbraid.errors import AudioReadError, ConfigError, DataError
+from unbraid.files.names import printable
+from unbraid.files.pending import PendingFile, write_pending
 
 _BLOCK_SAMPLES = 2**18
 _LENGTH_COLUMNS = ("length", "num_samples", "start")

@@ -8,7 +8,7 @@ import torch
 from einops import rearrange
 
 from unbraid.errors import WeightsError
-from unbraid.models.resunet import ResUNetConfig
+from unbraid.models.resunet.model import ResUNetConfig
 
 _RENAMES = [
     (r"^bn0\.", "input_norm."),

@@ -1,0 +1,121 @@
+"""Decodes through libsndfile: WAV, RF64, W64, AIFF, CAF, AU, FLAC, Ogg Vorbis, Opus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import soundfile
+
+from unbraid.audio.decode.headers import is_mpeg_audio
+from unbraid.audio.formats import TAG_NAMES, AudioInfo, Encoding, SampleFormat
+from unbraid.audio.sources import Source
+from unbraid.errors import AudioReadError
+
+_DEPTHS: dict[str, SampleFormat] = {
+    "PCM_S8": "int16",
+    "PCM_U8": "int16",
+    "PCM_16": "int16",
+    "PCM_24": "int24",
+    "PCM_32": "int32",
+    "ALAC_16": "int16",
+    "ALAC_20": "int24",
+    "ALAC_24": "int24",
+    "ALAC_32": "int32",
+    "FLOAT": "float32",
+    "DOUBLE": "float32",
+    "ULAW": "int16",
+    "ALAW": "int16",
+}
+
+_READ_SAMPLES = 65_536
+_FLAC_READ_SAMPLES = 4_096
+"""One FLAC block: a failing read loses all that it asked for."""
+
+_UNKNOWN_LENGTH = 2**62
+
+
+class NotForThisDecoder(Exception):
+    """The bytes are not what this decoder reads; another may."""
+
+
+class SoundfileDecoder:
+    """One pass over a file that libsndfile knows, in blocks of any size."""
+
+    def __init__(self, source: Source, allow_truncated: bool) -> None:
+        self._name = source.name
+        self._allow_truncated = allow_truncated
+        with source.view() as view:
+            # libsndfile guesses the length of an MP3 without a Xing header from its first frames, and soundfile then
+            # cuts what is longer.
+            if is_mpeg_audio(view.read(4)):
+                raise NotForThisDecoder("its length would be a guess")
+        try:
+            self._file = soundfile.SoundFile(source.open())
+        except (soundfile.SoundFileError, RuntimeError) as error:
+            raise NotForThisDecoder(str(error)) from error
+        # A WAV that was never closed promises no data, and soundfile fails at the end of a FLAC without a length;
+        # libav reads what is there.
+        if self._file.format == "MP3" or not 0 < self._file.frames < _UNKNOWN_LENGTH:
+            self._file.close()
+            raise NotForThisDecoder("its length is not known here")
+        num_samples = self._file.frames
+        if self._file.format == "FLAC":
+            num_samples = self._flac_length(source, num_samples)
+        self.info = AudioInfo(
+            name=source.name,
+            sample_rate=self._file.samplerate,
+            num_channels=self._file.channels,
+            num_samples=num_samples,
+            expected_samples=num_samples,
+            encoding=Encoding(sample=_DEPTHS.get(self._file.subtype, "int24")),
+            tags={name: text for name, text in self._file.copy_metadata().items() if name in TAG_NAMES},
+        )
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """The samples from the start, as float32 (channel, sample) arrays."""
+        size = _FLAC_READ_SAMPLES if self._file.format == "FLAC" else _READ_SAMPLES
+        count = 0
+        while True:
+            try:
+                chunk = self._file.read(size, dtype="float32", always_2d=True).T
+            except (soundfile.SoundFileError, RuntimeError) as error:
+                if self._allow_truncated:
+                    return
+                raise AudioReadError(
+                    f"{self._name} is damaged after {count / self.info.sample_rate:.1f} s: get another copy, or pass "
+                    "--allow-truncated to separate what comes before"
+                ) from error
+            if chunk.shape[1] == 0:
+                return
+            count += chunk.shape[1]
+            yield chunk
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _flac_length(self, source: Source, promised: int) -> int:
+        """The samples that are there; a look at the last one tells within milliseconds whether all are."""
+        try:
+            with soundfile.SoundFile(source.open()) as probe:
+                probe.seek(promised - 1)
+                if len(probe.read(1)) == 1:
+                    return promised
+        except (soundfile.SoundFileError, RuntimeError):
+            pass
+        held = 0
+        try:
+            with soundfile.SoundFile(source.open()) as probe:
+                buffer = np.empty((_FLAC_READ_SAMPLES, probe.channels), np.int16)
+                while read := len(probe.read(out=buffer)):
+                    held += read
+        except (soundfile.SoundFileError, RuntimeError):
+            pass
+        if held < promised and not self._allow_truncated:
+            rate = self._file.samplerate
+            self._file.close()
+            raise AudioReadError(
+                f"{self._name} is truncated: its header promises {promised / rate:.1f} s and it holds "
+                f"{held / rate:.1f} s; pass --allow-truncated to separate what is there"
+            )
+        return held

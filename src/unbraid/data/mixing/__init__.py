@@ -1,0 +1,1 @@
+"""Training mixtures, made on the fly."""

@@ -1,0 +1,160 @@
+"""Mixtures of speakers, made on the fly: who speaks, which stretch, how fast, how loud, when, and what noise is about.
+
+Works on utterances with known speakers, and as well on finished mixtures, whose sources are utterances.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+
+from unbraid.data.augment import Augmentations, augment, stretch_of
+from unbraid.data.augment.speed import change_speed
+from unbraid.data.items import Dataset, Example, Item
+from unbraid.data.mixing.pools import Pool, Recording, Weights, fit_memory, is_silent, place, recordings_of
+from unbraid.data.mixing.speaker_levels import BalancedLevels, SpeakerLevels
+from unbraid.data.mixing.turns import Turns
+from unbraid.errors import ConfigError, DataError
+from unbraid.models.contract import ModelSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeakerMixing:
+    """How training mixtures of speakers are drawn."""
+
+    num_speakers: int = 2
+
+    segment_seconds: float = 3.0
+    """Length of a mixture, the greatest length where `length` says so."""
+
+    length: Literal["segment", "min", "max"] = "segment"
+    """Each mixture has the segment's length, that of its shortest speaker, or that of its longest one."""
+
+    levels: SpeakerLevels = field(default_factory=BalancedLevels)
+
+    speed_range: tuple[float, float] = (0.95, 1.05)
+    """Each speaker is resampled by a factor from this range, which moves pitch, formants and tempo together."""
+
+    speed_choices: tuple[float, ...] = ()
+    """Factors to choose from instead of the range, such as SpeechBrain's (0.95, 1.0, 1.05)."""
+
+    speaker_weights: Literal["equal", "utterances"] = "equal"
+    """Whether speakers are as likely as each other, or as they have utterances (SpeechBrain)."""
+
+    utterance_weights: Weights = "seconds"
+
+    noise: str | None = None
+    """Name of the source of the data set that noise is taken from; None mixes speakers only."""
+
+    noise_share: float = 1.0
+    """Share of the mixtures that have noise, where `noise` names some; the others are speakers only."""
+
+    turns: Turns = field(default_factory=Turns)
+    """Who speaks when; as it comes, all speak all the time."""
+
+    augmentations: Augmentations = ()
+    """Done to every speaker before the levels are set."""
+
+    def __post_init__(self) -> None:
+        if self.num_speakers < 2:
+            raise ConfigError(f"num_speakers is at least 2, not {self.num_speakers}")
+        if self.segment_seconds <= 0:
+            raise ConfigError(f"segment_seconds is positive, not {self.segment_seconds}")
+        if not 0 <= self.noise_share <= 1:
+            raise ConfigError(f"noise_share lies between 0 and 1, not {self.noise_share}")
+        if min(self.speed_range + self.speed_choices) <= 0 or self.speed_range[0] > self.speed_range[1]:
+            raise ConfigError(f"speeds are positive, and the range goes from low to high, not {self.speed_range}")
+
+
+class SpeakerDrawer:
+    """Draws mixtures of the speakers of a data set."""
+
+    def __init__(self, dataset: Dataset, mixing: SpeakerMixing, spec: ModelSpec) -> None:
+        self.mixing, self.spec = mixing, spec
+        self.sources = tuple(source for source in spec.sources if source != mixing.noise)
+        if len(self.sources) != mixing.num_speakers:
+            raise ConfigError(
+                f"the model gives {len(self.sources)} speakers and the mixtures have {mixing.num_speakers}: "
+                "set num_speakers to the model's"
+            )
+        utterances: dict[str, list[Recording]] = {}
+        for item in dataset.items:
+            for source, clips in item.sources.items():
+                # Noise comes with the mixtures of some data sets without being one of their sources.
+                if clips and source in dataset.sources and source != mixing.noise:
+                    utterances.setdefault(_speaker(item, source), []).append(Recording(clips))
+        self.speakers = sorted(utterances)
+        if len(self.speakers) < mixing.num_speakers:
+            raise DataError(
+                f"{dataset.root} has {len(self.speakers)} speakers in the split '{dataset.split}'; "
+                f"{mixing.num_speakers} are needed"
+            )
+        noises = [] if mixing.noise is None else recordings_of(dataset, mixing.noise)
+        everything = [*(one for speaker in utterances.values() for one in speaker), *noises]
+        keep = fit_memory(everything, spec.sample_rate, spec.num_channels)
+        self._pools = [Pool(utterances[speaker], mixing.utterance_weights, keep) for speaker in self.speakers]
+        counts = np.array([len(utterances[speaker]) for speaker in self.speakers], np.float64)
+        self._probabilities = counts / counts.sum() if mixing.speaker_weights == "utterances" else None
+        self._noise = None
+        if mixing.noise is not None:
+            if not noises:
+                raise DataError(f"{dataset.root} has no source '{mixing.noise}' to take noise from")
+            self._noise = Pool(noises, "seconds", keep)
+
+    def draw(self, seed: int, index: int) -> Example:
+        mixing, spec = self.mixing, self.spec
+        generator = np.random.default_rng([seed, index])
+        most = round(mixing.segment_seconds * spec.sample_rate)
+        chosen = generator.choice(len(self.speakers), mixing.num_speakers, replace=False, p=self._probabilities)
+        pieces = [self._draw_speech(int(number), most, generator) for number in chosen]
+        noise = None
+        if self._noise is not None and (mixing.noise_share == 1 or generator.random() < mixing.noise_share):
+            noise = self._noise.draw(most, spec.sample_rate, spec.num_channels, generator)
+        length = _common_length(mixing.length, [piece.shape[-1] for piece in pieces], most)
+        speakers = np.stack([place(piece, length, generator) for piece in pieces])
+        if noise is not None:
+            noise = place(noise, length, generator)
+        speakers, noise = mixing.levels.scale(speakers, noise, spec.sample_rate, generator)
+        speakers = mixing.turns.take(speakers, spec.sample_rate, generator)
+        mixture = speakers.sum(axis=0)
+        if noise is not None:
+            mixture = mixture + noise
+        numbers = iter(range(len(speakers)))
+        silence = np.zeros_like(mixture) if noise is None else noise
+        references = [silence if source == mixing.noise else speakers[next(numbers)] for source in spec.sources]
+        return Example(
+            torch.from_numpy(mixture),
+            torch.from_numpy(np.stack(references)),
+            torch.ones(len(spec.sources), dtype=torch.bool),
+        )
+
+    def _draw_speech(self, number: int, most: int, generator: np.random.Generator) -> np.ndarray:
+        """A piece of this speaker's speech that is not silence, (channel, at most `most` samples)."""
+        mixing, spec = self.mixing, self.spec
+        speed = float(
+            generator.choice(mixing.speed_choices) if mixing.speed_choices else generator.uniform(*mixing.speed_range)
+        )
+        wanted = int(most * stretch_of(mixing.augmentations) * speed) + 1
+        piece = self._pools[number].draw(wanted, spec.sample_rate, spec.num_channels, generator)
+        if is_silent(piece):
+            raise DataError(
+                f"speaker {self.speakers[number]} has hardly anything but silence in "
+                f"{len(self._pools[number].recordings)} utterances: leave the speaker out"
+            )
+        return augment(change_speed(piece, speed), mixing.augmentations, spec.sample_rate, generator)[:, :most]
+
+
+def _common_length(rule: str, lengths: list[int], most: int) -> int:
+    if rule == "segment":
+        return most
+    return min(most, max(1, min(lengths) if rule == "min" else max(lengths)))
+
+
+def _speaker(item: Item, source: str) -> str:
+    """Who speaks: label `speaker` of an utterance, in a mixture the label named like the source, else somebody new."""
+    if len(item.sources) == 1 and "speaker" in item.labels:
+        return item.labels["speaker"]
+    return item.labels.get(source, f"{item.name}/{source}")

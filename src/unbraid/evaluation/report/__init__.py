@@ -1,0 +1,1 @@
+"""HTML pages about separated sounds and their scores."""

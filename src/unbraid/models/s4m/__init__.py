@@ -1,0 +1,1 @@
+"""S4M and S4M-tiny."""

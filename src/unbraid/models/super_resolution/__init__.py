@@ -1,0 +1,1 @@
+"""The super-resolution network of SFSRNet, around any separator."""

@@ -1,0 +1,69 @@
+"""Any separator of the catalog with SFSRNet's super-resolution network on its estimates.
+
+    build_model(WithSuperResolutionConfig(separator=PRESETS["s4m-tiny"]))       # by its config, which can be stored
+    WithSuperResolution(separator, SuperResolutionConfig())                     # around a model that is there already
+
+Weights of the separator are named `separator.*`, those of the network `super_resolution.*`; training with `--init` puts
+the weights of a plain separator where they belong, and `--set freeze=separator` trains the network alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from unbraid.axes import Float, Tensor
+from unbraid.errors import ConfigError
+from unbraid.models.contract import SeparationModel
+from unbraid.models.mtfa.model import MTFAConfig
+from unbraid.models.resunet.model import ResUNetConfig
+from unbraid.models.s4m.model import S4MConfig
+from unbraid.models.sepformer.model import SepFormerConfig
+from unbraid.models.sfc.model import SFCConfig
+from unbraid.models.super_resolution.network import SuperResolution, SuperResolutionConfig
+
+SeparatorConfig = S4MConfig | SFCConfig | SepFormerConfig | ResUNetConfig | MTFAConfig
+"""What can be wrapped: every architecture of the catalog but this one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithSuperResolutionConfig:
+    """A separator and the network that mends its estimates."""
+
+    separator: SeparatorConfig = field(default_factory=S4MConfig)
+
+    super_resolution: SuperResolutionConfig = field(default_factory=SuperResolutionConfig)
+
+
+class WithSuperResolution(SeparationModel):
+    """A separator whose estimates are refined; it takes and gives what the separator takes and gives."""
+
+    refines = True
+
+    def __init__(self, separator: SeparationModel, super_resolution: SuperResolutionConfig) -> None:
+        """A separator that is not of the catalog can be wrapped too, but then not be stored."""
+        super().__init__()
+        self.spec = separator.spec
+        self.separator = separator
+        self.super_resolution = SuperResolution(super_resolution, self.spec.sample_rate, self.spec.num_sources)
+        if isinstance(config := getattr(separator, "config", None), SeparatorConfig):
+            self.config = WithSuperResolutionConfig(separator=config, super_resolution=super_resolution)
+
+    def forward(self, mixture: Float[Tensor, "batch channel sample"]) -> Float[Tensor, "batch source channel sample"]:
+        return self.super_resolution(mixture, self.separator(mixture))
+
+    def estimates_on_the_way(
+        self, mixture: Float[Tensor, "batch channel sample"]
+    ) -> tuple[Float[Tensor, "batch source channel sample"], ...]:
+        """What the separator estimates, on its own way too, and last the refined estimates."""
+        estimates = self.separator.estimates_on_the_way(mixture)
+        return (*estimates, self.super_resolution(mixture, estimates[-1]))
+
+    def set_gradient_checkpointing(self, enabled: bool) -> None:
+        """Passed on to the separator."""
+        switch = getattr(self.separator, "set_gradient_checkpointing", None)
+        if switch is None:
+            raise ConfigError(
+                f"{type(self.separator).__name__} does not support gradient checkpointing: set "
+                "gradient_checkpointing=false"
+            )
+        switch(enabled)

@@ -1,0 +1,1 @@
+"""Stems as files: names, records, remixes, and batches of recordings."""

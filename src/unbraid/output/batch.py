@@ -1,0 +1,195 @@
+"""Separates many recordings on this machine, one after the other: an error in one never stops the others."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path, PurePath
+
+from unbraid.audio.discovery import AudioFile
+from unbraid.errors import ConfigError, UnbraidError
+from unbraid.files.names import printable
+from unbraid.output.export import EncodingChoice, Exported, export, export_settings
+from unbraid.output.naming import FilenameTemplate, OutputPaths, plan_paths, safe_name
+from unbraid.output.record import ModelIdentity, is_done
+from unbraid.separation.events import Progress, Started
+from unbraid.separation.separator import Separator
+
+
+@dataclass(frozen=True)
+class Job:
+    """One recording and where its stems go."""
+
+    file: AudioFile
+    paths: OutputPaths
+
+    @property
+    def name(self) -> str:
+        return "standard input" if self.file.path == Path("-") else printable(self.file.path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordingStarted:
+    index: int
+    """Place of the recording in the list of jobs, from 0."""
+    job: Job
+    started: Started
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordingProgress:
+    index: int
+    job: Job
+    progress: Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordingDone:
+    index: int
+    job: Job
+    exported: Exported
+
+    @property
+    def seconds(self) -> float:
+        """Wall time."""
+        return self.exported.seconds_taken
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordingSkipped:
+    """Its stems were there already, made by the same model with the same settings."""
+
+    index: int
+    job: Job
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordingFailed:
+    index: int
+    job: Job
+    message: str
+    """One sentence."""
+    error: Exception
+    """An `UnbraidError` or an `OSError` is the user's to mend; anything else is a defect of ours."""
+
+    @property
+    def is_defect(self) -> bool:
+        return not isinstance(self.error, UnbraidError | OSError)
+
+
+BatchEvent = RecordingStarted | RecordingProgress | RecordingDone | RecordingSkipped | RecordingFailed
+
+
+def plan_jobs(
+    files: Iterable[AudioFile],
+    out: Path,
+    stems: tuple[str, ...],
+    *,
+    model: str,
+    template: FilenameTemplate | None = None,
+    extension: str = "wav",
+) -> list[Job]:
+    """Decides all file names before anything runs, so that no recording overwrites the stems of another.
+
+    Where two recordings would have the same files, as a.wav and a.mp3 have, the second is called "a (mp3)", and where
+    that is taken as well, "a (2)" and so on.
+    `extension` is that of the output, without the dot.
+    """
+    template = template or FilenameTemplate()
+    if len(stems) > 1 and "stem" not in template.fields:
+        raise ConfigError(f"--filename '{template.text}' gives all stems the same name: put {{stem}} into it")
+    jobs: list[Job] = []
+    taken: set[str] = set()
+    for file in files:
+        for track in _track_names(file):
+            paths = plan_paths(
+                out,
+                file.relative.parent,
+                template,
+                track=track,
+                track_extension=_extension(file),
+                stems=stems,
+                extension=extension,
+                model=model,
+            )
+            keys = {_key(path) for path in (*paths.stems.values(), paths.record)}
+            if not keys & taken:
+                break
+            if "track" not in template.fields:
+                raise ConfigError(
+                    f"--filename '{template.text}' gives several recordings the same name: put {{track}} into it"
+                )
+        taken |= keys
+        jobs.append(Job(file, paths))
+    return jobs
+
+
+def shard(jobs: Sequence[Job], index: int, shards: int) -> list[Job]:
+    """Every so many-th job from the `index`-th on (from 1); all shards together are all jobs, each once."""
+    if not 1 <= index <= shards:
+        raise ConfigError(f"--shard {index}/{shards} does not exist: shards go from 1/{shards} to {shards}/{shards}")
+    return list(jobs[index - 1 :: shards])
+
+
+def run_jobs(
+    jobs: Iterable[Job],
+    separator: Separator,
+    model: ModelIdentity,
+    choice: EncodingChoice | None = None,
+    *,
+    resume: bool = False,
+) -> Generator[BatchEvent, None, None]:
+    """Runs every job and tells how it goes. With `resume`, recordings whose stems are there already are skipped.
+
+    Closing the generator, or Ctrl-C, removes what was written of the current recording.
+    """
+    choice = choice or EncodingChoice()
+    settings = export_settings(separator, choice)
+    for index, job in enumerate(jobs):
+        if resume and is_done(job.paths, model, settings, job.file.path):
+            yield RecordingSkipped(index=index, job=job)
+            continue
+        try:
+            with closing(export(separator, job.file.path, job.paths, choice, model)) as events:
+                for event in events:
+                    match event:
+                        case Started():
+                            yield RecordingStarted(index=index, job=job, started=event)
+                        case Progress():
+                            yield RecordingProgress(index=index, job=job, progress=event)
+                        case Exported():
+                            yield RecordingDone(index=index, job=job, exported=event)
+        except Exception as error:
+            yield RecordingFailed(index=index, job=job, message=_sentence(error, job), error=error)
+
+
+def _sentence(error: Exception, job: Job) -> str:
+    if isinstance(error, UnbraidError):
+        text = str(error)
+        return text if job.name in text else f"'{job.name}': {text}"
+    if isinstance(error, OSError):
+        return f"'{job.name}' could not be separated ({error.strerror or error}): check the disks that it is on"
+    return f"'{job.name}' could not be separated because of a defect of unbraid ({type(error).__name__}: {error})"
+
+
+def _track_names(file: AudioFile) -> Iterator[str]:
+    """The name of the recording, then other names for it."""
+    name = PurePath(file.relative.name).stem
+    yield name
+    # Cut so far that the mark survives when the whole is cut again.
+    short = safe_name(name, longest_bytes=120)
+    if extension := _extension(file)[:10]:
+        yield f"{short} ({extension})"
+    yield from (f"{short} ({number})" for number in count(2))
+
+
+def _extension(file: AudioFile) -> str:
+    return file.relative.suffix.removeprefix(".")
+
+
+def _key(path: Path) -> str:
+    """The same for paths that some file systems take for one, whatever the capitals and the form of the accents."""
+    return unicodedata.normalize("NFC", str(path)).casefold()

@@ -1,0 +1,1 @@
+"""Pictures with matplotlib (extra `report`), from plain data."""

@@ -1,0 +1,1 @@
+"""The one way of separation: any recording and any model to stems, in constant memory."""
