@@ -249,3 +249,8 @@ def test_an_untrained_network_says_half_of_the_mixture():
     with torch.inference_mode():
         error = model(mixture)[:, 0] - mixture / 2
     assert error.square().mean() < 0.05 * mixture.square().mean()
+
+
+@pytest.mark.parametrize("level", ["normalised", "as-given"])
+def test_the_spec_tells_how_loud_the_input_is_wanted(level):
+    assert build_model("resunet", **TINY, level=level).spec.level == level

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from torch import nn
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
+
+InputLevel = Literal["normalised", "as-given", "whole-file"]
+"""How loud a model wants its input, which whoever separates a recording sees to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +34,11 @@ class ModelSpec:
     chunk_seconds: float
     """Length of the pieces in which long recordings are best given to the model."""
 
+    level: InputLevel = "normalised"
+    """What is done to the input before the model and undone after it. `normalised`: every chunk has the RMS level that
+    training examples have; `as-given`: nothing, because loudness tells the model something or the model sees to it
+    itself; `whole-file`: the mean of the whole recording is taken off and its standard deviation becomes one."""
+
     def __post_init__(self) -> None:
         if self.sample_rate < 1000:
             raise ConfigError(f"sample_rate is in Hz and at least 1000, not {self.sample_rate}")
@@ -39,6 +48,8 @@ class ModelSpec:
             raise ConfigError(f"sources needs at least one name and no name twice: {self.sources}")
         if self.chunk_seconds <= 0:
             raise ConfigError(f"chunk_seconds is positive, not {self.chunk_seconds}")
+        if self.level not in get_args(InputLevel):
+            raise ConfigError(f"level is one of {', '.join(get_args(InputLevel))}, not '{self.level}'")
 
     @property
     def num_sources(self) -> int:

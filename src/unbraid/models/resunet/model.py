@@ -154,6 +154,7 @@ class ResUNet(SeparationModel):
             sources=config.sources,
             exchangeable=config.exchangeable,
             chunk_seconds=config.chunk_seconds,
+            level=config.level,
         )
         self.stft = Stft(config.fft_samples, config.hop_samples)
         self.core = self.build_core()
