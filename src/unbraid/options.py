@@ -13,10 +13,10 @@ allowed.
 from __future__ import annotations
 
 import types
-from dataclasses import Field, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cache
 from numbers import Integral, Real
-from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeGuard, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_origin, get_type_hints
 
 from unbraid.errors import ConfigError
 
@@ -54,11 +54,7 @@ SampleRate = Annotated[int, Range(at_least=1000.0)]
 """In Hz."""
 
 
-class _Config(Protocol):
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
-
-
-def check_options(config: _Config) -> None:
+def check_options(config: object) -> None:
     """Checks every field of a dataclass against its annotation; raises ConfigError for the first that does not fit."""
     for name, annotation in allowed_values(type(config)).items():
         check_option(name, getattr(config, name), annotation)
@@ -71,7 +67,7 @@ def check_option(name: str, value: object, annotation: object) -> None:
 
 
 @cache
-def allowed_values(config_class: type[_Config]) -> dict[str, object]:
+def allowed_values(config_class: type[Any]) -> dict[str, object]:
     """Name of every field of a dataclass -> what it may be, with its bounds."""
     hints = get_type_hints(config_class, include_extras=True)
     return {field.name: hints[field.name] for field in fields(config_class) if field.init}
