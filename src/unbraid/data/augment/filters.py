@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from unbraid.data.augment.base import Occasional, check_range
-from unbraid.data.augment.biquads import Biquad, apply_biquads, high_pass, high_shelf, low_pass, low_shelf, peak
+from unbraid.data.biquads import Biquad, apply_biquads, high_pass, high_shelf, low_pass, low_shelf, peak
 from unbraid.errors import ConfigError
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from unbraid.data.augment.biquads import apply_response
+from unbraid.data.biquads import apply_response
 from unbraid.errors import ConfigError
 from unbraid.metrics.loudness import k_weighting
 
