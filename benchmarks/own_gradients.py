@@ -11,9 +11,9 @@ from collections.abc import Callable
 import torch
 
 from benchmarks import machine
-from unbraid.layers import activation, convolution
 from unbraid.layers.activation import PReLU
 from unbraid.layers.convolution import DepthwiseConv
+from unbraid.layers.kernels import depthwise, prelu
 from unbraid.losses.weighted import WeightedLoss
 from unbraid.models.catalog import build_model
 from unbraid.recipes import RECIPES
@@ -53,12 +53,12 @@ class _chosen:
         self.ours = ours
 
     def __enter__(self) -> None:
-        self.before = activation.gradients_are_ours
+        self.before = prelu.gradients_are_ours
         if not self.ours:
-            activation.gradients_are_ours = convolution.gradients_are_ours = lambda features: False
+            prelu.gradients_are_ours = depthwise.gradients_are_ours = lambda features: False
 
     def __exit__(self, *_: object) -> None:
-        activation.gradients_are_ours = convolution.gradients_are_ours = self.before
+        prelu.gradients_are_ours = depthwise.gradients_are_ours = self.before
 
 
 if __name__ == "__main__":

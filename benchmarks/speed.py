@@ -6,7 +6,7 @@ import torch
 
 from unbraid import build_model
 from unbraid.inspection.profile import profile_model
-from unbraid.layers.kernels.linear import Linear
+from unbraid.layers.linear import Linear
 from unbraid.models.s4m.model import MultiScaleBlock
 from unbraid.separation.process import tune_process
 

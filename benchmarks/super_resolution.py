@@ -10,9 +10,9 @@ import torch
 from benchmarks import machine
 from unbraid import build_model
 from unbraid.inspection.profile import count_macs, highest_so_far, noise
-from unbraid.layers.kernels.fft_convolution import PlaneConv2d
-from unbraid.layers.kernels.fft_tiling import choose_tiling, fft_is_faster
 from unbraid.models.catalog import PRESETS, ModelConfig
+from unbraid.models.super_resolution.fft_convolution import PlaneConv2d
+from unbraid.models.super_resolution.fft_tiling import choose_tiling, fft_is_faster
 from unbraid.models.super_resolution.wrapper import WithSuperResolutionConfig
 from unbraid.separation.process import tune_process
 

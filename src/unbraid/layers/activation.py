@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
-from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 from unbraid.axes import Float, Tensor
-from unbraid.layers.kernels.linear import gradients_are_ours
+from unbraid.layers.kernels.prelu import prelu
 
 
 class PReLU(nn.PReLU):
@@ -18,23 +15,4 @@ class PReLU(nn.PReLU):
         super().__init__()
 
     def forward(self, features: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
-        if gradients_are_ours(features):
-            return SlopedRelu.apply(features, self.weight)  # type: ignore[return-value]
-        return F.prelu(features, self.weight)
-
-
-class SlopedRelu(torch.autograd.Function):
-    """PReLU whose backward is a product and a pass: PyTorch's own writes a slope's gradient for every element before
-    it sums them, and takes twelve times as long on a CPU."""
-
-    @staticmethod
-    def forward(ctx, features: Tensor, slope: Tensor) -> Tensor:  # type: ignore[override]
-        ctx.save_for_backward(features, slope)
-        return F.leaky_relu(features, slope.item())
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        features, slope = ctx.saved_tensors
-        for_slope = torch.dot(grad.reshape(-1), features.clamp_max(0).reshape(-1)).view(1)
-        return torch.ops.aten.leaky_relu_backward(grad, features, slope.item(), False), for_slope
+        return prelu(features, self.weight)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
-from unbraid.layers.kernels.linear import Linear
+from unbraid.layers.linear import Linear
 from unbraid.layers.rotary import rotate
 
 

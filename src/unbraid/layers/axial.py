@@ -18,7 +18,7 @@ from torch import nn
 
 from unbraid.axes import Float, Tensor
 from unbraid.layers.axis_attention import AxialPath, GlobalPath, LightPath, TemporalFrequencyConfig
-from unbraid.layers.kernels.linear import Linear
+from unbraid.layers.linear import Linear
 
 _TOKENS_AT_ONCE = 1 << 14
 """Places of a plane that are attended to together, in whole rows."""

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
-from unbraid.layers.kernels.linear import Linear
+from unbraid.layers.linear import Linear
 from unbraid.layers.norms import BatchNorm
 from unbraid.layers.rotary import rotate
 

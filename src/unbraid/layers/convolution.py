@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from functools import cache
 
 import torch
 from torch import nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from unbraid.axes import Float, Int, Tensor
-from unbraid.layers.kernels.linear import gradients_are_ours, onednn_takes
+from unbraid.layers.kernels.depthwise import depthwise_filter
 
 
 class DepthwiseConv(nn.Module):
@@ -33,55 +31,7 @@ class DepthwiseConv(nn.Module):
         if self.kernel_size == 1 and self.stride == 1:
             scaled = features * self.weight[:, 0]
             return scaled if self.bias is None else scaled + self.bias
-        if gradients_are_ours(features):
-            return DepthwiseFilter.apply(features, self.weight, self.bias, self.stride)  # type: ignore[return-value]
         return depthwise_filter(features, self.weight, self.bias, self.stride)
-
-
-def depthwise_filter(
-    features: Float[Tensor, "batch frame dim"],
-    weight: Float[Tensor, "dim tap"],
-    bias: Float[Tensor, " dim"] | None,
-    stride: int,
-) -> Float[Tensor, "batch out_frame dim"]:
-    """Each feature filtered by its own odd number of taps, centred."""
-    # A 2-D convolution one bin wide reads this memory as channels-last, which is the only depthwise form that is fast
-    # on a CPU: conv1d needs ten times as long.
-    image, kernel, padding = features.transpose(1, 2).unsqueeze(2), weight[:, None, None, :], weight.shape[1] // 2
-    out = F.conv2d(image, kernel, bias, (1, stride), (0, padding), groups=features.shape[-1])
-    return out.squeeze(2).transpose(1, 2)
-
-
-class DepthwiseFilter(torch.autograd.Function):
-    """`depthwise_filter` with a gradient for the taps that is one product and sum a tap: oneDNN's own takes three times
-    as long on a CPU, more than all else in a step of S4M."""
-
-    @staticmethod
-    def forward(ctx, features: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:  # type: ignore[override]
-        ctx.save_for_backward(features, weight)
-        ctx.stride = stride
-        return depthwise_filter(features, weight, bias, stride)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:  # type: ignore[override]
-        features, weight = ctx.saved_tensors
-        (dim, num_taps), stride, num_frames = weight.shape, ctx.stride, grad.shape[1]
-        for_features, for_weight, for_bias = None, None, None
-        if ctx.needs_input_grad[0]:
-            image, image_grad = features.transpose(1, 2).unsqueeze(2), grad.transpose(1, 2).unsqueeze(2)
-            kernel, padding, wanted = weight[:, None, None, :], [0, num_taps // 2], [True, False, False]
-            for_features = torch.ops.aten.convolution_backward(
-                image_grad, image, kernel, None, [1, stride], padding, [1, 1], False, [0, 0], dim, wanted
-            )[0]
-            for_features = for_features.squeeze(2).transpose(1, 2)
-        if ctx.needs_input_grad[1]:
-            padded = F.pad(features, (0, 0, num_taps // 2, num_taps // 2))
-            taps = (padded[:, tap : tap + stride * num_frames : stride][:, :num_frames] for tap in range(num_taps))
-            for_weight = torch.stack([(grad * under).sum((0, 1)) for under in taps], dim=-1)
-        if ctx.needs_input_grad[2]:
-            for_bias = grad.sum((0, 1))
-        return for_features, for_weight, for_bias, None
 
 
 class CausalDepthwiseConv(nn.Module):
@@ -136,38 +86,6 @@ class PlaneConv(nn.Module):
     def forward(self, features: Float[Tensor, "batch frame freq dim_in"]) -> Float[Tensor, "batch frame freq dim_out"]:
         out = F.conv2d(features.permute(0, 3, 1, 2), self.weight, self.bias, padding=1)
         return out.permute(0, 2, 3, 1)
-
-
-def can_fuse(features: Tensor) -> bool:
-    """Whether `conv_then_leaky` and `conv_plus` may run on this: inference in float32 on a CPU."""
-    return _has_fused_convolution() and onednn_takes(features)
-
-
-@cache
-def _has_fused_convolution() -> bool:
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
-
-
-def conv_then_leaky(
-    features: Float[Tensor, "batch frame freq dim_in"], weight: Tensor, bias: Tensor, slope: float
-) -> Float[Tensor, "batch frame freq dim_out"]:
-    """A 3 x 3 convolution and a leaky ReLU in one pass over memory, where `can_fuse` says so."""
-    image = features.permute(0, 3, 1, 2)
-    out = torch.ops.mkldnn._convolution_pointwise(
-        image, weight, bias, [1, 1], [1, 1], [1, 1], 1, "leaky_relu", [slope], ""
-    )
-    return out.permute(0, 2, 3, 1)
-
-
-def conv_plus(
-    features: Float[Tensor, "batch frame freq dim_in"], weight: Tensor, plus: Float[Tensor, "batch frame freq dim_out"]
-) -> Float[Tensor, "batch frame freq dim_out"]:
-    """A 3 x 3 convolution without bias, added to `plus` in the same pass, where `can_fuse` says so."""
-    image, other = features.permute(0, 3, 1, 2), plus.permute(0, 3, 1, 2)
-    out = torch.ops.mkldnn._convolution_pointwise.binary(
-        image, other, weight, None, [1, 1], [1, 1], [1, 1], 1, "add", None, None, [], None
-    )
-    return out.permute(0, 2, 3, 1)
 
 
 def nearest_frames(num_in: int, num_out: int, device: torch.device | None = None) -> Int[Tensor, " out_frame"]:

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from unbraid.axes import Float, Tensor
 from unbraid.layers.convolution import FrameConv
-from unbraid.layers.kernels.linear import Linear
+from unbraid.layers.linear import Linear
 
 
 def gate(features: Float[Tensor, "*axes two_dim"]) -> Float[Tensor, "*axes dim"]:

@@ -24,8 +24,8 @@ from torch.nn import functional as F
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
 from unbraid.layers.convolution import CausalDepthwiseConv
-from unbraid.layers.kernels.linear import Linear
 from unbraid.layers.kernels.selective_scan import selective_scan
+from unbraid.layers.linear import Linear
 from unbraid.layers.norms import at_least_float32
 
 _SEQUENCES_AT_ONCE = 128

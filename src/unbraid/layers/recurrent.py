@@ -8,7 +8,7 @@ from typing import Literal
 from torch import nn
 
 from unbraid.axes import Float, Tensor
-from unbraid.layers.kernels.linear import Linear
+from unbraid.layers.linear import Linear
 
 
 @dataclass(frozen=True, kw_only=True)

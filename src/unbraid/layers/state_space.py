@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from unbraid.axes import Complex, Float, Tensor
 from unbraid.errors import ConfigError
-from unbraid.layers.kernels.linear import Linear
+from unbraid.layers.linear import Linear
 
 StateSpaceKind = Literal["s4", "s4d-legs", "s4d-lin", "s4d-inv", "s4d-real"]
 

@@ -27,10 +27,11 @@ from torch.nn import functional as F
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
-from unbraid.layers.convolution import PlaneConv, can_fuse, conv_plus, conv_then_leaky
-from unbraid.layers.kernels.linear import Linear
+from unbraid.layers.convolution import PlaneConv
+from unbraid.layers.linear import Linear
 from unbraid.layers.norms import BatchNorm, at_least_float32
 from unbraid.models.contract import ModelSpec, SeparationModel
+from unbraid.models.resunet.fused_convolution import can_fuse, conv_plus, conv_then_leaky
 from unbraid.models.resunet.heads import Head, apply_head, maps_per_target, neutral_maps
 from unbraid.signal.stft import Stft
 from unbraid.signal.stft import num_frames as stft_frames

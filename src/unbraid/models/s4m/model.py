@@ -30,8 +30,9 @@ from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
 from unbraid.layers.activation import PReLU
 from unbraid.layers.convolution import DepthwiseConv, multiply_add_resized, pool_average
-from unbraid.layers.kernels.linear import Linear
-from unbraid.layers.norms import GlobalLayerNorm, moments
+from unbraid.layers.kernels.moments import moments
+from unbraid.layers.linear import Linear
+from unbraid.layers.norms import GlobalLayerNorm, at_least_float32
 from unbraid.layers.state_space import StateSpaceConfig, StateSpaceLayer
 from unbraid.models.contract import ModelSpec, SeparationModel
 from unbraid.signal.frames import add_frames
@@ -265,7 +266,7 @@ class ConvNorm(nn.Module):
     ) -> tuple[Float[Tensor, "batch out_frame dim"], tuple[Tensor, Tensor]]:
         """The output, and each of its features' mean and mean square, which cost next to nothing here."""
         convolved = self.conv(features)
-        mean, mean_square = moments(convolved, dim=(1,))
+        mean, mean_square = moments(at_least_float32(convolved), dim=(1,))
         scale, offset = self.norm.affine_from(mean.mean(-1, keepdim=True), mean_square.mean(-1, keepdim=True))
         after = scale * mean + offset, scale.square() * mean_square + 2 * scale * offset * mean + offset.square()
         return torch.addcmul(offset.to(convolved.dtype), convolved, scale.to(convolved.dtype)), after
@@ -277,7 +278,7 @@ class ConvNorm(nn.Module):
         if self.conv.kernel_size == 1 and self.conv.bias is None and self.conv.stride == 1:
             # The filter is one weight w per feature: the moments of w x follow from those of x without forming it.
             weight = self.conv.weight[:, 0]
-            mean, mean_square = known or moments(features, dim=(1,))
+            mean, mean_square = known or moments(at_least_float32(features), dim=(1,))
             mean = (mean * weight).mean(-1, keepdim=True)
             scale, offset = self.norm.affine_from(mean, (mean_square * weight.square()).mean(-1, keepdim=True))
             convolved, scale = features, scale * weight

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from unbraid.axes import Float, Tensor
 from unbraid.layers.convolution import PlaneConv
-from unbraid.layers.kernels.linear import Linear
+from unbraid.layers.linear import Linear
 from unbraid.layers.norms import GlobalLayerNorm
 from unbraid.layers.sequence import SequenceConfig, build_sequence_layer
 

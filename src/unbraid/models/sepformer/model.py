@@ -29,7 +29,7 @@ from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
 from unbraid.layers.activation import PReLU
 from unbraid.layers.attention import SelfAttentionConfig
-from unbraid.layers.kernels.linear import Linear
+from unbraid.layers.linear import Linear
 from unbraid.layers.sequence import SequenceConfig
 from unbraid.models.contract import ModelSpec, SeparationModel
 from unbraid.models.sepformer.blocks import Block, FeedForward, Norm, Stack, build_norm, cut_chunks, join_chunks

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from unbraid.axes import Float, Tensor
-from unbraid.layers.kernels.linear import Linear
+from unbraid.layers.linear import Linear
 from unbraid.models.sfc.compression import CompressionSizes, Decoder, Encoder
 
 

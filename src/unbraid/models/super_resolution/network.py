@@ -32,8 +32,8 @@ from torch.nn import functional as F
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
-from unbraid.layers.kernels.fft_convolution import Method, PlaneConv2d
 from unbraid.layers.norms import at_least_float32
+from unbraid.models.super_resolution.fft_convolution import Method, PlaneConv2d
 from unbraid.signal.stft import Stft, complex_product
 
 # Of the mixture's RMS magnitude. An estimate weaker than this in a bin has no phase to speak of, and the residual

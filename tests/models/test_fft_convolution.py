@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from unbraid.errors import ConfigError
-from unbraid.layers.kernels import fft_convolution, linear
-from unbraid.layers.kernels.fft_convolution import PlaneConv2d, convolve, kernel_spectra
-from unbraid.layers.kernels.fft_tiling import Tiling, choose_tiling, fft_is_faster
+from unbraid.layers.kernels import onednn
+from unbraid.models.super_resolution import fft_convolution
+from unbraid.models.super_resolution.fft_convolution import PlaneConv2d, convolve, kernel_spectra
+from unbraid.models.super_resolution.fft_tiling import Tiling, choose_tiling, fft_is_faster
 
 ODD = st.sampled_from([1, 3, 5, 7, 11])
 
@@ -69,8 +70,8 @@ def test_other_processors_get_the_same(monkeypatch):
     layer, planes = PlaneConv2d(2, 3, (5, 5), "fft"), torch.randn(2, 2, 40, 60)
     with torch.inference_mode():
         here = layer(planes)
-        other = not linear.onednn_is_faster()
-        for module in (linear, fft_convolution):
+        other = not onednn.onednn_is_faster()
+        for module in (onednn, fft_convolution):
             monkeypatch.setattr(module, "onednn_is_faster", lambda: other)
         assert torch.allclose(here, layer(planes), atol=1e-5)
 

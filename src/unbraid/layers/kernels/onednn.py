@@ -1,4 +1,4 @@
-"""Linear layers and products that take the fastest matrix product there is on a CPU."""
+"""Matrix products by oneDNN, the fastest that PyTorch has on some CPUs, and what may be given to its operators."""
 
 from __future__ import annotations
 
@@ -6,26 +6,25 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from unbraid.axes import Float, Tensor
 
 
-class Linear(nn.Linear):
-    """`nn.Linear` with the same parameters and, to rounding, the same result.
+def linear(
+    features: Float[Tensor, "*axes dim_in"], weight: Float[Tensor, "dim_out dim_in"], bias: Tensor | None
+) -> Float[Tensor, "*axes dim_out"]:
+    """`F.linear`, its slow twin, to rounding.
 
     On AMD processors, PyTorch's float32 products go through a library that uses half of the processor there; oneDNN,
     which comes with PyTorch as well, is two to three times as fast (`benchmarks/speed.py`).
     """
-
-    def forward(self, features: Float[Tensor, "*axes dim_in"]) -> Float[Tensor, "*axes dim_out"]:
-        if not (onednn_takes(features, gradients=True) and self.weight.dtype == torch.float32 and onednn_is_faster()):
-            return F.linear(features, self.weight, self.bias)
-        if torch.is_grad_enabled():
-            return OneDnnLinear.apply(features, self.weight, self.bias)  # type: ignore[return-value]
-        return onednn_linear(features, self.weight, self.bias)
+    if not (onednn_takes(features, gradients=True) and weight.dtype == torch.float32 and onednn_is_faster()):
+        return F.linear(features, weight, bias)
+    if torch.is_grad_enabled():
+        return OneDnnLinear.apply(features, weight, bias)  # type: ignore[return-value]
+    return onednn_linear(features, weight, bias)
 
 
 class OneDnnLinear(torch.autograd.Function):

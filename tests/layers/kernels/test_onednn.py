@@ -4,15 +4,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from unbraid.layers.kernels import linear
-from unbraid.layers.kernels.linear import Linear
+from unbraid.layers.kernels import onednn
+from unbraid.layers.linear import Linear
 
 
 @pytest.fixture
 def chosen(monkeypatch):
     if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         pytest.skip("this PyTorch has no oneDNN")
-    monkeypatch.setattr(linear, "onednn_is_faster", lambda: True)
+    monkeypatch.setattr(onednn, "onednn_is_faster", lambda: True)
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -27,8 +27,8 @@ from torch import nn
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
-from unbraid.layers.kernels.fft_tiling import TILES_AT_ONCE, Tiling, choose_tiling, fft_is_faster
-from unbraid.layers.kernels.linear import onednn_is_faster, onednn_takes, product
+from unbraid.layers.kernels.onednn import onednn_is_faster, onednn_takes, product
+from unbraid.models.super_resolution.fft_tiling import TILES_AT_ONCE, Tiling, choose_tiling, fft_is_faster
 
 Method = Literal["auto", "direct", "fft"]
 

@@ -1,12 +1,15 @@
-"""Layers that bring gradients of their own give PyTorch's, and leave the field to PyTorch where these do not serve."""
+"""Fast forms with gradients of their own give those of their slow twins, and step aside where they do not serve."""
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from unbraid.layers.activation import PReLU, SlopedRelu
-from unbraid.layers.convolution import DepthwiseConv, DepthwiseFilter, depthwise_filter
+from unbraid.layers.activation import PReLU
+from unbraid.layers.convolution import DepthwiseConv
+from unbraid.layers.kernels.depthwise import DepthwiseFilter, depthwise_filter, depthwise_filter_reference
+from unbraid.layers.kernels.moments import moments, moments_reference
+from unbraid.layers.kernels.prelu import SlopedRelu, prelu
 
 
 def assert_same_gradients(ours, theirs, tensors):
@@ -44,7 +47,28 @@ def test_depthwise_filter(num_taps, num_frames, stride, bias):
     shift = torch.randn(4, dtype=torch.float64, requires_grad=True) if bias else None
     tensors = [features, weight] + ([shift] if shift is not None else [])
     ours = DepthwiseFilter.apply(features, weight, shift, stride)
-    assert_same_gradients(ours, depthwise_filter(features, weight, shift, stride), tensors)
+    assert_same_gradients(ours, depthwise_filter_reference(features, weight, shift, stride), tensors)
+
+
+@pytest.mark.parametrize("dim", [(1,), (1, 2)])
+def test_moments(dim):
+    features = torch.randn(2, 7, 4, dtype=torch.float64, requires_grad=True)
+    ours, theirs = (torch.stack(function(features, dim)) for function in (moments, moments_reference))
+    assert_same_gradients(ours, theirs, [features])
+
+
+def test_training_in_float32_on_a_cpu_takes_the_fast_forms(monkeypatch):
+    """Else the tests above would compare what nobody runs."""
+    taken = []
+    monkeypatch.setattr(DepthwiseFilter, "apply", lambda *operands: taken.append("filter") or operands[0])
+    monkeypatch.setattr(SlopedRelu, "apply", lambda *operands: taken.append("prelu") or operands[0])
+    features = torch.randn(2, 9, 4)
+    depthwise_filter(features, torch.randn(4, 3), None, 1)
+    prelu(features, torch.tensor([0.3]))
+    assert taken == ["filter", "prelu"]
+    with torch.no_grad():
+        depthwise_filter(features, torch.randn(4, 3), None, 1)
+    assert len(taken) == 2
 
 
 def test_frozen_filters_and_slopes_get_no_gradient():
