@@ -27,8 +27,8 @@ from benchmarks import machine
 from unbraid.metrics.bss_eval import bss_eval_sources
 from unbraid.metrics.csdr import csdr
 from unbraid.metrics.framewise import FrameScores, framewise_bss_eval
-from unbraid.metrics.pairs import fit_length
 from unbraid.separation.process import tune_process
+from unbraid.signal.lengths import fit_length
 
 STRETCH_SECONDS = 15
 SPEED_SECONDS = 60

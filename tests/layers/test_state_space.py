@@ -8,7 +8,6 @@ from unbraid.layers.state_space import (
     StateSpaceConfig,
     StateSpaceLayer,
     convolve,
-    fast_fft_length,
     hippo_legs,
     powers,
 )
@@ -121,17 +120,6 @@ def test_powers_by_doubling(length):
         [(torch.linalg.matrix_power(transition, lag) @ start[..., None]).squeeze(-1) for lag in range(length)], -1
     )
     assert torch.allclose(powers(transition, start, length), expected)
-
-
-@pytest.mark.parametrize("at_least", [1, 2, 7, 502, 1001, 4099])
-def test_fft_lengths_are_even_and_smooth(at_least):
-    length = fast_fft_length(at_least)
-    assert at_least <= length <= max(2, at_least * 1.25)
-    assert length % 2 == 0
-    for prime in (2, 3, 5):
-        while length % prime == 0:
-            length //= prime
-    assert length == 1
 
 
 def test_a_bidirectional_layer_refuses_to_step():

@@ -1,15 +1,10 @@
 """The weighted sum, the assignment inside it, and the multi-loss at rising rates."""
 
-from itertools import permutations
-
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from unbraid.errors import ConfigError, UnknownNameError
-from unbraid.losses.assignment import cheapest_assignment, hungarian
-from unbraid.losses.distances import negative_si_sdr, waveform_l1
+from unbraid.losses.distances import negative_si_sdr
 from unbraid.losses.multi_rate import (
     PAPER_RATES_HZ,
     MultiLossConfig,
@@ -19,31 +14,6 @@ from unbraid.losses.multi_rate import (
     rising_rates,
 )
 from unbraid.losses.weighted import LossConfig, LossTerm, WeightedLoss
-
-
-@given(size=st.integers(1, 6), seed=st.integers(0, 10_000), coarse=st.booleans())
-@settings(max_examples=60, deadline=None)
-def test_the_hungarian_method_finds_what_trying_all_finds(size, seed, coarse):
-    generator = torch.Generator().manual_seed(seed)
-    costs = torch.randn(size, size, generator=generator).double()
-    if coarse:
-        costs = costs.round()  # many ties
-    rows = hungarian(costs.tolist())
-    assert sorted(rows) == list(range(size))
-    found = sum(costs[row, column].item() for column, row in enumerate(rows))
-    best = min(sum(costs[row, column].item() for column, row in enumerate(p)) for p in permutations(range(size)))
-    assert found == pytest.approx(best)
-
-
-@pytest.mark.parametrize("num_sources", [2, 3, 4, 5])
-def test_a_known_order_is_found(num_sources):
-    reference = torch.randn(4, num_sources, 1, 300)
-    orders = torch.stack([torch.randperm(num_sources) for _ in range(4)])
-    estimate = torch.stack([row[order] for row, order in zip(reference, orders, strict=True)])
-    pairwise = torch.stack(
-        [waveform_l1(estimate, reference[:, [j]].expand_as(estimate)) for j in range(num_sources)], -1
-    )
-    assert torch.equal(cheapest_assignment(pairwise), orders.argsort(dim=1))
 
 
 def test_terms_add_up_with_their_weights():

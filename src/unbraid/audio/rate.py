@@ -16,17 +16,9 @@ def resampled_length(num_samples: int, input_rate: int, output_rate: int) -> int
     """How many samples come out: ceil(num_samples * output_rate / input_rate).
 
     Rounding up, a recording of one sample or more never vanishes, and going there and back never comes out shorter than
-    it was, so that `to_length` restores the length by cutting.
+    it was, so that `fit_length` restores the length by cutting.
     """
     return -(-num_samples * output_rate // input_rate)
-
-
-def to_length(samples: np.ndarray, num_samples: int) -> np.ndarray:
-    """Cut the end off (…, sample), or add silence to it, so that it has `num_samples`."""
-    missing = num_samples - samples.shape[-1]
-    if missing <= 0:
-        return samples[..., :num_samples]
-    return np.pad(samples, [(0, 0)] * (samples.ndim - 1) + [(0, missing)])
 
 
 class Resampler:

@@ -13,6 +13,7 @@ import soxr
 from unbraid.audio.ranges import read_facts, read_range
 from unbraid.data.items import Clip
 from unbraid.errors import AudioReadError, DataError
+from unbraid.signal.lengths import fit_length
 
 _CONTEXT_SAMPLES = 256
 """Read on both sides for resampling, at the lower of the two rates: the filter of soxr's HQ is shorter than that."""
@@ -77,7 +78,7 @@ def read_clip(clip: Clip, start: int, num_samples: int, sample_rate: int) -> np.
     """
     assert min(start, num_samples) >= 0, f"a clip has no samples before its first: {start}, {num_samples}"
     if sample_rate == clip.sample_rate:
-        return _to_length(read_samples(clip, start, num_samples), num_samples)
+        return np.ascontiguousarray(fit_length(read_samples(clip, start, num_samples), num_samples))
     # Sample k * up of the result lies exactly on sample k * down of the file, so the filter starts there.
     common = gcd(clip.sample_rate, sample_rate)
     down, up = clip.sample_rate // common, sample_rate // common
@@ -85,12 +86,12 @@ def read_clip(clip: Clip, start: int, num_samples: int, sample_rate: int) -> np.
     first = max(0, start // up - context)
     last = -(-(start + num_samples) // up) + context
     samples = read_samples(clip, first * down, (last - first) * down)
-    samples = _to_length(samples, (last - first) * down)
+    samples = fit_length(samples, (last - first) * down)
     resampled = soxr.resample(np.ascontiguousarray(samples.T), clip.sample_rate, sample_rate, quality="HQ").T
     end = -(-clip.num_samples * up // down)
     begin = start - first * up
     kept = resampled[:, begin : begin + max(0, min(num_samples, end - start))]
-    return _to_length(kept, num_samples)
+    return np.ascontiguousarray(fit_length(kept, num_samples))
 
 
 def read_source(
@@ -130,11 +131,3 @@ def read_samples(clip: Clip, start: int, num_samples: int) -> np.ndarray:
         return read_range(clip.path, clip.start + start, wanted, clip.stream)
     except AudioReadError as error:
         raise DataError(str(error)) from error
-
-
-def _to_length(samples: np.ndarray, num_samples: int) -> np.ndarray:
-    if samples.shape[1] == num_samples:
-        return np.ascontiguousarray(samples)
-    padded = np.zeros((len(samples), num_samples), np.float32)
-    padded[:, : samples.shape[1]] = samples[:, :num_samples]
-    return padded

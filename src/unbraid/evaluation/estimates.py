@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from unbraid.audio.rate import resample, to_length
+from unbraid.audio.rate import resample
 from unbraid.axes import Float, Tensor
 from unbraid.data.clips import read_clip, to_channels
 from unbraid.data.items import Clip
@@ -31,6 +31,7 @@ from unbraid.models.contract import SeparationModel
 from unbraid.separation.channels import gather_group, plan_groups, scatter_group
 from unbraid.separation.events import Block, Finished
 from unbraid.separation.separator import Separator
+from unbraid.signal.lengths import fit_length
 from unbraid.weights.store import inspect_model
 
 WHOLE_SECONDS = 60.0
@@ -213,7 +214,7 @@ def separate_at_once(
         for group, part in zip(groups, model(rows.to(device)).float().cpu(), strict=True):
             whole[:, list(group)] = scatter_group(part, group)
     flat = resample(whole.flatten(0, 1).numpy(), spec.sample_rate, sample_rate)
-    back = np.ascontiguousarray(to_length(flat, mixture.shape[-1]))
+    back = np.ascontiguousarray(fit_length(flat, mixture.shape[-1]))
     return torch.from_numpy(back).unflatten(0, (spec.num_sources, -1))
 
 

@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from unbraid.axes import Complex, Float, Tensor
 from unbraid.errors import ConfigError
 from unbraid.layers.linear import Linear
+from unbraid.signal.lengths import fast_fft_length
 
 StateSpaceKind = Literal["s4", "s4d-legs", "s4d-lin", "s4d-inv", "s4d-real"]
 
@@ -247,19 +248,6 @@ def convolve(
         two_sided = two_sided + F.pad(kernel[1].flip(-1), (size - num_frames, 0))
     spectrum = torch.fft.rfft(features.transpose(1, 2), n=size) * torch.fft.rfft(two_sided)
     return torch.fft.irfft(spectrum, n=size)[..., :num_frames].transpose(1, 2)
-
-
-def fast_fft_length(at_least: int) -> int:
-    """The smallest length from `at_least` up that is even and has no prime factor above 5."""
-    best = 2 * at_least
-    for fives in (1, 5, 25, 125):
-        for threes in (1, 3, 9, 27):
-            odd = fives * threes
-            twos = max(1, math.ceil(math.log2(at_least / odd))) if at_least > odd else 1
-            candidate = odd * 2**twos
-            if at_least <= candidate < best:
-                best = candidate
-    return best
 
 
 def hippo_legs(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 
 from unbraid.axes import Float, Int, Tensor
-from unbraid.losses.assignment import cheapest_assignment
+from unbraid.signal.assignment import cheapest_assignment
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 

@@ -12,7 +12,6 @@ import torch
 
 from unbraid.axes import Bool, Float, Tensor
 from unbraid.errors import ConfigError, UnknownNameError
-from unbraid.losses.assignment import cheapest_assignment
 from unbraid.losses.distances import (
     mixture_consistency,
     negative_si_sdr,
@@ -23,6 +22,7 @@ from unbraid.losses.distances import (
 )
 from unbraid.losses.permutation import mean_above, pairwise_distances, reorder
 from unbraid.losses.spectral import multi_resolution_stft
+from unbraid.signal.assignment import cheapest_assignment
 
 DISTANCES: dict[str, Callable[..., Tensor]] = {
     "snr": negative_snr,

@@ -20,10 +20,10 @@ import torch
 
 from unbraid.axes import Bool, Float, Tensor
 from unbraid.errors import ConfigError, SignalError
-from unbraid.metrics.blocks import fast_length
-from unbraid.metrics.pairs import check_pair, fit_length
+from unbraid.metrics.pairs import check_pair
 from unbraid.metrics.projection import correlate, cross_vector, factorise, gram_matrix
 from unbraid.metrics.ratios import ratio_db
+from unbraid.signal.lengths import fast_fft_length, fit_length
 
 WINDOW_SAMPLES = 44_100
 TAPS = 512
@@ -111,7 +111,7 @@ class _Filters:
         rows = len(signals)
         correlations = correlate(signals, (signals, estimate.flatten(0, 1)), taps)
         among, across = correlations[:, :rows], correlations[:, rows:]
-        self.n_fft = fast_length(window + taps - 1)
+        self.n_fft = fast_fft_length(window + taps - 1)
         self.own = []
         for source in range(num_sources):
             mine = slice(source * num_channels, (source + 1) * num_channels)

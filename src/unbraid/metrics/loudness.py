@@ -11,8 +11,8 @@ import torch
 
 from unbraid.axes import Complex, Float, Tensor
 from unbraid.errors import ConfigError
-from unbraid.metrics.blocks import fast_length, stretch
 from unbraid.metrics.pairs import check_pair
+from unbraid.signal.lengths import fast_fft_length, stretch
 
 _OFFSET_DB = -0.691
 """Takes back what the weighting adds at 1 kHz, so that a full-scale sine there reads -3.01 in one channel."""
@@ -84,7 +84,7 @@ def _block_power(signal: Tensor, sample_rate: int) -> Tensor:
     step = num_samples if whole else hop
     # The high-pass rings for a moment: half a second later nothing of it is left in float64.
     history, together = sample_rate // 2 + 1, min(num_steps, 40)
-    n_fft = fast_length(2 * history + together * step)
+    n_fft = fast_fft_length(2 * history + together * step)
     frequency = torch.fft.rfftfreq(n_fft, 1 / sample_rate, dtype=torch.float64, device=signal.device)
     # The tangent has no value at half the rate; a hair below it, it is large enough.
     response = k_weighting(frequency.clamp(max=sample_rate * (0.5 - 1e-9)), sample_rate)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch.nn import functional as F
 
-from unbraid.axes import Float, Tensor
+from unbraid.axes import Tensor
 from unbraid.errors import SignalError
 
 _PIECE = 2**19
@@ -38,13 +37,7 @@ def check_pair(estimate: Tensor, reference: Tensor) -> None:
     if estimate.shape != reference.shape:
         raise SignalError(
             f"the estimate has the shape {tuple(estimate.shape)} and the reference {tuple(reference.shape)}: "
-            "give both with the same sources and channels and cut them to the same length (`fit_length` does that)"
+            "give both with the same sources and channels, cut to one length (`signal.lengths.fit_length` does that)"
         )
     if reference.shape[-1] == 0:
         raise SignalError("signals of 0 samples have no score: give at least 1 sample")
-
-
-def fit_length(estimate: Float[Tensor, "*axes given"], num_samples: int) -> Float[Tensor, "*axes sample"]:
-    """Cuts the end off, or puts zeros there, as museval does with estimates of another length than the reference."""
-    missing = num_samples - estimate.shape[-1]
-    return F.pad(estimate, (0, missing)) if missing > 0 else estimate[..., :num_samples]

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import torch
 
 from unbraid.axes import Float, Tensor
-from unbraid.metrics.blocks import stretch
+from unbraid.signal.lengths import stretch
 
 _FLOOR = torch.finfo(torch.float64).eps
 """What museval adds to the diagonal; a silent channel rests on nothing else."""

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from unbraid.audio.rate import Resampler, to_length
+from unbraid.audio.rate import Resampler
 from unbraid.axes import Float, Tensor
 from unbraid.separation.events import Block
 from unbraid.separation.inputs import Reader
 from unbraid.separation.stems import StemPlan
 from unbraid.signal.chunking import Chunk, ChunkPlan, OverlapAdder
+from unbraid.signal.lengths import fit_length
 
 _BLOCK_SECONDS = 1.0
 
@@ -37,7 +38,7 @@ class Joiner:
     def finish(self, num_samples: int) -> Iterator[Block]:
         """The rest of the recording's `num_samples`."""
         rest = self.resampler.finish()
-        yield from self._emit(to_length(rest, num_samples - self.position), num_samples)
+        yield from self._emit(fit_length(rest, num_samples - self.position), num_samples)
 
     def close(self) -> None:
         if self.mixture is not None:

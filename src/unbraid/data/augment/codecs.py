@@ -10,9 +10,9 @@ import av
 import numpy as np
 import soxr
 
-from unbraid.audio.rate import to_length
 from unbraid.data.augment.base import Occasional, check_range
 from unbraid.errors import ConfigError
+from unbraid.signal.lengths import fit_length
 
 CodecName = Literal["mp3", "aac", "opus"]
 
@@ -61,7 +61,7 @@ def through_codec(samples: np.ndarray, sample_rate: int, name: CodecName, kbps: 
     # Encoders of integers clip at full scale; the sound passes below it and gets its level back.
     scale = max(1.0, 1.05 * float(np.abs(samples).max(initial=0)))
     decoded = _decode(_encode(_resample(samples / np.float32(scale), sample_rate, rate), rate, name, kbps))
-    return to_length(_resample(decoded, decoded_rate(name, rate), sample_rate), samples.shape[-1]) * np.float32(scale)
+    return fit_length(_resample(decoded, decoded_rate(name, rate), sample_rate), samples.shape[-1]) * np.float32(scale)
 
 
 def decoded_rate(name: CodecName, rate: int) -> int:

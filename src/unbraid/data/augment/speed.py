@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 import soxr
 
-from unbraid.audio.rate import to_length
 from unbraid.data.augment.base import Occasional, check_range
 from unbraid.errors import MissingExtraError
+from unbraid.signal.lengths import fit_length
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Speed(Occasional):
         return max(1.0, self.range_factor[1])
 
     def apply(self, samples: np.ndarray, sample_rate: int, generator: np.random.Generator) -> np.ndarray:
-        return to_length(change_speed(samples, float(generator.uniform(*self.range_factor))), samples.shape[-1])
+        return fit_length(change_speed(samples, float(generator.uniform(*self.range_factor))), samples.shape[-1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class PitchTempo(Occasional):
         if not samples.any():
             return samples
         changed = change_pitch_and_tempo(samples, sample_rate, float(semitones), float(tempo))
-        return to_length(changed, samples.shape[-1])
+        return fit_length(changed, samples.shape[-1])
 
 
 def change_speed(samples: np.ndarray, speed: float) -> np.ndarray:

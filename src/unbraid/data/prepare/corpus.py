@@ -31,6 +31,7 @@ from unbraid.data.prepare.events import Failed, PrepareEvent, Task, Wrote, run_t
 from unbraid.errors import DataError, UnbraidError
 from unbraid.files.names import printable
 from unbraid.files.pending import PendingFile, write_pending
+from unbraid.signal.lengths import fit_length
 
 LISTS = Path(__file__).parents[1] / "lists" / "corpus"
 
@@ -182,7 +183,7 @@ def _build_song(rows: list[Row], index: Index, folder: Path) -> bool:
         return False
     stems = {row["path"]: _sum_parts(row, index) for row in rows}
     length = round(float(rows[0]["seconds"]) * _SONG_RATE)
-    fitted = {path: _fit(samples, length) for path, samples in stems.items()}
+    fitted = {path: fit_length(samples, length) for path, samples in stems.items()}
     peak = max(float(np.abs(samples).max()) for samples in [*fitted.values(), np.sum(list(fitted.values()), axis=0)])
     for path, samples in fitted.items():
         scaled = samples * np.float32(_SONG_PEAK / max(peak, 1e-6))
@@ -199,12 +200,8 @@ def _sum_parts(row: Row, index: Index) -> np.ndarray:
             raise DataError(f"the part '{part}' of the {row['stem']} is not there: copy all of src/{row['track']}")
         samples = Recording.read(found[0]).resampled(_SONG_RATE).samples
         longest = max(total.shape[1], samples.shape[1])
-        total = _fit(total, longest) + _fit(np.broadcast_to(samples, (2, samples.shape[1])), longest)
+        total = fit_length(total, longest) + fit_length(np.broadcast_to(samples, (2, samples.shape[1])), longest)
     return total
-
-
-def _fit(samples: np.ndarray, length: int) -> np.ndarray:
-    return np.pad(samples[:, :length], ((0, 0), (0, max(0, length - samples.shape[1]))))
 
 
 def _write_manifest(rows: list[Row], folder: Path) -> int:
