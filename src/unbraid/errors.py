@@ -2,11 +2,51 @@
 
 The command line prints the message of an `UnbraidError` on stderr and exits with a non-zero status. Anything else that
 escapes is a defect of ours and keeps its traceback.
+
+Messages name settings as Python has them, in backticks (`device="cpu"`); the command line turns those into its options.
 """
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+Kind = TypeVar("Kind", bound="UnbraidError")
 
 
 class UnbraidError(Exception):
-    """A problem the user can mend; the message is one sentence, names the thing and says what to do."""
+    """A problem the user can mend: what it is about, what is wrong, and what to do, read as one sentence.
+
+        AudioReadError("is empty", subject="'a.wav'", remedy="get another copy")    # 'a.wav' is empty: get another copy
+
+    A subject or remedy that is not given apart is part of the reason, or there is none.
+    """
+
+    def __init__(self, reason: str, *, subject: str = "", remedy: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.subject, self.remedy = reason, subject, remedy
+
+    @classmethod
+    def of(cls: type[Kind], error: UnbraidError) -> Kind:
+        """The same problem, as one of this kind."""
+        return cls(error.reason, subject=error.subject, remedy=error.remedy)
+
+    @property
+    def predicate(self) -> str:
+        """The sentence without its subject, for a place where that is named already."""
+        return f"{self.reason}: {self.remedy}" if self.remedy else self.reason
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.predicate}" if self.subject else self.predicate
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors come back from other processes, whatever the subclass is made from.
+        return _rebuilt, (type(self), self.__dict__)
+
+
+def _rebuilt(kind: type[UnbraidError], state: dict[str, Any]) -> UnbraidError:
+    error = kind.__new__(kind, state["reason"])
+    error.__dict__.update(state)
+    return error
 
 
 class AudioReadError(UnbraidError):
@@ -53,4 +93,6 @@ class MissingExtraError(UnbraidError):
     """An optional package is needed; the message names the command that installs it."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs the package '{package}': install it with  pip install 'unbraid[{extra}]'")
+        super().__init__(
+            f"needs the package '{package}'", subject=purpose, remedy=f"install it with  pip install 'unbraid[{extra}]'"
+        )

@@ -60,7 +60,7 @@ def far_too_fast(path: Path) -> None:
         (Path.mkdir, "the folder 'bad.wav' holds no recordings"),
         (empty, "'bad.wav' is empty (0 bytes)"),
         (text, "'bad.wav' holds text"),
-        (truncated, "'bad.wav' is truncated: its header promises 1.0 s and it holds 0.6 s; pass --allow-truncated"),
+        (truncated, "'bad.wav' is truncated (its header promises 1.0 s and it holds 0.6 s): pass --allow-truncated"),
         (not_a_number, "'bad.wav' holds 7000 samples that are not numbers"),
         (infinite, "'bad.wav' holds 1 samples that are not numbers"),
         (far_too_slow, "'bad.wav' has a sample rate of 3 Hz"),

@@ -86,7 +86,7 @@ def test_what_is_missing_is_named(tracks: TrackList, tmp_path: Path):
     first, second = (track.name for track in tracks.tracks)
     for stem in ("vocals", "drums"):
         write(tmp_path / "tool" / first / f"{stem}.wav", SOUND)
-    with pytest.raises(DataError, match=rf"for 1 of 2 tracks: '{second[:5]}.*--skip-missing"):
+    with pytest.raises(DataError, match=rf"for 1 of 2 tracks: '{second[:5]}.*`skip_missing=True`"):
         match_folder(tmp_path / "tool", tracks)
     assert list(match_folder(tmp_path / "tool", tracks, skip_missing=True)) == [first]
     write(tmp_path / "tool" / second / "vocals.wav", SOUND)

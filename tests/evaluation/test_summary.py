@@ -162,7 +162,9 @@ def test_comparison_of_stems_shows_each():
 def test_what_cannot_be_compared_is_refused(make_scores):
     first = make_scores([1.0, 2.0, 3.0])
     other = make_scores([1.0, 2.0, 3.0], names=["0001", "0002", "0003"])
-    with pytest.raises(DataError, match=r"2 in common, 1 \('0000'\) only in the first, 1 \('0003'\).*--intersection"):
+    with pytest.raises(
+        DataError, match=r"2 in common, 1 \('0000'\) only in the first, 1 \('0003'\).*intersection=True"
+    ):
         compare(first, other)
     result = compare(first, other, intersection=True)
     assert (result.overall.count, result.left_out) == (2, (1, 1))
@@ -215,7 +217,7 @@ def test_a_journal_survives_a_crash(make_scores, tmp_path: Path):
     with journal.path.open("a") as file:
         file.write('{"name": "0002", "seco')
     again = Journal(tmp_path / "scores.json", identity(scores))
-    with pytest.raises(DataError, match="holds 2 tracks of an interrupted evaluation: go on with --resume"):
+    with pytest.raises(DataError, match="holds 2 tracks of an interrupted evaluation: go on with `resume=True`"):
         again.begin()
     assert again.resume() == list(scores.tracks[:2])
     again.append(scores.tracks[2])

@@ -128,5 +128,5 @@ def test_safe_names(text, safe):
     "text", ["", "/abs/{stem}", "{track.__class__}", "{}", "{track[0]}", "a/../{stem}", "{stem:q}"]
 )
 def test_templates_that_cannot_be(text):
-    with pytest.raises(ConfigError, match="--filename"):
+    with pytest.raises(ConfigError, match="`filename`"):
         FilenameTemplate(text)

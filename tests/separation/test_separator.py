@@ -218,7 +218,7 @@ def test_out_of_memory_halves_the_batch_and_then_says_what_to_do(monkeypatch):
         Separator(model, batch_size=4).separate(mixture, 8000)["most"].samples, 0.75 * mixture, atol=1e-6
     )
     model.limit = 0
-    with pytest.raises(DeviceError, match="--segment"):
+    with pytest.raises(DeviceError, match="`segment_seconds`"):
         Separator(model).separate(mixture, 8000)
 
 

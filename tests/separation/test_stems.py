@@ -50,7 +50,7 @@ def test_gains_are_read_as_people_write_them():
 
 @pytest.mark.parametrize("text", ["dialogue", "=6", "dialogue=loud", "dialogue=6=7"])
 def test_what_is_no_gain_is_refused(text):
-    with pytest.raises(ConfigError, match="--remix dialogue=\\+6,music=off"):
+    with pytest.raises(ConfigError, match="`remix=dialogue=\\+6,music=off`"):
         parse_remix([text])
 
 

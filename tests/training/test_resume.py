@@ -169,7 +169,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(whole, corpus_root, tmp_path, m
 
     with monkeypatch.context() as patch:
         patch.setattr(lightning.Trainer, "save_checkpoint", full)
-        with pytest.raises(DiskSpaceError, match="--resume"):
+        with pytest.raises(DiskSpaceError, match="`resume=True`"):
             fit(CONFIG, corpus_root, tmp_path / "run")
     assert checkpoint(tmp_path / "run")["global_step"] == 4
     assert not list((tmp_path / "run").glob(".*partial*"))
@@ -311,12 +311,12 @@ def test_a_run_is_not_overwritten_and_nothing_is_not_resumed(corpus_root, tmp_pa
     with pytest.raises(ConfigError, match="nothing to resume"):
         fit(CONFIG, corpus_root, tmp_path / "run", resume=True)
     (tmp_path / "run" / "last.ckpt").touch()
-    with pytest.raises(ConfigError, match="--resume"):
+    with pytest.raises(ConfigError, match="`resume`"):
         fit(CONFIG, corpus_root, tmp_path / "run")
 
 
 def test_data_that_is_not_there_is_a_sentence(tmp_path):
-    with pytest.raises(DataError, match="--data"):
+    with pytest.raises(DataError, match="`data`"):
         fit(CONFIG, tmp_path / "nowhere", tmp_path / "run")
 
 

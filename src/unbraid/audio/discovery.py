@@ -63,12 +63,12 @@ def _resolve(item: str) -> Iterator[AudioFile]:
     elif glob.has_magic(item):
         matches = sorted(glob.glob(os.path.expanduser(item), recursive=True))
         if not matches:
-            raise AudioReadError(f"nothing matches '{printable(item)}': check the pattern")
+            raise AudioReadError(f"nothing matches '{printable(item)}'", remedy="check the pattern")
         files = [match for match in matches if not os.path.isdir(match)]
         for match in files or matches:
             yield from _resolve(match)
     else:
-        raise AudioReadError(f"'{printable(item)}' does not exist: check the name and the folder")
+        raise AudioReadError("does not exist", subject=f"'{printable(item)}'", remedy="check the name and the folder")
 
 
 def _folder(folder: str) -> Iterator[AudioFile]:
@@ -90,13 +90,13 @@ def _folder(folder: str) -> Iterator[AudioFile]:
                 yield AudioFile(path, path.relative_to(folder))
     if unreadable:
         raise AudioReadError(
-            f"the folder '{printable(unreadable[0].filename)}' cannot be read ({unreadable[0].strerror}): change its "
-            "permissions"
+            f"the folder '{printable(unreadable[0].filename)}' cannot be read ({unreadable[0].strerror})",
+            remedy="change its permissions",
         )
     if count == 0:
         raise AudioReadError(
-            f"the folder '{printable(folder)}' holds no recordings (.wav, .flac, .mp3, .m4a, .mp4, …): name another, "
-            "or name the files themselves"
+            f"the folder '{printable(folder)}' holds no recordings (.wav, .flac, .mp3, .m4a, .mp4, …)",
+            remedy="name another, or name the files themselves",
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Literal, get_args
 
-from unbraid.errors import AudioWriteError, ConfigError
+from unbraid.errors import AudioWriteError, ConfigError, UnbraidError
 
 Container = Literal["wav", "flac", "mp3", "ogg"]
 SampleFormat = Literal["int16", "int24", "int32", "float32", "float64"]
@@ -38,6 +38,9 @@ _MP3_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _MP3_BITRATES_KBPS = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 320)
 
 
+_LOSSLESS = 'pass `container="wav"` or `container="flac"`'
+
+
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
     """How samples are stored: a container and, in it, a sample format or a bit rate."""
@@ -51,15 +54,21 @@ class Encoding:
 
     def __post_init__(self) -> None:
         if self.container not in get_args(Container):
-            raise ConfigError(f"no container '{self.container}': choose one of {', '.join(get_args(Container))}")
+            raise ConfigError(
+                f"no container '{self.container}'", remedy=f"choose one of {', '.join(get_args(Container))}"
+            )
         allowed = _SAMPLES[self.container]
         if self.sample is None:
             object.__setattr__(self, "sample", allowed[0])
         elif self.sample not in allowed:
-            raise ConfigError(f"{self.container} does not hold {self.sample}: choose one of {', '.join(allowed)}")
+            raise ConfigError(
+                f"does not hold {self.sample}",
+                subject=f"{self.container}",
+                remedy=f"choose one of {', '.join(allowed)}",
+            )
         if self.bitrate_kbps not in _MP3_BITRATES_KBPS:
             choices = ", ".join(map(str, _MP3_BITRATES_KBPS))
-            raise ConfigError(f"MP3 has no bit rate of {self.bitrate_kbps} kbit/s: choose one of {choices}")
+            raise ConfigError(f"MP3 has no bit rate of {self.bitrate_kbps} kbit/s", remedy=f"choose one of {choices}")
 
     @classmethod
     def for_input(cls, info: AudioInfo) -> Encoding:
@@ -71,7 +80,9 @@ class Encoding:
         """The default encoding of the container that the extension names."""
         container = _BY_EXTENSION.get(PurePath(path).suffix.lower())
         if container is None:
-            raise ConfigError(f"cannot tell a format from the name '{path}': end it in .wav, .flac, .mp3 or .ogg")
+            raise ConfigError(
+                f"cannot tell a format from the name '{path}'", remedy="end it in .wav, .flac, .mp3 or .ogg"
+            )
         return cls(container=container)
 
     def within(self, container: Container) -> Encoding:
@@ -103,14 +114,15 @@ class Encoding:
         most_channels = {"wav": 1024, "flac": 8, "mp3": 2, "ogg": 255}[self.container]
         if num_channels > most_channels:
             raise AudioWriteError(
-                f"{name} holds at most {most_channels} channels and the recording has {num_channels}: pass --wav"
+                f"{name} holds at most {most_channels} channels and the recording has {num_channels}",
+                remedy='pass `container="wav"`',
             )
         if self.container == "mp3" and sample_rate not in _MP3_RATES_HZ:
             rates = ", ".join(map(str, _MP3_RATES_HZ))
-            raise AudioWriteError(f"MP3 has no sample rate of {sample_rate} Hz (only {rates}): pass --wav or --flac")
+            raise AudioWriteError(f"MP3 has no sample rate of {sample_rate} Hz (only {rates})", remedy=_LOSSLESS)
         # The Vorbis encoder crashes the whole process above this rate.
         if self.container == "ogg" and sample_rate > 200_000:
-            raise AudioWriteError(f"OGG ends at 200000 Hz and the recording has {sample_rate} Hz: pass --wav or --flac")
+            raise AudioWriteError(f"OGG ends at 200000 Hz and the recording has {sample_rate} Hz", remedy=_LOSSLESS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,10 +144,11 @@ class AudioInfo:
     """Title, artist and so on, by the names in TAG_NAMES."""
 
 
-def check_rate(sample_rate: int, name: str, error: type[Exception]) -> None:
+def check_rate(sample_rate: int, name: str, error: type[UnbraidError]) -> None:
     """Raise `error` if the sample rate, in Hz, is outside the range that unbraid resamples."""
     if not LOWEST_RATE_HZ <= sample_rate <= HIGHEST_RATE_HZ:
         raise error(
-            f"{name} has a sample rate of {sample_rate} Hz: unbraid takes {LOWEST_RATE_HZ:,} to {HIGHEST_RATE_HZ:,} "
-            "Hz, resample it first"
+            f"has a sample rate of {sample_rate} Hz, and unbraid takes {LOWEST_RATE_HZ:,} to {HIGHEST_RATE_HZ:,} Hz",
+            subject=name,
+            remedy="resample it first",
         )

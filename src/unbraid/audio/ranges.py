@@ -73,14 +73,16 @@ def read_facts(path: Path, stream: int = 0) -> AudioFacts:
                 container.seek(track.start_time or 0, stream=track)  # It may have been read to its end before.
             frame = next(container.decode(track))
         except (FFmpegError, OSError, ValueError, IndexError, StopIteration) as error:
-            raise AudioReadError(_refusal(path, stream, error)) from error
+            raise _refusal(path, stream, error) from error
         rate, channels = frame.sample_rate, frame.layout.nb_channels
         if track.duration and track.time_base:
             seconds = float(track.duration * track.time_base)
         else:
             seconds = (container.duration or 0) / av.time_base
     if seconds <= 0:
-        raise AudioReadError(f"'{printable(path)}' does not say how long it is: convert it to WAV or FLAC")
+        raise AudioReadError(
+            "does not say how long it is", subject=f"'{printable(path)}'", remedy="convert it to WAV or FLAC"
+        )
     return AudioFacts(round(seconds * rate), rate, channels)
 
 
@@ -103,12 +105,12 @@ def read_range(path: Path, start: int, num_samples: int, stream: int = 0) -> np.
         except (soundfile.SoundFileError, RuntimeError) as error:
             _refuse_missing(path)
             if "Format not recognised" not in str(error):
-                raise AudioReadError(_refusal(path, stream, error)) from error
+                raise _refusal(path, stream, error) from error
     with _open(path) as container:
         try:
             return _decode_range(container, stream, start, num_samples)
         except (FFmpegError, OSError, ValueError, IndexError) as error:
-            raise AudioReadError(_refusal(path, stream, error)) from error
+            raise _refusal(path, stream, error) from error
 
 
 def _decode_range(container: InputContainer, stream: int, start: int, num_samples: int) -> np.ndarray:
@@ -175,7 +177,7 @@ def _open(path: Path) -> Iterator[InputContainer]:
         try:
             container = av.open(key, "r", options=LIBAV_OPTIONS, metadata_errors="replace")
         except (FFmpegError, OSError, ValueError) as error:
-            raise AudioReadError(_refusal(path, 0, error)) from error
+            raise _refusal(path, 0, error) from error
     try:
         yield container
     except BaseException:
@@ -195,14 +197,19 @@ def _open(path: Path) -> Iterator[InputContainer]:
 
 def _refuse_missing(path: Path) -> None:
     if not path.is_file():
-        raise AudioReadError(f"'{printable(path)}' does not exist: check the name and the folder")
+        raise AudioReadError("does not exist", subject=f"'{printable(path)}'", remedy="check the name and the folder")
     if path.stat().st_size == 0:
-        raise AudioReadError(f"'{printable(path)}' is empty (0 bytes): copy it again")
+        raise AudioReadError("is empty (0 bytes)", subject=f"'{printable(path)}'", remedy="copy it again")
 
 
-def _refusal(path: Path, stream: int, error: Exception) -> str:
+def _refusal(path: Path, stream: int, error: Exception) -> AudioReadError:
+    name = f"'{printable(path)}'"
     if isinstance(error, IndexError):
-        return f"'{printable(path)}' has no audio stream {stream}: check that it is the file you mean"
+        return AudioReadError(
+            f"has no audio stream {stream}", subject=name, remedy="check that it is the file you mean"
+        )
     if path.suffix.lower() in (".wv1", ".wv2", ".sph"):
-        return f"'{printable(path)}' is compressed SPHERE, which is not read: convert it with  sph2pipe -f wav IN OUT"
-    return f"'{printable(path)}' cannot be read ({error}): get another copy, or convert it to WAV"
+        return AudioReadError(
+            "is compressed SPHERE, which is not read", subject=name, remedy="convert it with  sph2pipe -f wav IN OUT"
+        )
+    return AudioReadError(f"cannot be read ({error})", subject=name, remedy="get another copy, or convert it to WAV")

@@ -35,7 +35,9 @@ class AudioReader:
                 truncation = find_truncation(view)
             if truncation is not None:
                 raise AudioReadError(
-                    f"{source.name} is truncated: {truncation}; pass --allow-truncated to separate what is there"
+                    f"is truncated ({truncation})",
+                    subject=source.name,
+                    remedy="pass `allow_truncated=True` to separate what is there",
                 )
         try:
             self._decoder: SoundfileDecoder | LibavDecoder = SoundfileDecoder(source, allow_truncated)
@@ -55,7 +57,7 @@ class AudioReader:
         A reader streams once; `reopen` gives a second pass.
         """
         if block_samples < 1:
-            raise ConfigError(f"blocks of {block_samples} samples: ask for at least 1")
+            raise ConfigError(f"blocks of {block_samples} samples", remedy="ask for at least 1")
         position = 0
         for block in _regroup(self._decoder.chunks(), block_samples):
             yield self._checked(block, position)
@@ -64,8 +66,9 @@ class AudioReader:
         if promised is not None and position < promised and not self._allow_truncated:
             rate = self.info.sample_rate
             raise AudioReadError(
-                f"{self.info.name} is truncated: its header promises {promised / rate:.1f} s and it holds "
-                f"{position / rate:.1f} s; pass --allow-truncated to separate what is there"
+                f"is truncated (its header promises {promised / rate:.1f} s and it holds {position / rate:.1f} s)",
+                subject=self.info.name,
+                remedy="pass `allow_truncated=True` to separate what is there",
             )
 
     def reopen(self) -> AudioReader:
@@ -91,9 +94,10 @@ class AudioReader:
         first = position + int(bad.any(axis=0).argmax())
         rate = self.info.sample_rate
         raise AudioReadError(
-            f"{self.info.name} holds {int(bad.sum())} samples that are not numbers (NaN or infinite) between "
-            f"{position / rate:.2f} s and {(position + block.shape[1]) / rate:.2f} s, the first at {first / rate:.4f} "
-            "s; pass --mend-samples to replace them by zero"
+            f"holds {int(bad.sum())} samples that are not numbers (NaN or infinite) between {position / rate:.2f} s "
+            f"and {(position + block.shape[1]) / rate:.2f} s, the first at {first / rate:.4f} s",
+            subject=self.info.name,
+            remedy="pass `mend_samples=True` to replace them by zero",
         )
 
 

@@ -85,16 +85,20 @@ def as_samples(samples: object) -> np.ndarray:
     """
     array = np.asarray(samples)
     if array.dtype.kind not in "fiu" or array.dtype in (np.uint16, np.uint32, np.uint64):
-        raise ConfigError(f"cannot take samples of type {array.dtype}: give floats in [-1, 1] or signed integers")
+        raise ConfigError(
+            f"cannot take samples of type {array.dtype}", remedy="give floats in [-1, 1] or signed integers"
+        )
     if array.ndim == 1:
         array = array[np.newaxis]
     if array.ndim != 2:
-        raise ConfigError(f"cannot take samples of shape {array.shape}: give (channel, sample), or (sample,) for mono")
+        raise ConfigError(
+            f"cannot take samples of shape {array.shape}", remedy="give (channel, sample), or (sample,) for mono"
+        )
     if array.shape[0] > _MOST_CHANNELS:
         raise ConfigError(
-            f"samples of shape {array.shape} would have {array.shape[0]} channels: give (channel, sample), that is, "
-            "transpose with samples.T"
+            f"samples of shape {array.shape} would have {array.shape[0]} channels",
+            remedy="give (channel, sample), that is, transpose with samples.T",
         )
     if array.shape[0] == 0:
-        raise ConfigError("samples without a channel: give (channel, sample)")
+        raise ConfigError("samples without a channel", remedy="give (channel, sample)")
     return array if array.dtype == np.float32 else to_float32(array)

@@ -47,7 +47,9 @@ class Source:
         self.size = self._measure()
         """Bytes."""
         if self.size == 0:
-            raise AudioReadError(f"{self.name} is empty (0 bytes): check that it was recorded or downloaded completely")
+            raise AudioReadError(
+                "is empty (0 bytes)", subject=self.name, remedy="check that it was recorded or downloaded completely"
+            )
 
     def open(self) -> str | io.BufferedReader:
         """A path where there is one, which decoders read fastest, else an independent view."""
@@ -91,10 +93,10 @@ class Source:
     def _take_file(self, file: Readable) -> Seekable:
         if not isinstance(file, Readable):
             raise ConfigError(
-                f"cannot read audio from {type(file).__name__}: give a path, bytes or a binary file object"
+                f"cannot read audio from {type(file).__name__}", remedy="give a path, bytes or a binary file object"
             )
         if not isinstance(file.read(0), bytes):
-            raise ConfigError(f"{self.name} is open as text: open it in binary mode, open(path, 'rb')")
+            raise ConfigError("is open as text", subject=self.name, remedy="open it in binary mode, open(path, 'rb')")
         seekable = getattr(file, "seekable", None)
         if not isinstance(file, Seekable) or (callable(seekable) and not seekable()):
             return _spool(file, self)
@@ -143,23 +145,27 @@ def _reading(name: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise AudioReadError(f"{name} does not exist: check the name and the folder") from error
+        raise AudioReadError("does not exist", subject=name, remedy="check the name and the folder") from error
     except IsADirectoryError as error:
-        raise AudioReadError(f"{name} is a folder: name a recording in it") from error
+        raise AudioReadError("is a folder", subject=name, remedy="name a recording in it") from error
     except PermissionError as error:
-        raise AudioReadError(f"{name} may not be read by this user: change its permissions") from error
+        raise AudioReadError("may not be read by this user", subject=name, remedy="change its permissions") from error
     except OSError as error:
-        raise AudioReadError(f"{name} cannot be opened ({error.strerror}): check the name and the disk") from error
+        raise AudioReadError(
+            f"cannot be opened ({error.strerror})", subject=name, remedy="check the name and the disk"
+        ) from error
     except ValueError as error:
-        raise AudioReadError(f"{name} is not a file name ({error}): check it") from error
+        raise AudioReadError(f"is not a file name ({error})", subject=name, remedy="check it") from error
 
 
 def _standard_input() -> Readable:
     stream = getattr(sys.stdin, "buffer", None)
     if stream is None:
-        raise AudioReadError("standard input is closed: pipe a recording into it")
+        raise AudioReadError("standard input is closed", remedy="pipe a recording into it")
     if stream.isatty():
-        raise AudioReadError("standard input is a terminal: pipe a recording into it, as in  cat talk.wav | unbraid …")
+        raise AudioReadError(
+            "standard input is a terminal", remedy="pipe a recording into it, as in  cat talk.wav | unbraid …"
+        )
     return stream
 
 
@@ -171,8 +177,9 @@ def _spool(stream: Readable, owner: Source) -> Seekable:
         spool.flush()
     except OSError as error:
         raise AudioReadError(
-            f"{owner.name} cannot be copied to {tempfile.gettempdir()} ({error.strerror}): "
-            "free some space there or set TMPDIR"
+            f"cannot be copied to {tempfile.gettempdir()} ({error.strerror})",
+            subject=owner.name,
+            remedy="free some space there or set TMPDIR",
         ) from error
     return spool
 

@@ -106,7 +106,9 @@ def write_stream(
     The header says that the length is unknown, as programs do that write to a pipe; flushes and does not close.
     """
     if encoding.container != "wav":
-        raise AudioWriteError(f"cannot write {encoding.container.upper()} to standard output: pass --wav")
+        raise AudioWriteError(
+            f"cannot write {encoding.container.upper()} to standard output", remedy='pass `container="wav"`'
+        )
     check_target(sample_rate, num_channels, encoding)
     name = "standard output"
     peak = 0.0
@@ -129,7 +131,9 @@ def checked_peak(block: np.ndarray, num_channels: int, name: str) -> float:
         return 0.0
     peak = max(float(block.max()), -float(block.min()))
     if not np.isfinite(peak):
-        raise AudioWriteError(f"cannot write {name}: its samples are not numbers (NaN or infinite); try --device cpu")
+        raise AudioWriteError(
+            f"cannot write {name}, its samples are not numbers (NaN or infinite)", remedy='try `device="cpu"`'
+        )
     return peak
 
 

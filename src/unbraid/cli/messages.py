@@ -7,11 +7,19 @@ import sys
 
 import typer
 
+from unbraid.cli.settings import as_options
+from unbraid.files.names import escape_controls
+
 
 def complain(sentence: str, kind: str = "error") -> None:
     """One line on stderr, such as `error: 'a.wav' does not exist`."""
-    line = " ".join(sentence.split())
+    line = one_line(sentence)
     typer.echo(f"{kind}: {line}" if kind else line, err=True)
+
+
+def one_line(sentence: str) -> str:
+    """As it is shown: options for settings, and nothing that would break the line or steer the terminal."""
+    return escape_controls(" ".join(as_options(sentence).split()))
 
 
 def print_json(data: object) -> None:

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from unbraid.cli.messages import complain, is_terminal
+from unbraid.cli.messages import complain, is_terminal, one_line
 from unbraid.separation.events import Progress
 
 
@@ -91,7 +91,7 @@ class LiveReport(PlainReport):
         super().fail(index, sentence)
 
     def say(self, sentence: str, kind: str = "") -> None:
-        line = " ".join(sentence.split())
+        line = one_line(sentence)
         text = Text(f"{kind}: {line}" if kind else line, style={"error": "bold red", "warning": "yellow"}.get(kind, ""))
         self._bars.console.print(text, soft_wrap=True)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from unbraid.audio.discovery import Discovery
 from unbraid.cli.progress import PlainReport, make_report
+from unbraid.cli.settings import as_options
 from unbraid.files.names import printable
 from unbraid.output.batch import (
     Job,
@@ -51,7 +52,7 @@ def separate_files(
         with make_report(len(jobs), quiet=quiet) as report:
             for error in found.errors:
                 report.say(str(error), kind="error")
-                results.append({"input": None, "status": "failed", "message": str(error)})
+                results.append({"input": None, "status": "failed", "message": as_options(str(error))})
             for event in run_jobs(jobs, separator, model, choice, resume=resume):
                 match event:
                     case RecordingStarted():
@@ -68,7 +69,9 @@ def separate_files(
                         if event.is_defect:
                             _show_traceback(event.error)
                         report.fail(event.index, event.message)
-                        results.append({"input": event.job.name, "status": "failed", "message": event.message})
+                        results.append(
+                            {"input": event.job.name, "status": "failed", "message": as_options(event.message)}
+                        )
                 for remark in remarks.on(event):
                     report.warn(remark)
             _sum_up(report, results, out if "model" in pattern.fields else out / safe_name(model.name), part)

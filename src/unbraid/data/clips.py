@@ -25,14 +25,12 @@ _MANY_FILES = 64
 class UnreadableFilesError(DataError):
     """Files of a data set are missing, damaged, or not audio."""
 
-    def __init__(self, files: Mapping[str, str]) -> None:
+    def __init__(self, files: Mapping[str, DataError]) -> None:
+        first = next(iter(files.values()))
+        more = f" (and {len(files) - 1} more files: `unbraid check-data` lists them)" if len(files) > 1 else ""
+        super().__init__(f"{first.predicate}{more}", subject=first.subject)
         self.files = dict(files)
         """Path -> why."""
-        first = next(iter(self.files.values()))
-        more = (
-            f" (and {len(self.files) - 1} more files: `unbraid check-data` lists them)" if len(self.files) > 1 else ""
-        )
-        super().__init__(f"{first}{more}")
 
 
 def open_clip(path: Path, stream: int = 0) -> Clip:
@@ -40,7 +38,7 @@ def open_clip(path: Path, stream: int = 0) -> Clip:
     try:
         facts = read_facts(path, stream)
     except AudioReadError as error:
-        raise DataError(str(error)) from error
+        raise DataError.of(error) from error
     return Clip(path, facts.num_samples, facts.sample_rate, facts.num_channels, stream=stream)
 
 
@@ -54,7 +52,7 @@ def open_clips(paths: Sequence[Path]) -> list[Clip]:
     clips = [one for one in opened if isinstance(one, Clip)]
     if len(clips) < len(opened):
         raise UnreadableFilesError(
-            {str(path): str(one) for path, one in zip(paths, opened, strict=True) if isinstance(one, DataError)}
+            {str(path): one for path, one in zip(paths, opened, strict=True) if isinstance(one, DataError)}
         )
     return clips
 
@@ -130,4 +128,4 @@ def read_samples(clip: Clip, start: int, num_samples: int) -> np.ndarray:
     try:
         return read_range(clip.path, clip.start + start, wanted, clip.stream)
     except AudioReadError as error:
-        raise DataError(str(error)) from error
+        raise DataError.of(error) from error

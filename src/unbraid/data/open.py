@@ -105,7 +105,7 @@ def _nothing_known(root: Path) -> str:
     names = ", ".join(layout.name for layout in LAYOUTS)
     return (
         f"'{printable(root)}' is not laid out in a way that is known ({names}): it holds {_contents(root)}; "
-        "`unbraid check-data --list` says what each looks like"
+        "`LAYOUTS` says what each looks like"
     )
 
 

@@ -97,8 +97,8 @@ def compare(first: Scores, second: Scores, measure: str | None = None, *, inters
     if any(left_out) and not intersection:
         raise DataError(
             f"the two files are of different tracks: {len(common)} in common, {_some(mine, theirs)} only in the first, "
-            f"{_some(theirs, mine)} only in the second; evaluate both on the same tracks, or compare those in common "
-            "with --intersection"
+            f"{_some(theirs, mine)} only in the second",
+            remedy="evaluate both on the same tracks, or compare those in common with `intersection=True`",
         )
     for track in common:
         if abs(mine[track].seconds - theirs[track].seconds) > _SECONDS_APART:
@@ -172,12 +172,14 @@ def _common_measure(first: Scores, second: Scores, wanted: str | None) -> str:
             return name
         raise DataError(
             f"{name} is not in both files: the first has {', '.join(first.metrics)}, the second "
-            f"{', '.join(second.metrics)}; evaluate again with --metrics {name}"
+            f"{', '.join(second.metrics)}",
+            remedy=f"evaluate again with `metrics={name}`",
         )
     if not common:
         raise DataError(
             f"the two files have no metric in common: the first has {', '.join(first.metrics)}, the second "
-            f"{', '.join(second.metrics)}; evaluate both with the same --metrics"
+            f"{', '.join(second.metrics)}",
+            remedy="evaluate both with the same `metrics`",
         )
     return common[0]
 

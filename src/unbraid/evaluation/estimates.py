@@ -89,7 +89,9 @@ class ModelEstimates(EstimateSource):
             raise ConfigError("a Separator has its settings already: give them to it, or give the model's name here")
         self.model, self.device, self.whole, self.settings = model, device, whole, dict(settings or {})
         if whole and self.settings:
-            raise ConfigError("a track in one call of the model takes no settings of chunks: leave --whole out")
+            raise ConfigError(
+                "a track in one call of the model takes no settings of chunks", remedy="choose `whole=False`"
+            )
 
     @cached_property
     def separator(self) -> Separator:

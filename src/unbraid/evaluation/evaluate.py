@@ -237,7 +237,7 @@ def collect_scores(
 
 
 def choose_jobs(wanted: int, estimates: EstimateSource, tracks: TrackList) -> int:
-    """Processes for `--jobs`; 0 takes one for a model, which uses all cores itself, and for files one per core.
+    """Processes to score in; 0 takes one for a model, which uses all cores itself, and for files one per core.
 
     Processes take seconds to start, so that some minutes of audio are scored sooner without.
     """

@@ -81,7 +81,8 @@ def _complete(root: Path, tracks: TrackList, found: dict[str, dict[str, Path]], 
         more = f" and {len(problems) - _MOST_NAMED} more" if len(problems) > _MOST_NAMED else ""
         raise DataError(
             f"estimates are missing in {root} for {len(problems)} of {len(tracks.tracks)} tracks: {named}{more}; "
-            f"expected {root}/TRACK/SOURCE.wav; add them, or leave these tracks out with --skip-missing"
+            f"expected {root}/TRACK/SOURCE.wav",
+            remedy="add them, or skip these tracks with `skip_missing=True`",
         )
     complete = [track.name for track in tracks.tracks if track.name not in problems]
     if not complete:
@@ -148,7 +149,7 @@ def _track_names(tracks: Sequence[Track]) -> Iterable[tuple[str, str]]:
 def _files(root: Path):
     found = discover_audio([root])
     for error in found.errors:
-        raise DataError(str(error)) from error
+        raise DataError.of(error) from error
     return found.files
 
 

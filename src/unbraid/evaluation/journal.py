@@ -29,7 +29,9 @@ class Journal:
         """Starts anew. Raises DataError where an interrupted evaluation would be lost by that."""
         if self.path.exists() and (count := self.path.read_bytes().count(b"\n") - 1) > 0:
             raise DataError(
-                f"{self.path} holds {count} tracks of an interrupted evaluation: go on with --resume, or remove it"
+                f"holds {count} tracks of an interrupted evaluation",
+                subject=str(self.path),
+                remedy="go on with `resume=True`, or remove it",
             )
         self._write([])
 
@@ -86,8 +88,9 @@ class Journal:
         different = [key for key in self.facts if found.get(key) != self.facts[key]]
         if different:
             raise DataError(
-                f"{path} is of another evaluation (other {' and '.join(different)}): name another file with --json, or "
-                "remove this one"
+                f"is of another evaluation (other {' and '.join(different)})",
+                subject=str(path),
+                remedy="name another file with `json`, or remove this one",
             )
 
 

@@ -25,6 +25,7 @@ import numpy as np
 from unbraid.errors import DataError
 
 FORMAT = 2
+_SCORES_WANTED = "give a file of scores, as an evaluation writes it with `json`"
 CAP_DB = 200.0
 """What infinite scores stand as."""
 _DIGITS = 5
@@ -104,14 +105,14 @@ def read_scores(path: str | os.PathLike[str]) -> Scores:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise DataError(
-            f"cannot read {path} ({error.strerror}): give a file that  unbraid evaluate --json  wrote"
-        ) from error
+        raise DataError(f"cannot read {path} ({error.strerror})", remedy=_SCORES_WANTED) from error
     except ValueError as error:
-        raise DataError(f"{path} is not JSON ({error}): give a file that  unbraid evaluate --json  wrote") from error
+        raise DataError(f"is not JSON ({error})", subject=str(path), remedy=_SCORES_WANTED) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DataError(
-            f"{path} is not a file of scores of this version: write it anew with  unbraid evaluate --json {path}"
+            "is not a file of scores of this version",
+            subject=str(path),
+            remedy=f"write it anew by evaluating with `json={path}`",
         )
     try:
         return Scores(

@@ -15,17 +15,20 @@ from unbraid.errors import AudioWriteError, UnbraidError
 from unbraid.files.names import printable
 
 _REASONS = {
-    errno.ENOSPC: "the disk is full: free some space or choose another folder",
-    errno.EDQUOT: "the disk quota is used up: free some space or choose another folder",
-    errno.EFBIG: "this file system does not hold files that large: choose another disk, or --flac or --mp3",
-    errno.EACCES: "this user may not write there: choose another folder",
-    errno.EPERM: "this user may not write there: choose another folder",
-    errno.EROFS: "the file system is read-only: choose another folder",
-    errno.ENAMETOOLONG: "the name is too long for this file system: choose a shorter one",
-    errno.ENOTDIR: "a part of its path is a file, not a folder: choose another folder",
-    errno.EEXIST: "a part of its path is a file, not a folder: choose another folder",
-    errno.EISDIR: "it is a folder: choose another name",
-    errno.EPIPE: "the program that reads the output has ended: check that program",
+    errno.ENOSPC: ("the disk is full", "free some space or choose another folder"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space or choose another folder"),
+    errno.EFBIG: (
+        "this file system does not hold files that large",
+        'choose another disk, `container="flac"` or `container="mp3"`',
+    ),
+    errno.EACCES: ("this user may not write there", "choose another folder"),
+    errno.EPERM: ("this user may not write there", "choose another folder"),
+    errno.EROFS: ("the file system is read-only", "choose another folder"),
+    errno.ENAMETOOLONG: ("the name is too long for this file system", "choose a shorter one"),
+    errno.ENOTDIR: ("a part of its path is a file, not a folder", "choose another folder"),
+    errno.EEXIST: ("a part of its path is a file, not a folder", "choose another folder"),
+    errno.EISDIR: ("it is a folder", "choose another name"),
+    errno.EPIPE: ("the program that reads the output has ended", "check that program"),
 }
 
 
@@ -37,8 +40,8 @@ def writing_to(name: str) -> Iterator[None]:
     except UnbraidError:
         raise
     except OSError as error:
-        reason = _REASONS.get(error.errno or 0, f"{error.strerror or error}: choose another folder")
-        raise AudioWriteError(f"cannot write {name}: {reason}") from error
+        why, remedy = _REASONS.get(error.errno or 0, (error.strerror or str(error), "choose another folder"))
+        raise AudioWriteError(f"cannot write {name}: {why}", remedy=remedy) from error
     except ValueError as error:
         raise AudioWriteError(f"cannot write {name}: {error}") from error
 

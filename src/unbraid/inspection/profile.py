@@ -72,7 +72,7 @@ def profile(
 ) -> Profile:
     """Measures a preset (with random weights), a bundled model or a weights file on noise of so many seconds."""
     if not 0 < seconds <= 3600:
-        raise ConfigError(f"--seconds lies between 0 and 3600, not {seconds}")
+        raise ConfigError(f"`seconds` lies between 0 and 3600, not {seconds}")
     place = choose_device(device)
     before = torch.get_num_threads()
     try:

@@ -100,7 +100,9 @@ def plan_jobs(
     """
     template = template or FilenameTemplate()
     if len(stems) > 1 and "stem" not in template.fields:
-        raise ConfigError(f"--filename '{template.text}' gives all stems the same name: put {{stem}} into it")
+        raise ConfigError(
+            "gives all stems the same name", subject=f"`filename` '{template.text}'", remedy="put {stem} into it"
+        )
     jobs: list[Job] = []
     taken: set[str] = set()
     for file in files:
@@ -120,7 +122,9 @@ def plan_jobs(
                 break
             if "track" not in template.fields:
                 raise ConfigError(
-                    f"--filename '{template.text}' gives several recordings the same name: put {{track}} into it"
+                    "gives several recordings the same name",
+                    subject=f"`filename` '{template.text}'",
+                    remedy="put {track} into it",
                 )
         taken |= keys
         jobs.append(Job(file, paths))
@@ -130,7 +134,11 @@ def plan_jobs(
 def shard(jobs: Sequence[Job], index: int, shards: int) -> list[Job]:
     """Every so many-th job from the `index`-th on (from 1); all shards together are all jobs, each once."""
     if not 1 <= index <= shards:
-        raise ConfigError(f"--shard {index}/{shards} does not exist: shards go from 1/{shards} to {shards}/{shards}")
+        raise ConfigError(
+            "does not exist",
+            subject=f"`shard` {index}/{shards}",
+            remedy=f"shards go from 1/{shards} to {shards}/{shards}",
+        )
     return list(jobs[index - 1 :: shards])
 
 

@@ -192,7 +192,9 @@ def export_to_stream(
 def refuse_to_overwrite(source: Path, paths: OutputPaths) -> None:
     """Raise AudioWriteError if a stem would take the place of the recording itself."""
     if any(os.path.realpath(path) == os.path.realpath(source) for path in paths.stems.values()):
-        raise AudioWriteError(f"a stem of '{printable(source)}' would overwrite it: choose another --out or --filename")
+        raise AudioWriteError(
+            f"a stem of '{printable(source)}' would overwrite it", remedy="choose another `out` or `filename`"
+        )
 
 
 def _missing_folders(paths: OutputPaths) -> list[Path]:

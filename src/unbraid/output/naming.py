@@ -36,16 +36,18 @@ class FilenameTemplate:
             for name in names:
                 if _ALIASES.get(name, name) not in _FIELDS:
                     choices = ", ".join(f"{{{known}}}" for known in (*_FIELDS, *_ALIASES))
-                    raise ConfigError(f"--filename has an unknown field {{{name}}}: use {choices}")
+                    raise ConfigError(f"has an unknown field {{{name}}}", subject="`filename`", remedy=f"use {choices}")
             parts = PurePath(self.text.format(**dict.fromkeys((*_FIELDS, *_ALIASES), "x"))).parts
         except (ValueError, IndexError, AttributeError) as error:
             if isinstance(error, ConfigError):
                 raise
             raise ConfigError(
-                f"--filename '{self.text}' is not a template ({error}): try {{track}}/{{stem}}"
+                f"is not a template ({error})", subject=f"`filename` '{self.text}'", remedy="try {track}/{stem}"
             ) from error
         if not parts or ".." in parts or PurePath(self.text).is_absolute():
-            raise ConfigError(f"--filename '{self.text}' leads out of the output folder: choose that with --out")
+            raise ConfigError(
+                "leads out of the output folder", subject=f"`filename` '{self.text}'", remedy="choose that with `out`"
+            )
         object.__setattr__(self, "fields", frozenset(_ALIASES.get(name, name) for name in names))
 
     def fill(self, *, track: str, stem: str, extension: str, track_extension: str, model: str) -> PurePath:

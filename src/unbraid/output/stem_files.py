@@ -41,7 +41,7 @@ class StemWriters:
         if not paths:
             raise ConfigError("no stems to write: name at least one")
         if len({os.path.realpath(path) for path in paths.values()}) < len(paths):
-            raise ConfigError("two stems have the same file name: put {stem} into --filename")
+            raise ConfigError("two stems have the same file name", remedy="put {stem} into `filename`")
         check_target(sample_rate, num_channels, encoding)
         self.gain = 1.0
         """What all stems were multiplied by, known after `commit`."""

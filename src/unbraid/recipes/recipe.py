@@ -18,7 +18,7 @@ class Recipe:
     """The model in a few words."""
 
     data: str
-    """What `--data` is to be."""
+    """What the data set is to be."""
 
     row: str
     """Which row of which paper's table this is, with its figure; or what it is for."""

@@ -18,10 +18,11 @@ def choose_device(name: str = "auto") -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise DeviceError(
             f"there is no {name} here ({torch.cuda.device_count()} CUDA devices are visible to torch "
-            f"{torch.__version__}): run  unbraid doctor, or pass --device cpu"
+            f"{torch.__version__})",
+            remedy='run  unbraid doctor, or pass `device="cpu"`',
         )
     if device.type == "mps" and not mps_is_available():
-        raise DeviceError("there is no mps device here: pass --device cpu")
+        raise DeviceError("there is no mps device here", remedy='pass `device="cpu"`')
     if device.type not in ("cpu", "cuda", "mps"):
         raise DeviceError(f"'{name}' is not supported: choose auto, cpu, cuda, cuda:N or mps")
     return device

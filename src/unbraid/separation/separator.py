@@ -271,7 +271,8 @@ class Separator:
             if rows.shape[0] == 1:
                 raise DeviceError(
                     f"a chunk of {rows.shape[-1] / self.spec.sample_rate:.1f} s does not fit into the memory of "
-                    f"{self.device}: pass a smaller --segment, or --device cpu"
+                    f"{self.device}",
+                    remedy='choose smaller `segment_seconds`, or `device="cpu"`',
                 ) from error
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()

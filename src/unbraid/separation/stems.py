@@ -106,5 +106,9 @@ def parse_remix(texts: Sequence[str]) -> dict[str, float]:
         except ValueError:
             separator = ""
         if not separator or not name:
-            raise ConfigError(f"--remix {part.strip()} is not a gain: write it as in  --remix dialogue=+6,music=off")
+            raise ConfigError(
+                "is not a gain",
+                subject=f"`remix` {part.strip()}",
+                remedy="write it as in `remix=dialogue=+6,music=off`",
+            )
     return gains

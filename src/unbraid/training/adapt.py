@@ -50,8 +50,9 @@ def start_from(model: nn.Module, source: str) -> KeptWeights:
     kept = tuple(name for name in ours if name in theirs and theirs[name].shape == ours[name].shape)
     if not kept:
         raise WeightsError(
-            f"no weights of '{source}' fit this model: choose a recipe of the same architecture and size "
-            "(unbraid models show), or change it with --set model.KEY=VALUE"
+            f"no weights of '{source}' fit this model",
+            remedy="choose a recipe of the same architecture and size (unbraid models show), or change it with "
+            "`model.KEY=VALUE`",
         )
     with torch.no_grad():
         for name in kept:

@@ -74,11 +74,19 @@ def fit(
     # Other processes of the same run start later, when the first one may have written its checkpoint already.
     if is_first_process():
         if checkpoint.exists() and not resume:
-            raise ConfigError(f"{out} already holds a run: add --resume to go on with it, or choose another --out")
+            raise ConfigError(
+                "already holds a run",
+                subject=str(out),
+                remedy="add `resume=True` to go on with it, or choose another `out`",
+            )
         if resume and not checkpoint.exists():
-            raise ConfigError(f"nothing to resume in {out}: there is no {LAST_CHECKPOINT}; leave out --resume to start")
+            raise ConfigError(
+                f"nothing to resume in {out}, there is no {LAST_CHECKPOINT}", remedy="start without `resume`"
+            )
     if not data.exists():
-        raise DataError(f"{data} does not exist; --data names the folder of a data set, or a list of one")
+        raise DataError(
+            "does not exist", subject=str(data), remedy="let `data` name the folder of a data set, or a list of one"
+        )
     has_silent_references = isinstance(config.mixing, SpeakerMixing) and config.mixing.turns.alone_share > 0
     if has_silent_references and all(term.name in ("snr", "si-sdr") for term in config.loss.terms):
         raise ConfigError(
@@ -87,10 +95,11 @@ def fit(
         )
     if machines.strategy == "fsdp" and config.optimiser.name == "muon":
         raise ConfigError(
-            "Muon needs whole matrices, and fsdp shares them out: use --strategy ddp or optimiser.name=adam"
+            "Muon needs whole matrices, and fsdp shares them out",
+            remedy="use `strategy=ddp` or `optimiser.name=adam`",
         )
     if machines.strategy == "fsdp" and config.lora is not None:
-        raise ConfigError("adapters are small and are not shared out: use --strategy ddp with lora")
+        raise ConfigError("adapters are small and are not shared out", remedy="use `strategy=ddp` with lora")
     out.mkdir(parents=True, exist_ok=True)
     _quieten()
     config = _with_batch_size(config, data, out, resume, machines, console)
@@ -169,7 +178,7 @@ def _run(
             # Our checkpoints hold tensors and plain numbers only, so nothing needs to be unpickled.
             trainer.fit(task, ckpt_path=checkpoint, weights_only=True)
     except Interrupted as interrupted:
-        raise KeyboardInterrupt(f"stopped at step {trainer.global_step}; --resume goes on from there") from interrupted
+        raise KeyboardInterrupt(f"stopped at step {trainer.global_step}; `resume` goes on from there") from interrupted
     if trainer.global_step % config.validation.every and not trainer.should_stop:
         # The last weights have not been scored yet, and they are often the best.
         trainer.validate(task, verbose=False)

@@ -49,6 +49,6 @@ def convert_weights(tensors: Tensors, source: str, config: ModelConfig) -> Separ
     except (RuntimeError, KeyError, AttributeError, ValueError) as error:
         detail = " ".join(str(error).split())[:300]
         raise WeightsError(
-            f"the weights do not fit the model: choose another --preset or change it with --set ({detail})"
+            f"the weights do not fit the model ({detail})", remedy="choose another `preset`, or change its settings"
         ) from error
     return model

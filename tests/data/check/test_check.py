@@ -228,5 +228,5 @@ def test_every_kind_has_advice():
 
 
 def test_an_unknown_layout_is_an_error(tmp_path):
-    with pytest.raises(DataError, match="check-data --list"):
+    with pytest.raises(DataError, match="`LAYOUTS`"):
         list(check_data(tmp_path))

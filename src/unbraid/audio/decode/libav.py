@@ -43,7 +43,7 @@ class LibavDecoder:
                 metadata_errors="replace",
             )
         except (FFmpegError, OSError, ValueError) as error:
-            raise AudioReadError(_refusal(source)) from error
+            raise _refusal(source) from error
         try:
             self._begin()
         except BaseException:
@@ -53,14 +53,16 @@ class LibavDecoder:
     def _begin(self) -> None:
         if not self._container.streams.audio:
             what = "a video without sound" if self._container.streams.video else "no audio stream"
-            raise AudioReadError(f"{self._name} holds {what}: give a file that has an audio track")
+            raise AudioReadError(f"holds {what}", subject=self._name, remedy="give a file that has an audio track")
         stream = self._container.streams.audio[0]
         self._count = 0
         self._frames = self._decode(stream)
         # Some codecs tell their true rate and channels only once decoded (AAC with spectral band replication).
         self._first = next(self._frames, None)
         if self._first is None:
-            raise AudioReadError(f"{self._name} holds no samples: check that it was recorded or downloaded completely")
+            raise AudioReadError(
+                "holds no samples", subject=self._name, remedy="check that it was recorded or downloaded completely"
+            )
         rate = self._first.sample_rate
         seconds = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
         if seconds is None and self._container.duration:
@@ -82,14 +84,17 @@ class LibavDecoder:
             channels, rate = frame.layout.nb_channels, frame.sample_rate
             if (channels, rate) != (self.info.num_channels, self.info.sample_rate):
                 raise AudioReadError(
-                    f"{self._name} changes to {channels} channels at {rate} Hz after {self._seconds():.1f} s: convert "
-                    "it to WAV first"
+                    f"changes to {channels} channels at {rate} Hz after {self._seconds():.1f} s",
+                    subject=self._name,
+                    remedy="convert it to WAV first",
                 )
             try:
                 samples = frame.to_ndarray()
             except ValueError as error:  # 64-bit integers
                 raise AudioReadError(
-                    f"{self._name} stores its samples as {frame.format.name}, which is not read: convert it first"
+                    f"stores its samples as {frame.format.name}, which is not read",
+                    subject=self._name,
+                    remedy="convert it first",
                 ) from error
             if not frame.format.is_planar:
                 samples = samples.reshape(-1, channels).T
@@ -110,8 +115,9 @@ class LibavDecoder:
             if self._allow_truncated:
                 return
             raise AudioReadError(
-                f"{self._name} is damaged after {self._seconds():.1f} s: get another copy, or pass --allow-truncated "
-                "to separate what comes before"
+                f"is damaged after {self._seconds():.1f} s",
+                subject=self._name,
+                remedy="get another copy, or pass `allow_truncated=True` to separate what comes before",
             ) from error
 
     def _seconds(self) -> float:
@@ -138,7 +144,7 @@ def _tags(metadata: dict[str, str]) -> dict[str, str]:
     return {name: text for name, text in renamed.items() if name in TAG_NAMES and text}
 
 
-def _refusal(source: Source) -> str:
+def _refusal(source: Source) -> AudioReadError:
     head = source.view().read(512)
     try:
         text = head.decode("utf-8", "ignore")
@@ -147,5 +153,13 @@ def _refusal(source: Source) -> str:
         is_text = False
     if is_text:
         what = "a web page" if "<html" in text.lower() or "<!doctype" in text.lower() else "text"
-        return f"{source.name} holds {what}, not audio: check that the download gave the recording itself"
-    return f"{source.name} is not audio that can be read, or is damaged: convert it to WAV, or get another copy"
+        return AudioReadError(
+            f"holds {what}, not audio",
+            subject=source.name,
+            remedy="check that the download gave the recording itself",
+        )
+    return AudioReadError(
+        "is not audio that can be read, or is damaged",
+        subject=source.name,
+        remedy="convert it to WAV, or get another copy",
+    )

@@ -83,8 +83,9 @@ class SoundfileDecoder:
                 if self._allow_truncated:
                     return
                 raise AudioReadError(
-                    f"{self._name} is damaged after {count / self.info.sample_rate:.1f} s: get another copy, or pass "
-                    "--allow-truncated to separate what comes before"
+                    f"is damaged after {count / self.info.sample_rate:.1f} s",
+                    subject=self._name,
+                    remedy="get another copy, or pass `allow_truncated=True` to separate what comes before",
                 ) from error
             if chunk.shape[1] == 0:
                 return
@@ -115,7 +116,8 @@ class SoundfileDecoder:
             rate = self._file.samplerate
             self._file.close()
             raise AudioReadError(
-                f"{self._name} is truncated: its header promises {promised / rate:.1f} s and it holds "
-                f"{held / rate:.1f} s; pass --allow-truncated to separate what is there"
+                f"is truncated (its header promises {promised / rate:.1f} s and it holds {held / rate:.1f} s)",
+                subject=self._name,
+                remedy="pass `allow_truncated=True` to separate what is there",
             )
         return held

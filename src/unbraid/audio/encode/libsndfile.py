@@ -129,7 +129,7 @@ class _GuardedFile:
         if self._error is not None:
             raise self._error
         if isinstance(error, (soundfile.SoundFileError, AssertionError)):
-            raise ValueError(f"the encoder failed ({error}): pass --wav") from error
+            raise ValueError(f'the encoder failed ({error}): pass `container="wav"`') from error
 
 
 def _mp3_level(bitrate_kbps: int, sample_rate: int) -> float:

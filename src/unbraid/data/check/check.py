@@ -81,9 +81,8 @@ def check_data(
     try:
         datasets = open_splits(root, layout)
     except UnreadableFilesError as error:
-        for path, reason in error.files.items():
-            place = _relative(Path(path), root)
-            yield Finding("unreadable", place, reason.removeprefix(f"'{printable(path)}' "))
+        for path, why in error.files.items():
+            yield Finding("unreadable", _relative(Path(path), root), why.predicate)
         return
     if splits is not None:
         wanted = set(splits)

@@ -13,7 +13,6 @@ from unbraid.audio.decode.headers import find_truncation
 from unbraid.data.clips import is_read_from_start, read_samples, to_channels
 from unbraid.data.items import Clip, Item, Split
 from unbraid.errors import DataError
-from unbraid.files.names import printable
 
 _BLOCK_SAMPLES = 2**19
 """About 12 s at 44.1 kHz: what a seek costs vanishes, and eight stems fit into memory."""
@@ -108,7 +107,7 @@ class _Meter:
         try:
             samples = read_samples(clip, start, num_samples)
         except DataError as error:
-            self.trouble = str(error).removeprefix(f"'{printable(clip.path)}' ")
+            self.trouble = error.predicate
             return np.zeros((clip.num_channels, num_samples), np.float32)
         self._measure(samples)
         padded = np.zeros((len(samples), num_samples), np.float32)

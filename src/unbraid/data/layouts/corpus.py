@@ -68,7 +68,7 @@ def _open_part(root: Path, part: str, split: Split) -> list[Item]:
     if part == "music":
         items += _rendered(folder, split)
     if not items:
-        rendered = ", and no songs are rendered: see `unbraid prepare midi --help`" if part == "music" else ""
+        rendered = ", and no songs are rendered: see `unbraid prepare midi`" if part == "music" else ""
         raise NoSplitError(f"'{folder}/manifest.csv' has no rows of the split '{split}'{rendered}")
     return items
 

@@ -3,7 +3,7 @@
     wsj0/{si_tr_s,si_dt_05,si_et_05}/<speaker>/<utterance>.wav
 
 The LDC's own files are SPHERE (.wv1), compressed with shorten, which nothing here reads: `sph2pipe -f wav IN OUT`
-makes a .wav of each. For 8 kHz, `unbraid prepare resample wsj0 wsj0-8k --rate 8000`.
+makes a .wav of each. `unbraid prepare resample` copies it to 8 kHz.
 WSJ0-2mix takes its training and validation utterances both from si_tr_s; here si_dt_05 validates and si_et_05 tests.
 """
 

@@ -100,7 +100,7 @@ def find_recordings(dataset: Dataset, scenes: Iterable[Scene]) -> dict[str, Reco
     there = {item.name: item for item in dataset.items}
     wanted = {(piece.item, piece.source) for scene in scenes for piece in scene.pieces}
     if missing := sorted(name for name, source in wanted if name not in there or source not in there[name].sources):
-        hint = ": render the MIDI files, see `unbraid prepare midi --help`" if "/rendered" in missing[0] else ""
+        hint = ": render the MIDI files, see `unbraid prepare midi`" if "/rendered" in missing[0] else ""
         raise DataError(f"{dataset.root} lacks {len(missing)} recordings of the list, such as {missing[0]}{hint}")
     return {name: Recording(there[name].sources[source]) for name, source in wanted}
 

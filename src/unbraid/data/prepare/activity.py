@@ -34,7 +34,9 @@ def prepare_activity(
     source that cannot be read is a `Failed` and makes no list.
     """
     if root.is_file() and out is None:
-        raise DataError(f"'{printable(root)}' is a list itself: say with --out where the new one goes")
+        raise DataError(
+            "is a list itself", subject=f"'{printable(root)}'", remedy="say with `out` where the new one goes"
+        )
     target = out or root / "activity.csv"
     datasets = {dataset.split: dataset for dataset in open_splits(root, layout)}
     if "train" not in datasets:

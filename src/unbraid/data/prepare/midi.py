@@ -58,7 +58,7 @@ def prepare_midi(
     font = sound_font or next((Path(path) for path in SOUND_FONTS if Path(path).is_file()), None)
     if font is None:
         raise DataError(
-            "no General MIDI sound font is found: name one with --sound-font, or install fluid-soundfont-gm"
+            "no General MIDI sound font is found", remedy="name one as `sound_font`, or install fluid-soundfont-gm"
         )
     if not font.is_file():
         raise DataError(f"the sound font '{printable(font)}' does not exist: check its name")

@@ -32,7 +32,7 @@ _LENGTH_COLUMNS = ("length", "num_samples", "start")
 
 def prepare_resample(root: Path, out: Path, sample_rate: int, jobs: int = 1) -> Generator[PrepareEvent, None, None]:
     """Writes a copy of everything below `root` under `out`; what is there already at that rate is left."""
-    check_rate(sample_rate, "--rate", ConfigError)
+    check_rate(sample_rate, "`sample_rate`", ConfigError)
     if not root.is_dir():
         raise DataError(f"'{printable(root)}' is not a folder: name the folder of the data set")
     if out.resolve() == root.resolve() or out.resolve().is_relative_to(root.resolve()):
@@ -80,8 +80,8 @@ def _resample(path: Path, target: Path, sample_rate: int) -> bool:
     try:
         _copy_audio(path, target, sample_rate)
     except AudioReadError as error:
-        # What `unbraid separate` would take to go on is of no use here.
-        raise DataError(f"{str(error).partition('; pass --')[0].rstrip(':')}; get another copy") from error
+        # How to separate it all the same is of no use here.
+        raise DataError(error.reason, subject=error.subject, remedy="get another copy") from error
     return True
 
 

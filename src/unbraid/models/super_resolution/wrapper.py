@@ -3,8 +3,8 @@
     build_model(WithSuperResolutionConfig(separator=PRESETS["s4m-tiny"]))       # by its config, which can be stored
     WithSuperResolution(separator, SuperResolutionConfig())                     # around a model that is there already
 
-Weights of the separator are named `separator.*`, those of the network `super_resolution.*`; training with `--init` puts
-the weights of a plain separator where they belong, and `--set freeze=separator` trains the network alone.
+Weights of the separator are named `separator.*`, those of the network `super_resolution.*`; training with `init` puts
+the weights of a plain separator where they belong, and with `freeze=separator` it trains the network alone.
 """
 
 from __future__ import annotations

@@ -94,9 +94,9 @@ class AtomicCheckpoint(lightning.Callback):
     def save(self, trainer: lightning.Trainer) -> None:
         if not all(bool(parameter.isfinite().all()) for parameter in trainer.lightning_module.parameters()):
             raise DivergedError(
-                f"at step {trainer.global_step} the weights are no longer finite numbers: go on from the checkpoint "
-                "before with --resume and a lower optimiser.learning_rate or optimiser.gradient_clip, or in "
-                "precision=32-true"
+                f"at step {trainer.global_step} the weights are no longer finite numbers",
+                remedy="go on from the checkpoint before with `resume=True` and a lower optimiser.learning_rate or "
+                "optimiser.gradient_clip, or in precision=32-true",
             )
         partial = self.path.with_name(f".{self.path.name}.partial")
         try:
@@ -105,8 +105,8 @@ class AtomicCheckpoint(lightning.Callback):
                 os.replace(partial, self.path)
         except OSError as error:
             raise DiskSpaceError(
-                f"cannot write the checkpoint {self.path} ({error.strerror or error}): free some space and go on with "
-                "--resume; the checkpoint before is still whole"
+                f"cannot write the checkpoint {self.path} ({error.strerror or error})",
+                remedy="free some space and go on with `resume=True`; the checkpoint before is still whole",
             ) from error
         finally:
             if trainer.is_global_zero:
@@ -154,7 +154,8 @@ class BestWeights(lightning.Callback):
             save_model(model, path, name=self.name, facts=facts)
         except OSError as error:
             raise DiskSpaceError(
-                f"cannot write {path} ({error.strerror or error}): free some space and go on with --resume"
+                f"cannot write {path} ({error.strerror or error})",
+                remedy="free some space and go on with `resume=True`",
             ) from error
 
     def write_average(self) -> Path | None:

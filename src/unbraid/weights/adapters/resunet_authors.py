@@ -35,7 +35,7 @@ _LEAST_GAIN = 1e-5
 def convert_model(state_dict: dict[str, torch.Tensor], config: ResUNetConfig) -> dict[str, torch.Tensor]:
     """Names and shapes of our `ResUNet` with this config from those of the authors' model."""
     if config.level != "as-given":
-        raise WeightsError("these weights know how loud recordings are: add  --set level=as-given")
+        raise WeightsError("these weights know how loud recordings are", remedy='add `level="as-given"`')
     converted: dict[str, torch.Tensor] = {}
     for name, tensor in state_dict.items():
         name = _WRAPPED.sub("", name)

@@ -1,0 +1,55 @@
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+import unbraid
+from unbraid.cli.main import app
+from unbraid.cli.messages import one_line
+from unbraid.cli.settings import OPTIONS, as_options
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("pass `allow_truncated=True` to go on", "pass --allow-truncated to go on"),
+        ('choose smaller `segment_seconds`, or `device="cpu"`', "choose smaller --segment, or --device cpu"),
+        ('pass `container="wav"` or `container="flac"`', "pass --wav or --flac"),
+        ("use `strategy=ddp` or `optimiser.name=adam`", "use --strategy ddp or --set optimiser.name=adam"),
+        ("choose `whole=False`", "choose --chunked"),
+        ("`remix=dialogue=+6,music=off`", "--remix dialogue=+6,music=off"),
+        ("`unbraid check-data` lists them", "`unbraid check-data` lists them"),
+        ("`nothing_known`", "`nothing_known`"),
+    ],
+)
+def test_settings_read_as_options(told: str, shown: str):
+    assert as_options(told) == shown
+
+
+def test_a_message_is_one_line_that_steers_no_terminal():
+    assert one_line("two\nlines \x1b[31mred\a") == r"two lines \x1b[31mred\x07"
+
+
+def test_every_option_exists():
+    options, commands = set(), [typer.main.get_command(app)]
+    while commands:
+        command = commands.pop()
+        commands += getattr(command, "commands", {}).values()
+        options |= {name for one in command.params for name in (*one.opts, *one.secondary_opts)}
+    named = {word for option in OPTIONS.values() for word in option.split() if word.startswith("--")}
+    assert named - options == set()
+
+
+def test_every_setting_that_a_message_names_has_an_option():
+    root = Path(unbraid.__file__).parent
+    unknown = set()
+    for path in root.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.keyword) or node.arg != "remedy":
+                continue
+            for text in re.findall(r"`([^`]*)`", ast.unparse(node.value)):
+                if "unbraid" not in text and as_options(f"`{text}`") == f"`{text}`":
+                    unknown.add(f"{path.name}: {text}")
+    assert unknown == set()
