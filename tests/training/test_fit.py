@@ -1,20 +1,31 @@
 """Training learns, and what it writes can be separated with."""
 
+import math
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from lightning.pytorch.loggers import Logger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.data.made import spec
 from tests.training.tiny import CONFIG, assert_same, checkpoint, logged
-from unbraid.errors import ConfigError, MissingExtraError
+from unbraid.data.lists.speakers import list_mixtures, write_list
+from unbraid.data.open import open_dataset
+from unbraid.errors import ConfigError, DataError, MissingExtraError
 from unbraid.losses.weighted import LossConfig, LossTerm
+from unbraid.models.catalog import build_model
+from unbraid.training import examples
 from unbraid.training import fit as fit_module
-from unbraid.training.config import AveragingConfig, LogConfig, Turns, ValidationConfig
+from unbraid.training.callbacks.checkpoints import BestWeights
+from unbraid.training.config import AveragingConfig, GivenMixtures, LogConfig, Turns, ValidationConfig
+from unbraid.training.examples import Examples
 from unbraid.training.fit import fit, read_settings
-from unbraid.weights.store import inspect_model, load_model
+from unbraid.training.task import SeparationTask
+from unbraid.weights.store import inspect_model, load_model, save_model
 
 
 @pytest.mark.slow
@@ -99,6 +110,78 @@ def test_a_list_that_is_not_there_is_answered_with_those_that_are(corpus_root, t
     config = replace(CONFIG, validation=ValidationConfig(items=3, list_name="speach-valid"))
     with pytest.raises(ConfigError, match="speech-noisy-test, speech-noisy-valid"):
         fit(config, corpus_root, tmp_path / "run")
+
+
+def test_kept_weights_that_are_gone_are_not_averaged_nor_counted(corpus_root, tmp_path):
+    """Neither at the end of a run nor when a resumed one ranks what it has."""
+    best = BestWeights(tmp_path, "tiny", AveragingConfig(keep_best=3))
+    best.kept = [(3.0, 10), (2.0, 30), (1.0, 20)]
+    for step in (20, 30):
+        (tmp_path / "kept").mkdir(exist_ok=True)
+        save_model(build_model(CONFIG.model), tmp_path / "kept" / f"step-{step:08d}.safetensors")
+    path = best.write_average()
+    assert path is not None
+    assert inspect_model(path).facts == {"steps": 30, "average_of_steps": [20, 30]}
+
+    config = replace(CONFIG, averaging=AveragingConfig(ema_decay=0.5, keep_best=2), steps=10)
+    fit(config, corpus_root, tmp_path / "run")
+    for file in (tmp_path / "run" / "kept").glob("*.safetensors"):
+        file.unlink()
+    end = fit(replace(config, steps=15), corpus_root, tmp_path / "run", resume=True)
+    assert end.name == "best.safetensors"
+    assert [step for _, step in checkpoint(tmp_path / "run")["callbacks"]["BestWeights"]["kept"]] == [15]
+
+
+def test_a_run_that_nothing_could_score_says_so(corpus_root, tmp_path, monkeypatch):
+    monkeypatch.setattr(SeparationTask, "goodness", lambda self: math.nan)
+    with pytest.raises(DataError, match="no validation gave a score"):
+        fit(replace(CONFIG, steps=5), corpus_root, tmp_path / "run")
+
+
+@pytest.fixture
+def listed(corpus_root, monkeypatch, tmp_path):
+    """Makes a list of the corpus's validation mixtures the bundled one, with some rows changed."""
+
+    def make(change):
+        monkeypatch.setattr(examples, "LISTS", tmp_path)
+        mixtures = list_mixtures(open_dataset(corpus_root, "valid"), 4, seed=0)
+        write_list([change(number, mixture) for number, mixture in enumerate(mixtures)], tmp_path / "mine.csv")
+        config = replace(CONFIG, validation=ValidationConfig(items=3, list_name="mine"))
+        return Examples(config, build_model(CONFIG.model).spec, corpus_root)
+
+    return make
+
+
+def test_a_list_is_validated_on_as_far_as_asked(listed):
+    assert listed(lambda _, mixture: mixture).describe_validation() == "3 mixtures of the list 'mine'"
+
+
+def test_a_list_with_a_recording_missing_is_not_replaced_by_other_mixtures(listed):
+    with_hole = listed(lambda number, mixture: replace(mixture, first="lost.wav") if number == 1 else mixture)
+    with pytest.raises(DataError, match=r"lacks 1 of the \d recordings of the list, such as lost.wav"):
+        with_hole.describe_validation()
+
+
+def test_other_data_than_the_lists_is_validated_on_and_said(listed):
+    other = listed(lambda _, mixture: replace(mixture, first="lost.wav", second="gone.wav"))
+    assert other.describe_validation().endswith("because nothing of the list 'mine' is there")
+    assert "split 'valid'" in other.describe_validation()
+
+
+def test_sources_are_renamed_before_they_meet_the_model(tmp_path):
+    data = tmp_path / "data"
+    for split in ("train", "valid"):
+        for name in ("a", "b"):
+            (data / split / name).mkdir(parents=True)
+            for number, source in enumerate(("drums", "bass", "vocals")):
+                soundfile.write(data / split / name / f"{source}.wav", np.full(8000, 0.1 * (number + 1)), 8000)
+    config = replace(CONFIG, mixing=GivenMixtures(), rename=("drums:accompaniment", "bass:accompaniment"))
+    model = spec(("vocals", "accompaniment"), channels=1)
+    batch = next(iter(Examples(config, model, data).train_loader(0, 0, 1)))
+    assert batch.references[0, :, 0, 100].tolist() == pytest.approx([0.3, 0.3], abs=1e-3)
+    assert batch.present.all()
+    with pytest.raises(ConfigError, match="not 'drums'"):
+        replace(CONFIG, rename=("drums",))
 
 
 def test_silent_references_need_a_loss_that_knows_them(corpus_root, tmp_path):

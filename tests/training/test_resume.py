@@ -1,26 +1,21 @@
-"""A run that is stopped or killed at any moment goes on bit for bit, and never loses what it has."""
+"""A run that is stopped or killed at any moment resumes bit-exactly, and never loses what it has."""
 
 import errno
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import lightning.pytorch as lightning
 import pytest
 import torch
 from lightning.pytorch.plugins import MixedPrecision
 
-from tests.training.tiny import CONFIG, assert_same, checkpoint, logged
-from unbraid.data.mixing.drawing import SpeakerMixing
+from tests.training.tiny import CONFIG, assert_same, assert_same_outcome, checkpoint, logged
 from unbraid.errors import ConfigError, DataError, DiskSpaceError, DivergedError
-from unbraid.models.s4m.model import S4MConfig
-from unbraid.recipes import RECIPES
 from unbraid.training import fit as fit_module
 from unbraid.training import task
 from unbraid.training.callbacks import checkpoints as callbacks
@@ -29,7 +24,6 @@ from unbraid.training.config import (
     HalveOnPlateau,
     LoraConfig,
     OptimiserConfig,
-    Trapezoid,
     ValidationConfig,
 )
 from unbraid.training.fit import Machines, fit
@@ -45,18 +39,6 @@ EVERYTHING = replace(
     early_stop=50,
 )
 MUON = replace(CONFIG, optimiser=OptimiserConfig(name="muon"))
-PARTS = ("state_dict", "current_model_state", "optimizer_states", "lr_schedulers", "callbacks", "global_step")
-
-
-def assert_same_outcome(one, other):
-    first, second = checkpoint(one), checkpoint(other)
-    for part in PARTS:
-        assert_same(first[part], second[part], part)
-    for path in sorted(one.rglob("*.safetensors")):
-        twin = other / path.relative_to(one)
-        assert inspect_model(path).sha256 == inspect_model(twin).sha256, path.name
-        assert inspect_model(path).facts == inspect_model(twin).facts
-    assert len(list(one.rglob("*.safetensors"))) == len(list(other.rglob("*.safetensors")))
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +81,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("moment", ["validation", "weights written", "checkpoint written", "backward"])
 @pytest.mark.parametrize("save_every", [1, pytest.param(5, marks=pytest.mark.slow)])
-def test_a_run_killed_at_an_awkward_moment_goes_on_bit_for_bit(
+def test_a_run_killed_at_an_awkward_moment_resumes_bit_exactly(
     moment, save_every, whole, corpus_root, tmp_path, monkeypatch
 ):
     """All around step 10, where validation, best weights, halving and checkpoint fall together."""
@@ -320,30 +302,9 @@ def test_data_that_is_not_there_is_a_sentence(tmp_path):
         fit(CONFIG, tmp_path / "nowhere", tmp_path / "run")
 
 
-def test_the_committed_checkpoint_of_the_speech_model_goes_on(corpus_root, tmp_path):
-    """It was written by the code of version 0.1."""
-    source = Path(__file__).parents[2] / "checkpoints" / "speech.ckpt"
-    (tmp_path / "run").mkdir()
-    shutil.copyfile(source, tmp_path / "run" / "last.ckpt")
-    before = checkpoint(tmp_path / "run")
-    steps = before["global_step"] + 2
-    recipe = RECIPES["speech"].build()
-    assert isinstance(recipe.model, S4MConfig)
-    config = replace(
-        recipe,
-        mixing=SpeakerMixing(segment_seconds=0.5),
-        schedule=Trapezoid(warmup_steps=200, decay_share=0.0),
-        validation=replace(recipe.validation, items=1),
-        steps=steps,
-        batch_size=1,
-    )
-    best = fit(config, corpus_root, tmp_path / "run", resume=True)
-    after = checkpoint(tmp_path / "run")
-    assert after["global_step"] == steps
-    for name, average in before["state_dict"].items():
-        new = after["state_dict"][name]
-        # Two steps with a decay of 0.999 hardly move the average.
-        assert (new - average).abs().max() < 0.02 * max(float(average.abs().max()), 0.1), name
-    assert after["optimizer_states"][0]["state"][0]["step"] == before["optimizer_states"][0]["state"][0]["step"] + 2
-    # The checkpoint came alone, so that the first weights to be validated are the best there are.
-    assert inspect_model(best).facts["steps"] == steps
+def test_a_checkpoint_keeps_the_names_of_version_0_1(whole):
+    """So that runs from before resume."""
+    parts = checkpoint(whole(EVERYTHING))
+    assert set(parts["callbacks"]) == {"BestWeights", "EMAWeightAveraging", "Plateau", "EarlyStop"}
+    assert set(parts["unbraid"]) >= {"accumulate", "validate_every"}
+    assert {"state_dict", "current_model_state", "optimizer_states", "lr_schedulers", "loops"} <= set(parts)

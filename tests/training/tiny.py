@@ -15,6 +15,7 @@ from unbraid.training.config import (
     Trapezoid,
     ValidationConfig,
 )
+from unbraid.weights.store import inspect_model
 
 CONFIG = TrainingConfig(
     name="tiny",
@@ -48,7 +49,7 @@ def logged(out, column):
 
 
 def assert_same(one, other, path=""):
-    """Two checkpoints hold the same, bit for bit."""
+    """Two checkpoints hold exactly the same."""
     assert type(one) is type(other), path
     if isinstance(one, torch.Tensor):
         assert torch.equal(one, other), path
@@ -62,3 +63,21 @@ def assert_same(one, other, path=""):
             assert_same(a, b, f"{path}[{index}]")
     else:
         assert one == other or one != one, path
+
+
+_PARTS = ("state_dict", "current_model_state", "optimizer_states", "lr_schedulers", "callbacks", "global_step")
+
+
+def assert_same_outcome(one, other, but=(), weights=True):
+    """Two runs ended with the same state, and with the same exported weights."""
+    first, second = checkpoint(one), checkpoint(other)
+    for part in _PARTS:
+        if part not in but:
+            assert_same(first[part], second[part], part)
+    if not weights:
+        return
+    for path in sorted(one.rglob("*.safetensors")):
+        twin = other / path.relative_to(one)
+        assert inspect_model(path).sha256 == inspect_model(twin).sha256, path.name
+        assert inspect_model(path).facts == inspect_model(twin).facts
+    assert len(list(one.rglob("*.safetensors"))) == len(list(other.rglob("*.safetensors")))

@@ -13,6 +13,8 @@ from typing import Literal, NamedTuple
 
 import torch
 
+from unbraid.errors import DataError
+
 Split = Literal["train", "valid", "test"]
 
 
@@ -84,6 +86,15 @@ class Dataset:
 
     mixtures_are_sums: bool = True
     """False where the given mixtures hold more than their sources, such as reverberation."""
+
+
+class MissingRecordingsError(DataError):
+    """A data set lacks recordings that a fixed list names."""
+
+    def __init__(self, reason: str, *, subject: str = "", remedy: str = "", has_some: bool) -> None:
+        super().__init__(reason, subject=subject, remedy=remedy)
+        self.has_some = has_some
+        """Whether others of the list are there, so that it is the list's own data set, with holes."""
 
 
 class Example(NamedTuple):

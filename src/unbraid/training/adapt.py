@@ -12,8 +12,8 @@ from torch import nn
 from unbraid.errors import ConfigError, MissingExtraError, WeightsError
 from unbraid.models.contract import SeparationModel
 from unbraid.models.super_resolution.wrapper import WithSuperResolution
-from unbraid.training.config import LoraConfig
-from unbraid.weights.store import load_model
+from unbraid.training.config import InitConfig, LoraConfig
+from unbraid.weights.store import inspect_model, load_model
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,20 @@ def start_from(model: nn.Module, source: str) -> KeptWeights:
         new=tuple(name for name in ours if name not in theirs),
         share=sum(ours[name].numel() for name in kept) / total,
     )
+
+
+def init_step(config: InitConfig, source: str) -> int:
+    """The step at which a run begins from these weights: a number, or what their file says."""
+    if config.start_step != "auto":
+        return config.start_step
+    steps = inspect_model(source).facts.get("steps")
+    if not isinstance(steps, int) or steps < 0:
+        raise ConfigError(
+            "does not say for how many steps it was trained",
+            subject=f"'{source}'",
+            remedy="set init.start_step to a number of steps",
+        )
+    return steps
 
 
 def _as_parts_of(model: nn.Module, other: SeparationModel) -> dict[str, torch.Tensor]:

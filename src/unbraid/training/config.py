@@ -18,6 +18,7 @@ __all__ = [
     "AveragingConfig",
     "GivenMixtures",
     "HalveOnPlateau",
+    "InitConfig",
     "LogConfig",
     "LoraConfig",
     "LossConfig",
@@ -99,6 +100,25 @@ class LogConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InitConfig:
+    """How a run begins that takes over the weights of a trained model; nothing else of that model's run is known."""
+
+    start_step: int | Literal["auto"] = 0
+    """The step at which it begins: 0 for another task, "auto" for the step that the weights file says it was trained
+    to, which prolongs that run with its schedule, its examples and its count of steps."""
+
+    warmup_steps: int = 200
+    """ours: over so many steps the learning rate rises to what the schedule says, while the optimiser gathers its
+    moments of the gradient anew."""
+
+    def __post_init__(self) -> None:
+        if self.start_step != "auto" and self.start_step < 0:
+            raise ConfigError(f"init.start_step is a step from 0 up, or auto, not {self.start_step}")
+        if self.warmup_steps < 0:
+            raise ConfigError(f"init.warmup_steps is at least 0, not {self.warmup_steps}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoraConfig:
     """Low-rank adapters on linear layers (E. Hu et al., "LoRA", ICLR 2022); everything else is frozen."""
 
@@ -140,6 +160,8 @@ class TrainingConfig:
 
     log: LogConfig = field(default_factory=LogConfig)
 
+    init: InitConfig = field(default_factory=InitConfig)
+
     freeze: tuple[str, ...] = ()
     """Modules that do not learn, by the beginning of their name in the model."""
 
@@ -148,6 +170,9 @@ class TrainingConfig:
 
     layout: str = "auto"
     """Layout of the data, with options after a colon, such as "librimix:noisy"."""
+
+    rename: tuple[str, ...] = ()
+    """Other names for the data set's sources, such as "speech:dialogue"; sources that get the same name are summed."""
 
     steps: int = 100_000
     """Optimiser steps."""
@@ -187,5 +212,7 @@ class TrainingConfig:
                 raise ConfigError(f"{name} is at least 1, not {getattr(self, name)}")
         if self.batch_size != "auto" and self.batch_size < 1:
             raise ConfigError(f"batch_size is at least 1, not {self.batch_size}")
+        if wrong := [pair for pair in self.rename if not all(pair.partition(":")[::2])]:
+            raise ConfigError(f"rename takes pairs such as speech:dialogue, not '{wrong[0]}'")
         if self.early_stop is not None and self.early_stop < 1:
             raise ConfigError(f"early_stop is at least 1, not {self.early_stop}")

@@ -9,7 +9,8 @@ import torch
 from torch.utils.data import DataLoader, Subset
 from torch.utils.data import Dataset as MapDataset
 
-from unbraid.data.items import Dataset, Example
+from unbraid.data.combining import rename_sources
+from unbraid.data.items import Dataset, Example, MissingRecordingsError, Split
 from unbraid.data.lists.scenes import holds_scenes, read_scenes
 from unbraid.data.lists.speakers import read_list
 from unbraid.data.loaders import (
@@ -21,7 +22,7 @@ from unbraid.data.loaders import (
     build_loader,
 )
 from unbraid.data.open import open_dataset
-from unbraid.errors import ConfigError, DataError
+from unbraid.errors import ConfigError
 from unbraid.models.contract import ModelSpec
 from unbraid.training.config import TrainingConfig
 
@@ -37,14 +38,19 @@ class Examples:
     def __init__(self, config: TrainingConfig, spec: ModelSpec, root: Path) -> None:
         self.config, self.spec, self.root = config, spec, root
 
-    @cached_property
-    def _train(self) -> Dataset:
-        return open_dataset(self.root, "train", self.config.layout)
+    def _open(self, split: Split) -> Dataset:
+        names = dict(pair.split(":", 1) for pair in self.config.rename)
+        dataset = open_dataset(self.root, split, self.config.layout)
+        return rename_sources(dataset, names) if names else dataset
 
     @cached_property
-    def _valid(self) -> MapDataset[Example]:
-        dataset = open_dataset(self.root, "valid", self.config.layout)
-        config = self.config.validation
+    def _train(self) -> Dataset:
+        return self._open("train")
+
+    @cached_property
+    def _valid(self) -> tuple[MapDataset[Example], str]:
+        """The items and what they are."""
+        dataset, config, instead = self._open("valid"), self.config.validation, ""
         if config.list_name is not None:
             path = LISTS / f"{config.list_name}.csv"
             if not path.is_file():
@@ -52,13 +58,25 @@ class Examples:
                 raise ConfigError(f"validation.list_name: there is no list '{config.list_name}'; there are: {known}")
             try:
                 if holds_scenes(path):
-                    return SceneExamples(dataset, read_scenes(path)[: config.items], self.spec)
-                return ListedExamples(dataset, read_list(path)[: config.items], self.spec)
-            except DataError:
-                pass  # other data than the list's; its own items serve as well
+                    listed = SceneExamples(dataset, read_scenes(path)[: config.items], self.spec)
+                else:
+                    listed = ListedExamples(dataset, read_list(path)[: config.items], self.spec)
+                return listed, f"{len(listed)} mixtures of the list '{config.list_name}'"
+            except MissingRecordingsError as error:
+                # Other data than the list's has items of its own. The list's own data with holes would be scored on
+                # other mixtures than every run before.
+                if error.has_some:
+                    raise
+                instead = f", because nothing of the list '{config.list_name}' is there"
         if all(item.mixture is None and len(item.sources) == 1 for item in dataset.items):
-            return DrawnExamples(dataset, self.config.mixing, self.spec, _VALIDATION_SEED, config.items)
-        return GivenExamples(dataset, self.spec, limit=config.items)
+            drawn = DrawnExamples(dataset, self.config.mixing, self.spec, _VALIDATION_SEED, config.items)
+            return drawn, f"{len(drawn)} mixtures drawn once from the split 'valid'{instead}"
+        given = GivenExamples(dataset, self.spec, limit=config.items)
+        return given, f"{len(given)} items of the split 'valid'{instead}"
+
+    def describe_validation(self) -> str:
+        """On what the run is validated, for the user to read."""
+        return self._valid[1]
 
     def train_loader(self, start: int, rank: int, world_size: int) -> DataLoader[Example]:
         """Batches from number `start` on, for one of several processes."""
@@ -71,5 +89,5 @@ class Examples:
 
     def valid_loader(self, rank: int, world_size: int) -> DataLoader[Example]:
         """Whole items, shared out among the processes."""
-        items = self._valid
+        items, _ = self._valid
         return DataLoader(Subset(items, range(rank, len(items), world_size)), batch_size=None)  # type: ignore[arg-type]

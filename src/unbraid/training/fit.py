@@ -29,6 +29,7 @@ from unbraid.training.callbacks.checkpoints import (
 from unbraid.training.callbacks.display import LiveDisplay
 from unbraid.training.callbacks.logs import Measures, Sounds, build_loggers
 from unbraid.training.config import HalveOnPlateau, SpeakerMixing, TrainingConfig
+from unbraid.training.position import start_at
 from unbraid.training.sharding import GatheredValidation, Sharded
 from unbraid.training.task import SeparationTask
 
@@ -83,6 +84,11 @@ def fit(
             raise ConfigError(
                 f"nothing to resume in {out}, there is no {LAST_CHECKPOINT}", remedy="start without `resume`"
             )
+    if init is None and not resume and config.init.start_step:
+        raise ConfigError(
+            f"init.start_step={config.init.start_step} is for a run from trained weights",
+            remedy="name a model to start from in `init`",
+        )
     if not data.exists():
         raise DataError(
             "does not exist", subject=str(data), remedy="let `data` name the folder of a data set, or a list of one"
@@ -138,8 +144,15 @@ def _run(
 ) -> Path:
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     task = SeparationTask(config, data, init if checkpoint is None else None)
-    if task.kept is not None and is_first_process():
-        console.print(str(task.kept), highlight=False)
+    begin = task.init_step or 0
+    if begin >= config.steps:
+        raise ConfigError(
+            f"the run begins at step {begin} and ends at steps={config.steps}", remedy="set steps to more than that"
+        )
+    if is_first_process():
+        if task.kept is not None:
+            console.print(f"{task.kept}; starts at step {begin:,}", highlight=False)
+        console.print(f"validation: {task.examples.describe_validation()}", highlight=False)
     if config.compile:
         task.model.compile()
         task.model.estimates_on_the_way = torch.compile(task.model.estimates_on_the_way)
@@ -173,6 +186,7 @@ def _run(
         if checkpoint is not None and (changed := _changes(config, out)):
             console.print(f"settings that differ from the last start: {changed}", highlight=False)
         _write_settings(config, out)
+    start_at(trainer, begin, config)
     try:
         with checkpoints.listening():
             # Our checkpoints hold tensors and plain numbers only, so nothing needs to be unpickled.
@@ -182,8 +196,15 @@ def _run(
     if trainer.global_step % config.validation.every and not trainer.should_stop:
         # The last weights have not been scored yet, and they are often the best.
         trainer.validate(task, verbose=False)
-    if trainer.is_global_zero:
-        return best.write_average() or out / BEST_WEIGHTS
+    if not trainer.is_global_zero:
+        return out / BEST_WEIGHTS
+    if average := best.write_average():
+        return average
+    if not (out / BEST_WEIGHTS).is_file():
+        raise DataError(
+            f"no validation gave a score, so {out} holds no weights but those in {LAST_CHECKPOINT}",
+            remedy="check the validation data, or judge by the loss with validation.metric=loss",
+        )
     return out / BEST_WEIGHTS
 
 

@@ -17,11 +17,13 @@ from unbraid.errors import ConfigError
 from unbraid.evaluation.scoring import score_estimates
 from unbraid.models.catalog import build_model
 from unbraid.models.contract import SeparationModel
-from unbraid.training.adapt import KeptWeights, add_adapters, freeze, start_from
+from unbraid.training.adapt import KeptWeights, add_adapters, freeze, init_step, start_from
 from unbraid.training.config import TrainingConfig
 from unbraid.training.examples import Examples
 from unbraid.training.optimisation.objective import Objective
 from unbraid.training.optimisation.optimisers import adopt_settings, build_optimiser, parameter_groups
+from unbraid.training.optimisation.schedules import warmup
+from unbraid.training.position import count_batches
 from unbraid.training.sharding import gather, is_sharded, shard
 
 SCORES = ("si_sdri_db", "si_sdr_db", "snr_db")
@@ -38,6 +40,8 @@ class SeparationTask(lightning.LightningModule):
         # Lightning leaves each module in the mode in which it finds it.
         self.model: SeparationModel = build_model(config.model).train()
         self.kept: KeptWeights | None = start_from(self.model, init) if init else None
+        self.init_step: int | None = init_step(config.init, init) if init else None
+        """The step at which the run began from trained weights; None where it began from random ones."""
         if config.lora is not None:
             add_adapters(self.model, config.lora)
         freeze(self.model, config.freeze)
@@ -91,12 +95,18 @@ class SeparationTask(lightning.LightningModule):
 
     def configure_optimizers(self) -> dict[str, object]:
         optimiser = build_optimiser(self.model, self.config.optimiser)
+        for group in optimiser.param_groups:
+            group["initial_lr"] = group["lr"]
         # A plain function, because of anything else LambdaLR would put a pickle into the checkpoint.
-        rate = LambdaLR(optimiser, lambda step: self._rate_share(step))
+        rate = LambdaLR(optimiser, lambda step: self._rate_share(step), last_epoch=(self.init_step or 0) - 1)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
 
     def _rate_share(self, step: int) -> float:
-        return self.config.schedule.share(step, self.config.steps) * self.plateau_share
+        share = self.config.schedule.share(step, self.config.steps) * self.plateau_share
+        if self.init_step is not None:
+            # The optimiser has no moments of the gradient yet.
+            share *= warmup(step - self.init_step, self.config.init.warmup_steps)
+        return share
 
     def on_train_start(self) -> None:
         self.update_rates()
@@ -185,7 +195,7 @@ class SeparationTask(lightning.LightningModule):
     # Checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        checkpoint["unbraid"] = {"accumulate": self.config.accumulate, "validate_every": self.config.validation.every}
+        checkpoint["unbraid"] = self._cuts() | {"init_step": self.init_step}
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         """Puts right what is set otherwise by now: the optimiser, and how batches and validations are counted."""
@@ -198,17 +208,14 @@ class SeparationTask(lightning.LightningModule):
                     "`init`",
                 )
             adopt_settings(state["param_groups"], rates, groups, self.config.optimiser)
-        then = checkpoint.get("unbraid")
-        now = {"accumulate": self.config.accumulate, "validate_every": self.config.validation.every}
-        if then is None or then == now:
+        then = checkpoint.get("unbraid")  # which the first checkpoints of version 0.1 lack
+        if then is None:
             return
-        epoch, within = divmod(checkpoint["global_step"], now["validate_every"])
-        loop = checkpoint["loops"]["fit_loop"]
-        progress = loop["epoch_loop.batch_progress"]
-        for counts, batches in (
-            (progress["current"], within * now["accumulate"]),
-            (progress["total"], checkpoint["global_step"] * now["accumulate"]),
-        ):
-            counts.update(ready=batches, started=batches, processed=batches, completed=batches)
-        progress["is_last_batch"] = False
-        loop["epoch_progress"]["current"].update(ready=epoch + 1, started=epoch + 1, processed=epoch, completed=epoch)
+        self.init_step = then.get("init_step")
+        if self._cuts().items() <= then.items():
+            return
+        count_batches(checkpoint["loops"]["fit_loop"], checkpoint["global_step"], self.config)
+
+    def _cuts(self) -> dict[str, int | None]:
+        """How batches make steps, and steps the stretches between validations."""
+        return {"accumulate": self.config.accumulate, "validate_every": self.config.validation.every}

@@ -128,6 +128,30 @@ def test_one_speaker_makes_no_list(tmp_path):
         list_mixtures(dataset(tmp_path, [], ("speech",)), 1, seed=0)
 
 
+@pytest.mark.parametrize("seconds", [(1.9, 1.9, 1.9), (1.9, 2.1, 1.9)], ids=["nobody", "one"])
+def test_too_few_long_utterances_are_refused_instead_of_sought_for_ever(seconds, tmp_path):
+    items = [
+        Item(f"{n}", {"speech": (write_clip(tmp_path / f"{n}.wav", tone(200, length, 1)),)}, None, {"speaker": f"{n}"})
+        for n, length in enumerate(seconds)
+    ]
+    with pytest.raises(DataError, match="too few speakers with utterances of 2 s or more"):
+        list_mixtures(dataset(tmp_path, items, ("speech",), exchangeable=True), 1, seed=0)
+
+
+def test_each_collection_has_to_hold_two_speakers(tmp_path):
+    items = [
+        Item(
+            name,
+            {"speech": (write_clip(tmp_path / f"{name}.wav", tone(200, 2.5, 1)),)},
+            None,
+            {"speaker": name, "collection": "small" if name == "a" else "large"},
+        )
+        for name in "abc"
+    ]
+    with pytest.raises(DataError, match="or more in small"):
+        list_mixtures(dataset(tmp_path, items, ("speech",), exchangeable=True), 3, seed=0)
+
+
 @pytest.mark.parametrize(
     ("name", "count"),
     [("speech-valid", 200), ("speech-test", 300), ("speech-noisy-valid", 200), ("speech-noisy-test", 300)],

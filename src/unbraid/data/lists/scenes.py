@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from unbraid.data.items import Dataset, Example, Item
+from unbraid.data.items import Dataset, Example, Item, MissingRecordingsError
 from unbraid.data.mixing.levels import loudness_lufs
 from unbraid.data.mixing.pools import Recording, is_silent
 from unbraid.data.mixing.stems import fade_ends
@@ -100,8 +100,17 @@ def find_recordings(dataset: Dataset, scenes: Iterable[Scene]) -> dict[str, Reco
     there = {item.name: item for item in dataset.items}
     wanted = {(piece.item, piece.source) for scene in scenes for piece in scene.pieces}
     if missing := sorted(name for name, source in wanted if name not in there or source not in there[name].sources):
-        hint = ": render the MIDI files, see `unbraid prepare midi`" if "/rendered" in missing[0] else ""
-        raise DataError(f"{dataset.root} lacks {len(missing)} recordings of the list, such as {missing[0]}{hint}")
+        rendered = "/rendered" in missing[0]
+        raise MissingRecordingsError(
+            f"lacks {len(missing)} of the {len(wanted)} recordings of the list, such as {missing[0]}",
+            subject=str(dataset.root),
+            remedy=(
+                "render the MIDI files, see `unbraid prepare midi`"
+                if rendered
+                else "name the data set that the list was made from"
+            ),
+            has_some=len(missing) < len(wanted),
+        )
     return {name: Recording(there[name].sources[source]) for name, source in wanted}
 
 

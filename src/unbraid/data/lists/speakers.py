@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from unbraid.data.clips import read_source
-from unbraid.data.items import Clip, Dataset, Example, Item
+from unbraid.data.items import Clip, Dataset, Example, Item, MissingRecordingsError
 from unbraid.data.lists.scenes import on_grid
 from unbraid.data.mixing.pools import is_silent
 from unbraid.data.mixing.speaker_levels import MIXTURE_LEVEL_DB
@@ -26,6 +26,8 @@ NOISE = "noise"
 """The source of a data set that noise is taken from."""
 
 _TRIES = 50
+_LEAST_SECONDS = 2.0
+"""ours: shorter utterances are not listed."""
 _FRAME_SECONDS = 0.02
 _ACTIVE_DB = -20.0
 """A speaker is active in a frame that is not further below the loudness of the whole utterance."""
@@ -90,6 +92,8 @@ def list_mixtures(dataset: Dataset, count: int, seed: int) -> list[ListedMixture
         kinds = [(a, a), (b, b), (a, b)]
     else:
         kinds = [("", "")]
+    for kind in kinds[:count]:
+        _check_pair(dataset, spoken, kind)
     mixtures = []
     for index in range(count):
         pair: list[Item] = []
@@ -103,11 +107,29 @@ def list_mixtures(dataset: Dataset, count: int, seed: int) -> list[ListedMixture
             ]
             said = spoken[speakers[generator.integers(len(speakers))]]
             item = said[generator.integers(len(said))]
-            if _clip(item).seconds >= 2:
+            if _clip(item).seconds >= _LEAST_SECONDS:
                 pair.append(item)
         difference = generator.uniform(-5, 5)
         mixtures.append(_list_pair(dataset, f"{index:04d}", pair[0], pair[1], float(difference)))
     return mixtures
+
+
+def _check_pair(dataset: Dataset, spoken: Mapping[str, list[Item]], kind: tuple[str, str]) -> None:
+    """Refuses a kind of pair for which there are no two speakers with an utterance that is long enough."""
+    able = {
+        speaker: _label(said[0], "collection")
+        for speaker, said in spoken.items()
+        if any(_clip(item).seconds >= _LEAST_SECONDS for item in said)
+    }
+    first, second = ({one for one, where in able.items() if where.startswith(wanted)} for wanted in kind)
+    # Whoever is drawn first has to leave somebody else to draw.
+    if not first or any(not second - {one} for one in first):
+        where = f" in {' and '.join(sorted(set(kind)))}" if kind[0] else ""
+        raise DataError(
+            f"has too few speakers with utterances of {_LEAST_SECONDS:g} s or more{where}",
+            subject=str(dataset.root),
+            remedy="add some, because a mixture needs two",
+        )
 
 
 def _list_pair(dataset: Dataset, name: str, first: Item, second: Item, difference_db: float) -> ListedMixture:
@@ -246,9 +268,11 @@ def find_listed(dataset: Dataset, mixtures: list[ListedMixture]) -> dict[str, Cl
     for depth in {path.count("/") + 1 for path in wanted}:
         found |= {name: clip for clip in clips if (name := "/".join(clip.path.parts[-depth:])) in wanted}
     if missing := sorted(wanted - set(found)):
-        raise DataError(
-            f"{dataset.root} lacks {len(missing)} of the recordings of the list, such as {missing[0]}: name the data "
-            "set that the list was made from"
+        raise MissingRecordingsError(
+            f"lacks {len(missing)} of the {len(wanted)} recordings of the list, such as {missing[0]}",
+            subject=str(dataset.root),
+            remedy="name the data set that the list was made from",
+            has_some=bool(found),
         )
     return found
 

@@ -160,11 +160,16 @@ class BestWeights(lightning.Callback):
 
     def write_average(self) -> Path | None:
         """The average of the kept weights, for the end of a run; None where one alone is kept."""
-        paths = [path for _, step in self.kept if (path := self._kept_path(step)).is_file()]
-        if len(paths) < 2:
+        steps = [step for _, step in self._kept_files()]
+        if len(steps) < 2:
             return None
-        steps = sorted(step for _, step in self.kept)
-        return average_models(paths, self.folder / AVERAGE_WEIGHTS, name=self.name, facts={"average_of_steps": steps})
+        facts: dict[str, object] = {"steps": max(steps), "average_of_steps": sorted(steps)}
+        paths = [self._kept_path(step) for step in steps]
+        return average_models(paths, self.folder / AVERAGE_WEIGHTS, name=self.name, facts=facts)
+
+    def _kept_files(self) -> list[tuple[float, int]]:
+        """Those of the best few whose files are there."""
+        return [(goodness, step) for goodness, step in self.kept if self._kept_path(step).is_file()]
 
     def prune(self) -> None:
         """Removes kept weights that are no longer among the best, once a checkpoint says so, in case of a crash."""
@@ -177,10 +182,11 @@ class BestWeights(lightning.Callback):
         return self.folder / KEPT / f"step-{step:08d}.safetensors"
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """What is best is what the file holds: perhaps more than the checkpoint knows, or nothing if it is gone."""
+        """What is best is what the files hold: perhaps more than the checkpoint knows, or less if some are gone."""
         assert isinstance(module, SeparationTask)
         if self.best > float("-inf"):
             self.best = trainer.strategy.broadcast(self._best_of_file(module))
+        self.kept = trainer.strategy.broadcast(self._kept_files())
 
     def _best_of_file(self, module: SeparationTask) -> float:
         if not self.path.is_file():
