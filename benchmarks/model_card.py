@@ -60,9 +60,9 @@ def readme_row(name: str, scores: dict) -> str:
         f", {group['name']} {group['measures'][f'{measure}i']['mean']['value']:+.1f}" for group in summary["sources"]
     )
     size = find_weights(name).stat().st_size / 2**20
-    takes_apart = f"{spec.num_sources} speakers" if spec.exchangeable else ", ".join(spec.sources)
+    separates = f"{spec.num_sources} speakers" if spec.exchangeable else ", ".join(spec.sources)
     return (
-        f"| `{name}` ({stored.architecture.upper()}) | {takes_apart} | {spec.sample_rate // 1000} kHz | "
+        f"| `{name}` ({stored.architecture.upper()}) | {separates} | {spec.sample_rate // 1000} kHz | "
         f"{cost.parameters / 1e6:.2f} M | {size:.1f} MiB | {cost.macs_per_second / 1e9:.2f} | "
         f"{gain['value']:+.1f} dB {measure} ({gain['low']:+.1f} to {gain['high']:+.1f}{apart}) on "
         f"{summary['overall']['count']} test mixtures |"

@@ -1,4 +1,4 @@
-"""Takes sound apart: a recording in, one file per source out.
+"""Audio source separation: a recording in, one file per source out.
 
 >>> import unbraid
 >>> stems = unbraid.Separator("speech").separate("talk.wav")  # doctest: +SKIP

@@ -3,7 +3,7 @@
 | axis | what it counts |
 |---|---|
 | batch | independent examples |
-| source | what is taken apart: speakers, stems |
+| source | what is separated: speakers, stems |
 | channel | audio channels of a recording (1 mono, 2 stereo) |
 | sample | waveform samples |
 | frame | time steps of an encoder or of an STFT |

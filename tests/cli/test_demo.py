@@ -60,7 +60,7 @@ def test_the_example_scripts(script: str, tmp_path: Path, weights: Path, monkeyp
 def test_demo(tmp_path: Path, weights: Path):
     result = run(demo, "--out", tmp_path, "--name", weights, "--device", "cpu")
     assert result.exit_code == 0, result.output
-    assert "film-1" not in result.stdout  # not what this model takes apart
+    assert "film-1" not in result.stdout  # not what this model separates
     for folder in list_examples(find_examples())[1:]:
         assert folder.name in result.stdout
         mixture, rate = soundfile.read(folder / "mixture.flac")

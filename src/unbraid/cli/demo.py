@@ -60,7 +60,7 @@ def demo(
         for model, (separator, _) in chosen.items():
             facts |= _model_facts(separator, model)
         write_report(
-            report, [item for found in items.values() for item in found], title="Taken apart", facts=facts | _versions()
+            report, [item for found in items.values() for item in found], title="Separated", facts=facts | _versions()
         )
     console.print(f"Look and listen: {report}", soft_wrap=True, markup=False, highlight=False)
 

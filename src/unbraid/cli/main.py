@@ -57,14 +57,14 @@ def unbraid_command(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Takes sound apart: a recording in, one file per source out.
+    """Audio source separation: a recording in, one file per source out.
 
     [bold]Examples[/bold]
 
     unbraid separate talk.wav
         two people talking, one file each, in separated/speech/talk/
     unbraid models list
-        what can be taken apart
+        what can be separated
     unbraid separate --help
         all settings, with more examples
     """

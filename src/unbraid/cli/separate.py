@@ -160,7 +160,7 @@ def separate(
     json: Annotated[bool, flag("--json", "Print what was done as JSON.", _RUN)] = False,
     quiet: Annotated[bool, flag("--quiet/-q", "Print errors only.", _RUN)] = False,
 ) -> None:
-    """Takes recordings apart: DIR/MODEL/TRACK/STEM.wav, one file per source.
+    """Separates recordings into their sources: DIR/MODEL/TRACK/STEM.wav, one file per source.
 
     Rate, length, channels, depth and tags are those of the recording.
     The exit status is 0 only if every recording was done; one that cannot be

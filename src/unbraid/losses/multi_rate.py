@@ -41,7 +41,7 @@ def rising_rates(num_blocks: int, sample_rate: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class MultiLossConfig:
-    """What is asked of the estimates that a model makes on the way."""
+    """What is asked of the intermediate estimates of a model."""
 
     rates: Literal["rising", "same"] | tuple[int, ...] = "rising"
     """Rates at which the blocks are compared: the paper's, the full rate for all, or one in Hz for each block."""

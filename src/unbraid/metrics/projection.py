@@ -9,7 +9,7 @@ reference i delayed by a, the filters h solve G h = d, where
 and both are correlations at short lags, so they come from FFTs of short blocks, whatever the length of the signals.
 
 G is positive and is factorised by Cholesky's method, in one piece: 4 stereo stems make 4096 unknowns, a second of one
-core. (Batched `torch.linalg.solve` must not be used here, see docs/beware.md.)
+core. (Batched `torch.linalg.solve` must not be used here, see docs/limitations.md.)
 """
 
 from __future__ import annotations

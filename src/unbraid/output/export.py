@@ -63,7 +63,7 @@ class Exported:
     """Whether every stem came out silent."""
     uncertain_joins: int | None
     hardly_heard: tuple[str, ...]
-    """Speakers who may be nobody, see `Finished`."""
+    """Speakers who may be mere leakage, see `Finished`."""
 
 
 def export_settings(separator: Separator, choice: EncodingChoice) -> dict[str, object]:

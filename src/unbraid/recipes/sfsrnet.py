@@ -54,7 +54,7 @@ _LEVELS = {"wsj0-2mix": ChainedLevels(), "libri2mix": LoudnessLevels(), "libri2m
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One run: a model, what is asked of its estimates on the way, data, and where its figure stands."""
+    """One run: a model, what is asked of its intermediate estimates, data, and where its figure stands."""
 
     model: ModelConfig
     about: str

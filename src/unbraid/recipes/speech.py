@@ -140,7 +140,7 @@ def _lrs2_2mix(full: bool) -> Callable[[], TrainingConfig]:
 
 
 def _wham() -> TrainingConfig:
-    """On WHAM! (8 kHz, min): speakers out of noise, which the paper's tables leave out."""
+    """On WHAM! (8 kHz, min): speakers with background noise, which the paper's tables leave out."""
     base = s4m_paper("s4m-tiny-wham", full=False, sample_rate=8000, segment_seconds=4.0, mixtures=20_000, layout="wham")
     return replace(base, layout="wham:noisy")
 

@@ -66,7 +66,7 @@ class Finished:
 
     @property
     def hardly_heard(self) -> tuple[int, ...]:
-        """Speakers, by their place, who are heard so little that they may be nobody but leftovers of the others."""
+        """Speakers, by their place, who are heard so little that they may be mere leakage from the others."""
         heard = self.heard_seconds or ()
         if sum(heard) < _JUDGED_SECONDS:
             return ()

@@ -148,7 +148,7 @@ class TrainingConfig:
     loss: LossConfig = field(default_factory=LossConfig)
 
     multi_loss: MultiLossConfig | None = None
-    """How estimates that a model makes on the way are judged as well (SFSRNet); None: only the last one is."""
+    """How intermediate estimates are judged as well (SFSRNet); None: only the last one is."""
 
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
 

@@ -1,4 +1,4 @@
-"""MIDI files taken apart by instrument, and rendered where fluidsynth is there."""
+"""MIDI files split by instrument, and rendered where fluidsynth is there."""
 
 import shutil
 import struct

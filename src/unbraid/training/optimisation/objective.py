@@ -1,4 +1,4 @@
-"""What a batch costs: the loss of the estimates, or with a multi-loss that of all estimates on the way."""
+"""What a batch costs: the loss of the estimates, or with a multi-loss that of all intermediate estimates."""
 
 from __future__ import annotations
 
