@@ -79,7 +79,7 @@ def check_data(
         raise ConfigError("no folder is named: unbraid check-data DIR")
     for name in split or []:
         if name not in get_args(Split):
-            raise ConfigError(f"there is no split '{name}': choose train, valid or test")
+            raise ConfigError(f"there is no split '{name}'", remedy="choose train, valid or test")
     wanted: list[Split] | None = [name for name in get_args(Split) if name in split] if split else None
     events = check_data(folder, layout, wanted, jobs or os.cpu_count() or 1)
     opened: Opened | None = None

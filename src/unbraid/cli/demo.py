@@ -74,7 +74,7 @@ def find_examples() -> Path:
     for folder in (package / "examples", package.parents[1] / "examples"):
         if folder.is_dir() and any(folder.rglob("mixture.flac")):
             return folder
-    raise DataError("the examples are not installed here: run `unbraid demo` in a clone of the repository")
+    raise DataError("the examples are not installed here", remedy="run `unbraid demo` in a clone of the repository")
 
 
 def list_examples(root: Path) -> list[Path]:
@@ -142,8 +142,8 @@ def _choose_models(folders: list[Path], name: str | None, device: str) -> dict[s
         # Where none is there, which a newcomer cannot know to be odd, more is said than 'no such model'.
         if missing := sorted(set(wanted.values()) - set(bundled)):
             raise UnknownNameError(
-                f"the model '{missing[0]}' is not bundled with this install: install a release, or pass a weights file "
-                "with --name"
+                f"the model '{missing[0]}' is not bundled with this install",
+                remedy="install a release, or pass a weights file with --name",
             )
         models = dict.fromkeys(wanted.values())
         return {
@@ -155,7 +155,8 @@ def _choose_models(folders: list[Path], name: str | None, device: str) -> dict[s
     if not fitting:
         raise ConfigError(
             f"the examples are of {' and of '.join(', '.join(names) for names in _MODELS)}, and '{name}' gives "
-            f"{', '.join(separator.spec.sources)}: choose another model with --name"
+            f"{', '.join(separator.spec.sources)}",
+            remedy="choose another model with --name",
         )
     return {name: (separator, fitting)}
 

@@ -185,13 +185,15 @@ def evaluate(
         which is better, and how sure that is
     """
     if data is not None and data_option is not None:
-        raise ConfigError("the data are named twice: give DATA or --data DATA")
+        raise ConfigError("the data are named twice", remedy="give DATA or --data DATA")
     root = data or data_option
     if root is None:
-        raise ConfigError("no data are named: give a folder with references, as in  unbraid evaluate speech DATA")
+        raise ConfigError(
+            "no data are named", remedy="give a folder with references, as in  unbraid evaluate speech DATA"
+        )
     to_stdout = str(json_file) == "-"
     if resume and (json_file is None or to_stdout):
-        raise ConfigError("--resume goes on with the file of --json: name it")
+        raise ConfigError("--resume goes on with the file of --json", remedy="name it")
     settings = {"segment_seconds": segment, "overlap": overlap, "join": join, "shifts": shifts}
     chosen = {name: value for name, value in settings.items() if value is not None}
 

@@ -81,7 +81,7 @@ def check_labels(tracks: TrackList, by: Sequence[str] | None) -> None:
         known["level"] = None
     for label in by or ():
         if label not in known and label != _TRACK:
-            raise ConfigError(f"no track has the label '{label}': choose from {', '.join([*known, _TRACK])}")
+            raise ConfigError(f"no track has the label '{label}'", remedy=f"choose from {', '.join([*known, _TRACK])}")
 
 
 def open_estimates(
@@ -96,7 +96,7 @@ def open_estimates(
     """A bundled model, else a folder of estimates where there is one of that name, else a weights file."""
     if _is_folder(name):
         if whole is not None or settings:
-            raise ConfigError(f"{name} is a folder of estimates: settings of models do not go with it")
+            raise ConfigError("is a folder of estimates: settings of models do not go with it", subject=name)
         return FolderEstimates(Path(name), tracks, skip_missing=skip_missing)
     # A mistake in the settings is found out here, not after the first track.
     source = ModelEstimates(name, device=device, whole=whole, settings=settings)

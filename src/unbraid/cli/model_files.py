@@ -63,7 +63,7 @@ def catalog() -> dict[str, list[dict]]:
 def save(model: SeparationModel, out: Path, name: str, facts: dict[str, object], *, half: bool = False) -> None:
     """Writes a model and says so."""
     if out.suffix != ".safetensors":
-        raise ConfigError(f"--out {out} does not end in .safetensors: give it that ending")
+        raise ConfigError(f"--out {out} does not end in .safetensors", remedy="give it that ending")
     with writing_to(f"'{out}'"):
         out.parent.mkdir(parents=True, exist_ok=True)
         save_model(model, out, name=name, facts=facts, half=half)
@@ -89,7 +89,7 @@ def show_attention(name: str, recording: Path, out: Path, seconds: float) -> lis
         rate = reader.info.sample_rate
         samples = next(reader.blocks(max(1, round(seconds * rate))), None)
     if samples is None:
-        raise AudioReadError(f"{recording} holds no samples: give a recording that does")
+        raise AudioReadError("holds no samples", subject=f"{recording}", remedy="give a recording that does")
     heard = torch.from_numpy(Recording(samples, rate).resampled(model.spec.sample_rate).samples)
     wanted = model.spec.num_channels
     if wanted == 1:
@@ -103,15 +103,18 @@ def show_attention(name: str, recording: Path, out: Path, seconds: float) -> lis
 def read_foreign(file: Path) -> dict:
     """The tensors of a safetensors file; anything that would have to be unpickled is refused."""
     if not file.is_file():
-        raise WeightsError(f"there is no file {file}: check the name")
+        raise WeightsError(f"there is no file {file}", remedy="check the name")
     with open(file, "rb") as opened:
         head = opened.read(4)
     if head[:2] == b"PK" or head[:1] == b"\x80" or file.suffix in (".pt", ".pth", ".ckpt", ".bin", ".pkl"):
         raise WeightsError(
-            f"{file} is a pickle, and reading a pickle runs whatever program it holds: if you trust it, convert it to "
-            "safetensors as  unbraid models import --help  shows"
+            "is a pickle, and reading a pickle runs whatever program it holds: if you trust it, convert it to "
+            "safetensors as  unbraid models import --help  shows",
+            subject=f"{file}",
         )
     try:
         return load_file(file)
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{file} is not a safetensors file ({error}): convert it first") from error
+        raise WeightsError(
+            f"is not a safetensors file ({error})", subject=f"{file}", remedy="convert it first"
+        ) from error

@@ -17,7 +17,7 @@ def apply_overrides(config: Config, items: Iterable[str]) -> Config:
     for item in items:
         key, separator, text = item.partition("=")
         if not separator or not key.strip():
-            raise ConfigError(f"--set {item} is not a setting: write it as in  --set steps=1000")
+            raise ConfigError(f"--set {item} is not a setting", remedy="write it as in  --set steps=1000")
         config = _replaced(config, key.strip().split("."), text.strip(), item)
     return config
 
@@ -47,7 +47,7 @@ def _chosen(current: Any, groups: list[Any], name: str, text: str, item: str) ->
         return by_name[text]()
     inside = ", ".join(f"{name}.{field.name}" for field in fields(current))
     choices = f", or choose one of {', '.join(by_name)}" if len(groups) > 1 else ""
-    raise ConfigError(f"--set {item}: '{name}' is a group of settings; name one of {inside}{choices}")
+    raise ConfigError(f"--set {item}: '{name}' is a group of settings", remedy=f"name one of {inside}{choices}")
 
 
 def _parsed(kind: Any, text: str, item: str) -> Any:

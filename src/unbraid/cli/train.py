@@ -113,7 +113,7 @@ def train(
 
             data = make_data(config, Path(made))
         if data is None:
-            raise ConfigError("no data is named: add --data with the folder that holds the data set")
+            raise ConfigError("no data is named", remedy="add --data with the folder that holds the data set")
         best = _fit(config, data, folder, resume, init, accelerator, devices, nodes, strategy)
     if best is not None:
         complain(f"the best weights are in {best}; try  unbraid separate talk.wav -n {best}", kind="")

@@ -117,7 +117,9 @@ def to_channels(samples: np.ndarray, num_channels: int) -> np.ndarray:
         return samples.mean(axis=0, keepdims=True)
     if len(samples) == 1:
         return np.repeat(samples, num_channels, axis=0)
-    raise DataError(f"audio of {len(samples)} channels does not become {num_channels}: convert the files first")
+    raise DataError(
+        f"audio of {len(samples)} channels does not become {num_channels}", remedy="convert the files first"
+    )
 
 
 def read_samples(clip: Clip, start: int, num_samples: int) -> np.ndarray:

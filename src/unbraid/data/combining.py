@@ -17,7 +17,8 @@ def rename_sources(dataset: Dataset, names: Mapping[str, str]) -> Dataset:
     unknown = set(names) - set(dataset.sources)
     if unknown:
         raise DataError(
-            f"{dataset.root} has no source named {', '.join(sorted(unknown))}: it has {', '.join(dataset.sources)}"
+            f"has no source named {', '.join(sorted(unknown))}: it has {', '.join(dataset.sources)}",
+            subject=f"{dataset.root}",
         )
 
     def renamed(item: Item) -> Item:

@@ -52,8 +52,9 @@ def given_items(dataset: Dataset, spec: ModelSpec) -> tuple[Item, ...]:
     items = tuple(item for item in dataset.items if item.mixture is not None or len(item.sources) > 1)
     if not items:
         raise DataError(
-            f"{dataset.root} has no mixtures in the split '{dataset.split}', only single sources: mix them "
-            "dynamically, or name a list of mixtures"
+            f"has no mixtures in the split '{dataset.split}', only single sources",
+            subject=f"{dataset.root}",
+            remedy="mix them dynamically, or name a list of mixtures",
         )
     return items
 
@@ -63,15 +64,17 @@ def match_sources(dataset: Dataset, spec: ModelSpec) -> tuple[str, ...]:
     if not (spec.exchangeable and dataset.exchangeable):
         if not set(spec.sources) & set(dataset.sources):
             raise DataError(
-                f"{dataset.root} has the sources {', '.join(dataset.sources)}, and the model gives "
-                f"{', '.join(spec.sources)}: rename the sources or choose another data set"
+                f"has the sources {', '.join(dataset.sources)}, and the model gives {', '.join(spec.sources)}",
+                subject=f"{dataset.root}",
+                remedy="rename the sources or choose another data set",
             )
         return spec.sources
     named = [source for source in dataset.sources if source != "noise"]
     if len(named) != spec.num_sources:
         raise DataError(
-            f"{dataset.root} has {len(named)} speakers in each mixture, and the model gives {spec.num_sources}: "
-            "choose a model or a data set that fits the other"
+            f"has {len(named)} speakers in each mixture, and the model gives {spec.num_sources}",
+            subject=f"{dataset.root}",
+            remedy="choose a model or a data set that fits the other",
         )
     return tuple(named)
 

@@ -95,7 +95,9 @@ class SceneExamples(MapDataset[Example]):
 
     def __init__(self, dataset: Dataset, scenes: list[Scene], spec: ModelSpec) -> None:
         if unknown := set(spec.sources) - {source for scene in scenes for source in scene.sources}:
-            raise ConfigError(f"the list has no {', '.join(sorted(unknown))}, which the model gives: choose another")
+            raise ConfigError(
+                f"the list has no {', '.join(sorted(unknown))}, which the model gives", remedy="choose another"
+            )
         self.scenes, self.spec, self.recordings = scenes, spec, find_recordings(dataset, scenes)
 
     def __len__(self) -> int:

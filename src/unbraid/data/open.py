@@ -70,7 +70,7 @@ def find_layout(root: Path, layout: str = "auto") -> tuple[Layout, Path, frozens
     """The layout of the data set at `root`, the folder in which it begins, and the options that `layout` names."""
     root = Path(root).expanduser()
     if not root.exists():
-        raise DataError(f"'{printable(root)}' does not exist: check the name of the data folder")
+        raise DataError("does not exist", subject=f"'{printable(root)}'", remedy="check the name of the data folder")
     if layout == "auto":
         for known in LAYOUTS if root.is_dir() else (LIST,):
             start = known.find(root)
@@ -81,8 +81,8 @@ def find_layout(root: Path, layout: str = "auto") -> tuple[Layout, Path, frozens
     start = known.find(root) if root.is_dir() or known is LIST else None
     if start is None:
         raise DataError(
-            f"'{printable(root)}' is not laid out as '{known.name}', which is: {known.about}; it holds "
-            f"{_contents(root)}"
+            f"is not laid out as '{known.name}', which is: {known.about}; it holds {_contents(root)}",
+            subject=f"'{printable(root)}'",
         )
     return known, start, options
 

@@ -76,7 +76,7 @@ def analyse_attention(model: SeparationModel, mixture: Float[Tensor, "channel sa
     Raises ConfigError where the model compresses without attention.
     """
     if not isinstance(model, SFC) or not isinstance(model.core.encoder, CrossAttentionEncoder):
-        raise ConfigError("this model has no cross-attention to look at: give one of the kind SFC-CA, or MTFA")
+        raise ConfigError("this model has no cross-attention to look at", remedy="give one of the kind SFC-CA, or MTFA")
     with torch.inference_mode():
         stems = model(mixture.unsqueeze(0))[0]
         signals = {"mixture": mixture, **dict(zip(model.spec.sources, stems, strict=True))}

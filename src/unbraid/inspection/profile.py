@@ -244,7 +244,9 @@ def measure_peak(source: str | Path, seconds: float, threads: int | None = None)
     result = subprocess.run(arguments, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": search})
     if result.returncode != 0:
         reason = (result.stderr.strip().splitlines() or ["it was killed"])[-1]
-        raise DeviceError(f"measuring the memory of '{source}' on {seconds:g} s failed ({reason}): try fewer seconds")
+        raise DeviceError(
+            f"measuring the memory of '{source}' on {seconds:g} s failed ({reason})", remedy="try fewer seconds"
+        )
     return int(result.stdout)
 
 

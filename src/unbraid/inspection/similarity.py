@@ -80,7 +80,7 @@ def analyse_similarity(model: MTFA, mixture: Float[Tensor, "channel sample"]) ->
     """
     modules = dict(model.core.after.items())
     if not modules:
-        raise ConfigError("this model has no attention to look at: give one whose places are not empty")
+        raise ConfigError("this model has no attention to look at", remedy="give one whose places are not empty")
     seen: dict[tuple[str, Axis, int], list[Tensor]] = defaultdict(list)
     shapes: dict[str, tuple[int, int]] = {}
     hooks = []

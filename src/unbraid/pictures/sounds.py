@@ -58,7 +58,7 @@ def check_drawing() -> None:
 def common_scale(recordings: Sequence[Recording], highest_hz: float = HIGHEST_HZ) -> Scale:
     """The scale that holds all of them; silence gets that of a full-scale signal."""
     if not recordings:
-        raise ConfigError("there is nothing to draw: give at least one recording")
+        raise ConfigError("there is nothing to draw", remedy="give at least one recording")
     peak = max((float(np.abs(one.samples).max(initial=0.0)) for one in recordings), default=0.0)
     top = max(float(log_spectrogram(one, highest_hz).max(initial=_LOWEST_DB)) for one in recordings)
     return Scale(peak=peak or 1.0, top_db=top if top > _LOWEST_DB else 0.0, highest_hz=highest_hz)

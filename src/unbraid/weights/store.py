@@ -82,15 +82,23 @@ def load_model(source: str | Path, device: str | torch.device = "cpu") -> Separa
     with safe_open(stored.path, framework="pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     if hash_tensors(tensors) != stored.sha256:
-        raise WeightsError(f"{stored.path} is damaged: its weights do not match its own hash; fetch or copy it again")
+        raise WeightsError(
+            "is damaged: its weights do not match its own hash",
+            subject=f"{stored.path}",
+            remedy="fetch or copy it again",
+        )
     model = build_model(stored.config)
     expected = model.state_dict()
     if missing := sorted(set(expected) ^ set(tensors)):
-        raise WeightsError(f"{stored.path} does not fit its architecture '{stored.architecture}': {missing[0]} differs")
+        raise WeightsError(
+            f"does not fit its architecture '{stored.architecture}': {missing[0]} differs", subject=f"{stored.path}"
+        )
     try:
         model.load_state_dict({key: tensor.to(expected[key].dtype) for key, tensor in tensors.items()})
     except RuntimeError as error:
-        raise WeightsError(f"{stored.path} does not fit its architecture '{stored.architecture}': {error}") from error
+        raise WeightsError(
+            f"does not fit its architecture '{stored.architecture}': {error}", subject=f"{stored.path}"
+        ) from error
     return model.to(device).eval()
 
 
@@ -101,14 +109,24 @@ def inspect_model(source: str | Path) -> StoredModel:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["unbraid"])
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is not a safetensors file: {error}") from error
+        raise WeightsError(f"is not a safetensors file: {error}", subject=f"{path}") from error
     except (KeyError, json.JSONDecodeError) as error:
-        raise WeightsError(f"{path} was not written by unbraid: import it with  unbraid models import") from error
+        raise WeightsError(
+            "was not written by unbraid", subject=f"{path}", remedy="import it with  unbraid models import"
+        ) from error
     if header.get("format") != FORMAT:
-        raise WeightsError(f"{path} has format {header.get('format')!r}; this version reads format {FORMAT}: upgrade")
+        raise WeightsError(
+            f"has format {header.get('format')!r}; this version reads format {FORMAT}",
+            subject=f"{path}",
+            remedy="upgrade",
+        )
     architecture = header.get("architecture")
     if architecture not in ARCHITECTURES:
-        raise WeightsError(f"{path} holds the architecture {architecture!r}, which this version does not know: upgrade")
+        raise WeightsError(
+            f"holds the architecture {architecture!r}, which this version does not know",
+            subject=f"{path}",
+            remedy="upgrade",
+        )
     config = read_config(ARCHITECTURES[architecture][0], header["config"], path)
     spec = ModelSpec(**{**header["spec"], "sources": tuple(header["spec"]["sources"])})
     return StoredModel(path, header["name"], architecture, config, spec, header["sha256"], header.get("facts", {}))
@@ -121,7 +139,9 @@ def read_config(config_class: type[ModelConfig], values: dict[str, object], path
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
-        raise WeightsError(f"{path} has a config that this version does not read: {where}: {problem['msg']}") from error
+        raise WeightsError(
+            f"has a config that this version does not read: {where}: {problem['msg']}", subject=f"{path}"
+        ) from error
 
 
 def find_weights(source: str | Path) -> Path:
@@ -132,7 +152,7 @@ def find_weights(source: str | Path) -> Path:
     if isinstance(source, str) and (bundled := PRETRAINED / f"{source}.safetensors").is_file():
         return bundled
     if isinstance(source, Path) or path.suffix == ".safetensors" or len(path.parts) > 1:
-        raise WeightsError(f"there is no weights file {path}; give its path or one of: {_bundled_names()}")
+        raise WeightsError(f"there is no weights file {path}", remedy=f"give its path or one of: {_bundled_names()}")
     hint = " (a preset has no trained weights; train it first)" if source in PRESETS else ""
     raise UnknownNameError(f"there is no model '{source}'{hint}; bundled are: {_bundled_names()}")
 

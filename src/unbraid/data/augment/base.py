@@ -30,4 +30,4 @@ def check_range(name: str, bounds: tuple[float, float], least: float = -np.inf) 
     """Refuses a range that is upside down or begins below `least`."""
     if not least <= bounds[0] <= bounds[1]:
         floor = f" and begins at {least} or above" if np.isfinite(least) else ""
-        raise ConfigError(f"{name} goes from low to high{floor}, not {bounds}")
+        raise ConfigError(f"goes from low to high{floor}, not {bounds}", subject=name)

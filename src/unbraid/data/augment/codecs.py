@@ -55,7 +55,9 @@ class Codec(Occasional):
 def through_codec(samples: np.ndarray, sample_rate: int, name: CodecName, kbps: float) -> np.ndarray:
     """(channel, sample) float32 after encoding and decoding: the same shape, and no delay."""
     if len(samples) > 2:
-        raise ConfigError(f"codecs take mono and stereo, not {len(samples)} channels: leave the augmentation Codec out")
+        raise ConfigError(
+            f"codecs take mono and stereo, not {len(samples)} channels", remedy="leave the augmentation Codec out"
+        )
     known = _OPUS_RATES if name == "opus" else _OTHER_RATES
     rate = sample_rate if sample_rate in known else 48_000
     # Encoders of integers clip at full scale; the sound passes below it and gets its level back.

@@ -60,7 +60,9 @@ def _folder(root: Path, part: str) -> Path | None:
 def _open_part(root: Path, part: str, split: Split) -> list[Item]:
     folder = _folder(root, _PARTS[part])
     if folder is None:
-        raise DataError(f"the corpus at '{root}' has no {_PARTS[part]}/manifest.csv: choose another part than '{part}'")
+        raise DataError(
+            f"the corpus at '{root}' has no {_PARTS[part]}/manifest.csv", remedy=f"choose another part than '{part}'"
+        )
     rows: list[Row] = list(read_rows(folder / "manifest.csv"))
     if part == "effects" and not any(in_split(row, "test") for row in rows):
         rows = _share_valid(rows)

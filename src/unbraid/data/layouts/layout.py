@@ -65,8 +65,10 @@ def need_split_folder(root: Path, split: Split) -> Path:
     if folder is None:
         there = [one for one in SPLITS if split_folder(root, one)]
         raise NoSplitError(
-            f"'{printable(root)}' has no folder {SPLIT_FOLDERS[split][0]}/ for the split '{split}'"
-            f" (it has {', '.join(there) or 'none of train, valid and test'}): name the folder above, or another split"
+            f"has no folder {SPLIT_FOLDERS[split][0]}/ for the split '{split}'"
+            f" (it has {', '.join(there) or 'none of train, valid and test'})",
+            subject=f"'{printable(root)}'",
+            remedy="name the folder above, or another split",
         )
     return folder
 
@@ -89,7 +91,9 @@ def _entries(folder: Path) -> list[Path]:
     try:
         return sorted(path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX")))
     except OSError as error:
-        raise DataError(f"the folder '{printable(folder)}' cannot be read ({error.strerror}): check it") from error
+        raise DataError(
+            f"the folder '{printable(folder)}' cannot be read ({error.strerror})", remedy="check it"
+        ) from error
 
 
 def find_below(
@@ -102,7 +106,11 @@ def find_below(
     found = list(_search(root, is_it, descend, depth))
     if len(found) > 1:
         names = ", ".join(sorted(printable(path.relative_to(root)) for path in found))
-        raise DataError(f"'{printable(root)}' holds several forms of the data set: name the folder of one ({names})")
+        raise DataError(
+            "holds several forms of the data set",
+            subject=f"'{printable(root)}'",
+            remedy=f"name the folder of one ({names})",
+        )
     return found[0] if found else None
 
 

@@ -46,7 +46,9 @@ def open_librimix(root: Path, split: Split, options: frozenset[str]) -> Dataset:
     names = wanted if wanted and split == "train" else _SUBSETS[split]
     folder = next((root / name for name in names if (root / name).is_dir()), None)
     if folder is None:
-        raise NoSplitError(f"'{printable(root)}' has no folder {' or '.join(names)} for the split '{split}'")
+        raise NoSplitError(
+            f"has no folder {' or '.join(names)} for the split '{split}'", subject=f"'{printable(root)}'"
+        )
     sources = sources_of(folder, task)
     return open_mixtures(
         LIBRIMIX.qualified([task, *wanted]),

@@ -29,7 +29,7 @@ def open_librispeech(root: Path, split: Split, options: frozenset[str]) -> Datas
     wanted = [name for name in _SUBSETS[split] if "other" in options or "-clean" in name]
     folders = [root / name for name in wanted if (root / name).is_dir()]
     if not folders:
-        raise NoSplitError(f"'{printable(root)}' has none of {', '.join(wanted)} for the split '{split}'")
+        raise NoSplitError(f"has none of {', '.join(wanted)} for the split '{split}'", subject=f"'{printable(root)}'")
     files = [
         (speaker.name, path)
         for folder in folders

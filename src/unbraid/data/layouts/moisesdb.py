@@ -50,7 +50,7 @@ def _open_song(song: Path, all_stems: bool) -> Item:
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"'{printable(song / 'data.json')}' is not as MoisesDB has it ({error}): copy it again"
+            f"is not as MoisesDB has it ({error})", subject=f"'{printable(song / 'data.json')}'", remedy="copy it again"
         ) from error
     sources: dict[str, list[Clip]] = {}
     for (stem, _), clip in zip(tracks, open_clips([path for _, path in tracks]), strict=True):

@@ -91,7 +91,7 @@ def _choose(root: Path, split: Split, list_songs: Callable[[Path], list[Path]]) 
         }
         songs = [named[name] for name in sorted(named)]
     if not songs:
-        raise NoSplitError(f"'{printable(root)}' holds no songs of MUSDB18 for the split '{split}'")
+        raise NoSplitError(f"holds no songs of MUSDB18 for the split '{split}'", subject=f"'{printable(root)}'")
     return songs
 
 

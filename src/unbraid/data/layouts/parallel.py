@@ -46,11 +46,12 @@ def open_mixtures(
         lacking = sorted(names.keys() - _names(folder / source).keys())
         if lacking:
             raise DataError(
-                f"'{printable(folder / source)}' lacks {len(lacking)} of the {len(names)} files of {mixture}/, such as "
-                f"{lacking[0]}: copy or generate the data set again"
+                f"lacks {len(lacking)} of the {len(names)} files of {mixture}/, such as {lacking[0]}",
+                subject=f"'{printable(folder / source)}'",
+                remedy="copy or generate the data set again",
             )
     if not names:
-        raise NoSplitError(f"'{printable(folder / mixture)}' holds no recordings for the split '{split}'")
+        raise NoSplitError(f"holds no recordings for the split '{split}'", subject=f"'{printable(folder / mixture)}'")
     clips = _clips(folder / mixture, sorted(names.values()), lengths or {})
     items = [
         Item(
@@ -71,14 +72,16 @@ def speaker_folders(folder: Path, ending: str = "") -> dict[str, str]:
     while (folder / f"s{len(folders) + 1}{ending}").is_dir():
         folders[f"speaker{len(folders) + 1}"] = f"s{len(folders) + 1}{ending}"
     if not folders:
-        raise DataError(f"'{printable(folder)}' has no folder s1{ending}/ with the first speaker: generate it")
+        raise DataError(
+            f"has no folder s1{ending}/ with the first speaker", subject=f"'{printable(folder)}'", remedy="generate it"
+        )
     return folders
 
 
 def _names(folder: Path) -> dict[str, str]:
     """Stem -> file name of the recordings in a folder. There may be 50,000, so nothing is asked about each."""
     if not folder.is_dir():
-        raise DataError(f"'{printable(folder)}' does not exist: generate this part of the data set")
+        raise DataError("does not exist", subject=f"'{printable(folder)}'", remedy="generate this part of the data set")
     return {path.stem: path.name for path in folder.iterdir() if is_audio(path) and not path.name.startswith(".")}
 
 

@@ -63,7 +63,7 @@ def open_pools(root: Path, split: Split, options: frozenset[str]) -> Dataset:
             names = {path: name for path, name in names.items() if shares[name] == split}
         items += [Item(names[clip.path], {source: (clip,)}) for clip in open_clips(list(names))]
     if not items:
-        raise NoSplitError(f"'{printable(root)}' holds too few recordings to have a split '{split}'")
+        raise NoSplitError(f"holds too few recordings to have a split '{split}'", subject=f"'{printable(root)}'")
     return make_dataset("pools", root, split, items)
 
 

@@ -61,7 +61,9 @@ def open_songs(root: Path, split: Split, options: frozenset[str]) -> Dataset:
         shares = share_out(song.name for song in songs)
         chosen = [song for song in songs if shares[song.name] == split]
         if not chosen:
-            raise NoSplitError(f"'{printable(root)}' holds {len(songs)} songs, too few to have a split '{split}'")
+            raise NoSplitError(
+                f"holds {len(songs)} songs, too few to have a split '{split}'", subject=f"'{printable(root)}'"
+            )
     elif split == "valid" and "valid" not in splits and "train" in splits:
         chosen = _held_out(splits["train"], "valid")
     else:
@@ -87,7 +89,9 @@ def open_songs_at(
     for (song, path), clip in zip(files, clips, strict=True):
         stem = "mixture" if path.stem.lower() in MIXTURE_NAMES else path.stem.lower()
         if stem in stems.setdefault(song, {}):
-            raise DataError(f"'{printable(song)}' holds the {stem} more than once: remove one of the files")
+            raise DataError(
+                f"holds the {stem} more than once", subject=f"'{printable(song)}'", remedy="remove one of the files"
+            )
         stems[song][stem] = clip
     items = []
     for song, named in stems.items():
@@ -104,7 +108,7 @@ def make_dataset(
     there = {source for item in items for source in item.sources}
     sources = tuple(source for source in order if source in there) + tuple(sorted(there - set(order)))
     if not items:
-        raise NoSplitError(f"'{printable(root)}' holds nothing for the split '{split}'")
+        raise NoSplitError(f"holds nothing for the split '{split}'", subject=f"'{printable(root)}'")
     return Dataset(layout, root, split, sources, False, tuple(items))
 
 

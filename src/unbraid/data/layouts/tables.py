@@ -47,7 +47,7 @@ def find(root: Path) -> Path | None:
 def open_table(path: Path, split: Split, options: frozenset[str]) -> Dataset:
     rows = _of_split(list(read_rows(path)), split)
     if not rows:
-        raise NoSplitError(f"'{printable(path)}' has no rows of the split '{split}'")
+        raise NoSplitError(f"has no rows of the split '{split}'", subject=f"'{printable(path)}'")
     items = make_items(rows, path.parent)
     return dataset_of_items("list", path, split, items)
 
@@ -122,7 +122,8 @@ def _stretch(clip: Clip, row: Row) -> Clip:
         raise DataError(f"the columns start and num_samples hold whole numbers of samples: {error}") from error
     if start < 0 or num_samples <= 0 or start + num_samples > clip.num_samples:
         raise DataError(
-            f"'{printable(clip.path)}' has {clip.num_samples} samples, and its row asks for {num_samples} from {start}"
+            f"has {clip.num_samples} samples, and its row asks for {num_samples} from {start}",
+            subject=f"'{printable(clip.path)}'",
         )
     return replace(clip, start=start, num_samples=num_samples)
 

@@ -29,15 +29,16 @@ def find(root: Path) -> Path | None:
 def open_wsj0(root: Path, split: Split, options: frozenset[str]) -> Dataset:
     folder = root / _FOLDERS[split]
     if not folder.is_dir():
-        raise NoSplitError(f"'{printable(root)}' has no folder {_FOLDERS[split]} for the split '{split}'")
+        raise NoSplitError(f"has no folder {_FOLDERS[split]} for the split '{split}'", subject=f"'{printable(root)}'")
     files: list[Path] = []
     for speaker in list_folders(folder):
         named = sorted(path for path in speaker.iterdir() if path.suffix.lower() in (".wav", ".flac"))
         spheres = [path for path in speaker.iterdir() if path.suffix.lower() in (".wv1", ".sph")]
         if spheres and not named:
             raise DataError(
-                f"'{printable(spheres[0])}' is SPHERE as it comes from the LDC: make .wav files of all, with  "
-                "sph2pipe -f wav IN OUT"
+                "is SPHERE as it comes from the LDC",
+                subject=f"'{printable(spheres[0])}'",
+                remedy="make .wav files of all, with  sph2pipe -f wav IN OUT",
             )
         files += named
     items = [
@@ -45,7 +46,7 @@ def open_wsj0(root: Path, split: Split, options: frozenset[str]) -> Dataset:
         for clip in open_clips(files)
     ]
     if not items:
-        raise NoSplitError(f"'{printable(folder)}' holds no .wav files in folders of speakers")
+        raise NoSplitError("holds no .wav files in folders of speakers", subject=f"'{printable(folder)}'")
     return Dataset("wsj0", root, split, ("speech",), True, tuple(items))
 
 

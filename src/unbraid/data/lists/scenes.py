@@ -162,7 +162,9 @@ def list_scenes(
     generator = np.random.default_rng(seed)
     pools = {source: [item for item in dataset.items if source in item.sources] for source in LEVELS_LUFS}
     if empty := [source for source, items in pools.items() if not items]:
-        raise DataError(f"{dataset.root} has no {empty[0]} in the split '{dataset.split}' to make scenes of")
+        raise DataError(
+            f"has no {empty[0]} in the split '{dataset.split}' to make scenes of", subject=f"{dataset.root}"
+        )
     return [_Composer(pools, generator, seconds, sample_rate).compose(f"{number:04d}") for number in range(count)]
 
 

@@ -85,7 +85,9 @@ def list_mixtures(dataset: Dataset, count: int, seed: int) -> list[ListedMixture
         if "speaker" in item.labels and item.sources:
             spoken.setdefault(item.labels["speaker"], []).append(item)
     if len(spoken) < 2:
-        raise DataError(f"{dataset.root} has {len(spoken)} speakers in the split '{dataset.split}'; two are needed")
+        raise DataError(
+            f"has {len(spoken)} speakers in the split '{dataset.split}'; two are needed", subject=f"{dataset.root}"
+        )
     collections = sorted({_label(item, "collection") for items in spoken.values() for item in items})
     if len(collections) == 2:
         a, b = collections
@@ -136,7 +138,7 @@ def _list_pair(dataset: Dataset, name: str, first: Item, second: Item, differenc
     clips = _clip(first), _clip(second)
     if clips[0].sample_rate != clips[1].sample_rate:
         raise DataError(
-            f"{clips[0].path} and {clips[1].path} have different sample rates: resample one, then list them"
+            f"{clips[0].path} and {clips[1].path} have different sample rates", remedy="resample one, then list them"
         )
     num_samples = min(clip.num_samples for clip in clips)
     signals = np.concatenate([read_source([clip], 0, num_samples, clip.sample_rate, 1) for clip in clips])
@@ -169,7 +171,7 @@ def add_noise(
     generator = np.random.default_rng(seed)
     noises = [item for item in dataset.items if item.sources.get(NOISE)]
     if not noises:
-        raise DataError(f"{dataset.root} has no source '{NOISE}' in the split '{dataset.split}'")
+        raise DataError(f"has no source '{NOISE}' in the split '{dataset.split}'", subject=f"{dataset.root}")
     clips = find_listed(dataset, mixtures)
     noisy = []
     for mixture in mixtures:

@@ -77,8 +77,8 @@ class SpeakerDrawer:
         self.sources = tuple(source for source in spec.sources if source != mixing.noise)
         if len(self.sources) != mixing.num_speakers:
             raise ConfigError(
-                f"the model gives {len(self.sources)} speakers and the mixtures have {mixing.num_speakers}: "
-                "set num_speakers to the model's"
+                f"the model gives {len(self.sources)} speakers and the mixtures have {mixing.num_speakers}",
+                remedy="set num_speakers to the model's",
             )
         utterances: dict[str, list[Recording]] = {}
         for item in dataset.items:
@@ -89,8 +89,8 @@ class SpeakerDrawer:
         self.speakers = sorted(utterances)
         if len(self.speakers) < mixing.num_speakers:
             raise DataError(
-                f"{dataset.root} has {len(self.speakers)} speakers in the split '{dataset.split}'; "
-                f"{mixing.num_speakers} are needed"
+                f"has {len(self.speakers)} speakers in the split '{dataset.split}'; {mixing.num_speakers} are needed",
+                subject=f"{dataset.root}",
             )
         noises = [] if mixing.noise is None else recordings_of(dataset, mixing.noise)
         everything = [*(one for speaker in utterances.values() for one in speaker), *noises]
@@ -101,7 +101,7 @@ class SpeakerDrawer:
         self._noise = None
         if mixing.noise is not None:
             if not noises:
-                raise DataError(f"{dataset.root} has no source '{mixing.noise}' to take noise from")
+                raise DataError(f"has no source '{mixing.noise}' to take noise from", subject=f"{dataset.root}")
             self._noise = Pool(noises, "seconds", keep)
 
     def draw(self, seed: int, index: int) -> Example:
@@ -142,7 +142,8 @@ class SpeakerDrawer:
         if is_silent(piece):
             raise DataError(
                 f"speaker {self.speakers[number]} has hardly anything but silence in "
-                f"{len(self._pools[number].recordings)} utterances: leave the speaker out"
+                f"{len(self._pools[number].recordings)} utterances",
+                remedy="leave the speaker out",
             )
         return augment(change_speed(piece, speed), mixing.augmentations, spec.sample_rate, generator)[:, :most]
 

@@ -110,8 +110,10 @@ class StemDrawer:
         self._targets = {source: self._drawings[source].part_of or source for source in self._pools}
         if not set(self._targets.values()) & set(spec.sources):
             raise DataError(
-                f"{dataset.root} holds {', '.join(self._pools) or 'nothing'} in the split '{dataset.split}', and the "
-                f"model wants {', '.join(spec.sources)}: rename the sources or choose another data set"
+                f"holds {', '.join(self._pools) or 'nothing'} in the split '{dataset.split}', and the "
+                f"model wants {', '.join(spec.sources)}",
+                subject=f"{dataset.root}",
+                remedy="rename the sources or choose another data set",
             )
         self._songs = [
             song
@@ -119,7 +121,7 @@ class StemDrawer:
             if len(song := {source: Recording(clips) for source, clips in item.sources.items() if clips}) > 1
         ]
         if mixing.coherent_probability and not self._songs:
-            raise DataError(f"{dataset.root} has no item with more than one source to take from one moment")
+            raise DataError("has no item with more than one source to take from one moment", subject=f"{dataset.root}")
 
     def draw(self, seed: int, index: int) -> Example:
         mixing, spec = self.mixing, self.spec

@@ -40,9 +40,11 @@ def prepare_activity(
     target = out or root / "activity.csv"
     datasets = {dataset.split: dataset for dataset in open_splits(root, layout)}
     if "train" not in datasets:
-        raise DataError(f"'{printable(root)}' has no split 'train' to find active segments in")
+        raise DataError("has no split 'train' to find active segments in", subject=f"'{printable(root)}'")
     if any(dataset.exchangeable for dataset in datasets.values()):
-        raise DataError(f"'{printable(root)}' holds speakers: activity is for stems, and utterances are drawn whole")
+        raise DataError(
+            "holds speakers: activity is for stems, and utterances are drawn whole", subject=f"'{printable(root)}'"
+        )
     # Opened before the work, so that a folder that cannot be written to is not found out an hour later.
     pending = PendingFile(target)
     try:
@@ -56,7 +58,9 @@ def prepare_activity(
         ]
         yield from run_tasks(tasks, jobs)
         if len(found) < len(tasks):
-            raise DataError(f"{len(tasks) - len(found)} sources cannot be read, so that no list is written: mend them")
+            raise DataError(
+                f"{len(tasks) - len(found)} sources cannot be read, so that no list is written", remedy="mend them"
+            )
         rows = [row for task in tasks for row in found[task.name]]
         segments = len({row["track"] for row in rows})
         for split in ("valid", "test"):

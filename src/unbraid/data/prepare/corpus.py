@@ -67,7 +67,11 @@ def prepare_corpus(sources: Path, out: Path, jobs: int = 1) -> Generator[Prepare
     The manifests list what has been built, now or before.
     """
     if not sources.is_dir():
-        raise DataError(f"'{printable(sources)}' is not a folder: name the one that holds the copies of the sources")
+        raise DataError(
+            "is not a folder",
+            subject=f"'{printable(sources)}'",
+            remedy="name the one that holds the copies of the sources",
+        )
     index = _index(sources)
     lists = {name: list(read_rows(LISTS / f"{name}.csv")) for name in _PARTS}
     tasks, absent = [], []
@@ -82,7 +86,7 @@ def prepare_corpus(sources: Path, out: Path, jobs: int = 1) -> Generator[Prepare
                 continue
             tasks += _plan(name, chosen, index, folder)
     if not tasks:
-        raise DataError(f"'{printable(sources)}' holds nothing of the corpus, such as {SOURCES['libri']}")
+        raise DataError(f"holds nothing of the corpus, such as {SOURCES['libri']}", subject=f"'{printable(sources)}'")
     yield from absent
     yield from run_tasks(tasks, jobs)
     for name in ("speech", "music", "fx"):
@@ -146,7 +150,7 @@ def _build_speech(row: Row, index: Index, target: Path) -> bool:
         if _digest(recording.samples) == row["digest"]:
             write_audio(target, recording.samples, recording.sample_rate, Encoding(container="flac", sample="int16"))
             return True
-    raise DataError("the file of that name holds other samples than the corpus had: get the original")
+    raise DataError("the file of that name holds other samples than the corpus had", remedy="get the original")
 
 
 def _digest(samples: np.ndarray) -> str:
@@ -163,7 +167,7 @@ def _build_sound(row: Row, index: Index, target: Path) -> bool:
             mono = recording.samples.mean(axis=0, keepdims=True)
             write_audio(target, mono, recording.sample_rate, Encoding(container="flac", sample="int16"))
             return True
-    raise DataError(f"the file of that name is not {row['seconds']} s long: get the original")
+    raise DataError(f"the file of that name is not {row['seconds']} s long", remedy="get the original")
 
 
 def _copy_midi(row: Row, index: Index, target: Path) -> bool:
@@ -174,7 +178,7 @@ def _copy_midi(row: Row, index: Index, target: Path) -> bool:
         if hashlib.blake2b(content, digest_size=8).hexdigest() == row["digest"]:
             write_pending(PendingFile(target), content)
             return True
-    raise DataError("the file of that name is another piece than the corpus had: get a newer or older version")
+    raise DataError("the file of that name is another piece than the corpus had", remedy="get a newer or older version")
 
 
 def _build_song(rows: list[Row], index: Index, folder: Path) -> bool:
@@ -197,7 +201,9 @@ def _sum_parts(row: Row, index: Index) -> np.ndarray:
     for part in row["files"].split("|"):
         found = _find_part(index, row["track"], part)
         if not found:
-            raise DataError(f"the part '{part}' of the {row['stem']} is not there: copy all of src/{row['track']}")
+            raise DataError(
+                f"the part '{part}' of the {row['stem']} is not there", remedy=f"copy all of src/{row['track']}"
+            )
         samples = Recording.read(found[0]).resampled(_SONG_RATE).samples
         longest = max(total.shape[1], samples.shape[1])
         total = fit_length(total, longest) + fit_length(np.broadcast_to(samples, (2, samples.shape[1])), longest)

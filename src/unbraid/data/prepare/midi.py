@@ -54,17 +54,21 @@ def prepare_midi(
     """
     synthesiser = shutil.which("fluidsynth")
     if synthesiser is None:
-        raise DataError("fluidsynth is not installed: install it, as in  apt-get install fluidsynth fluid-soundfont-gm")
+        raise DataError(
+            "fluidsynth is not installed", remedy="install it, as in  apt-get install fluidsynth fluid-soundfont-gm"
+        )
     font = sound_font or next((Path(path) for path in SOUND_FONTS if Path(path).is_file()), None)
     if font is None:
         raise DataError(
             "no General MIDI sound font is found", remedy="name one as `sound_font`, or install fluid-soundfont-gm"
         )
     if not font.is_file():
-        raise DataError(f"the sound font '{printable(font)}' does not exist: check its name")
+        raise DataError(f"the sound font '{printable(font)}' does not exist", remedy="check its name")
     files = sorted(path for path in root.rglob("*") if path.suffix.lower() in (".mid", ".midi"))
     if not files:
-        raise DataError(f"'{printable(root)}' holds no .mid files: name the folder that they are in")
+        raise DataError(
+            "holds no .mid files", subject=f"'{printable(root)}'", remedy="name the folder that they are in"
+        )
     settings = (synthesiser, font, sample_rate, silent_stems)
     tasks = [
         Task(
@@ -84,7 +88,7 @@ def _render_song(path: Path, folder: Path, settings: tuple[str, Path, int, bool]
     midi = MidiFile(path.read_bytes(), name)
     groups = midi.groups()
     if not groups:
-        raise DataError(f"{name} holds no notes: leave it out")
+        raise DataError("holds no notes", subject=name, remedy="leave it out")
     stems: dict[str, np.ndarray] = {
         group: _render(midi.part(group), name, synthesiser, font, sample_rate) for group in groups
     }
@@ -106,12 +110,12 @@ def _render(midi: bytes, name: str, synthesiser: str, font: Path, sample_rate: i
         # It ends with status 0 even where it could not read the sound font.
         if done.returncode or not audio.is_file() or "error" in done.stderr.lower():
             reason = " ".join(done.stderr.split())[-200:] or f"status {done.returncode}"
-            raise DataError(f"fluidsynth cannot render {name} ({reason}): check the file and the sound font")
+            raise DataError(f"fluidsynth cannot render {name} ({reason})", remedy="check the file and the sound font")
         try:
             return Recording.read(audio).samples
         except AudioReadError as error:
             raise DataError(
-                f"fluidsynth made nothing of {name} ({error}): check the file and the sound font"
+                f"fluidsynth made nothing of {name} ({error})", remedy="check the file and the sound font"
             ) from error
 
 

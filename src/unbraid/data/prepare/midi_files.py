@@ -51,7 +51,9 @@ class MidiFile:
             self._header, chunks = _chunks(content)
             self._tracks = [list(_events(chunk)) for chunk in chunks]
         except (IndexError, struct.error, ValueError) as error:
-            raise DataError(f"{name} is not a Standard MIDI File, or is damaged: get another copy") from error
+            raise DataError(
+                "is not a Standard MIDI File, or is damaged", subject=name, remedy="get another copy"
+            ) from error
         # Programs may be set in another track than the notes are in, so that they are looked up by time.
         changes = [event for track in self._tracks for event in track if event.status >> 4 == 0xC]
         self._programs: dict[int, list[tuple[int, int]]] = {}

@@ -34,12 +34,14 @@ def prepare_resample(root: Path, out: Path, sample_rate: int, jobs: int = 1) -> 
     """Writes a copy of everything below `root` under `out`; what is there already at that rate is left."""
     check_rate(sample_rate, "`sample_rate`", ConfigError)
     if not root.is_dir():
-        raise DataError(f"'{printable(root)}' is not a folder: name the folder of the data set")
+        raise DataError("is not a folder", subject=f"'{printable(root)}'", remedy="name the folder of the data set")
     if out.resolve() == root.resolve() or out.resolve().is_relative_to(root.resolve()):
-        raise DataError(f"'{printable(out)}' is inside the data set itself: name a folder beside it")
+        raise DataError(
+            "is inside the data set itself", subject=f"'{printable(out)}'", remedy="name a folder beside it"
+        )
     files = sorted(path for path in root.rglob("*") if path.is_file() and not _is_hidden(path, root))
     if not any(is_audio(path) for path in files):
-        raise DataError(f"'{printable(root)}' holds no recordings: name the folder of the data set")
+        raise DataError("holds no recordings", subject=f"'{printable(root)}'", remedy="name the folder of the data set")
     tasks = [_plan(path, root, out, sample_rate) for path in files]
     yield from run_tasks(tasks, jobs)
 
@@ -70,7 +72,11 @@ def _is_done(target: Path, sample_rate: int) -> bool:
         return False
     found = open_clip(target).sample_rate
     if found != sample_rate:
-        raise DataError(f"'{printable(target)}' is there already, at {found} Hz: remove it or name another folder")
+        raise DataError(
+            f"is there already, at {found} Hz",
+            subject=f"'{printable(target)}'",
+            remedy="remove it or name another folder",
+        )
     return True
 
 

@@ -72,8 +72,8 @@ def convert_layer(state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor
     """Names and shapes of our `StateSpaceLayer` from those of the authors' S4 layer."""
     if int(state_dict.get("kernel.kernel.L", torch.tensor(0))) != 0:
         raise WeightsError(
-            "this S4M file has been through a forward pass, which replaced its C by one bound to a length; "
-            "save the state dict before the first forward and convert that"
+            "this S4M file has been through a forward pass, which replaced its C by one bound to a length",
+            remedy="save the state dict before the first forward and convert that",
         )
     converted = {_LAYER_RENAMES[name]: tensor for name, tensor in state_dict.items() if name in _LAYER_RENAMES}
     converted["skip"] = converted["skip"].squeeze(0)

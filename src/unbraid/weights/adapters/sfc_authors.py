@@ -123,7 +123,9 @@ def _positional_bias(name: str, tensor: torch.Tensor, config: SFCConfig) -> dict
     if kind != "matrix":
         return {}
     if tensor.dim() != 4 or tensor.shape[0] != 1:
-        raise WeightsError(f"{name} has the shape {tuple(tensor.shape)}; a bias (1, head, query, token) was expected")
+        raise WeightsError(
+            f"has the shape {tuple(tensor.shape)}; a bias (1, head, query, token) was expected", subject=name
+        )
     bias = tensor.squeeze(0)
     return {f"{half}.bias.matrix": bias.transpose(-2, -1) if half == "decoder" else bias}
 
