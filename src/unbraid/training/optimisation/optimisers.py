@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,14 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
 from unbraid.layers.mamba import SelectiveSystem
 from unbraid.layers.state_space import StateSpace
-
-_MOMENTUM = 0.95
-_ADAM_RMS = 0.2
-"""Root mean square of a step of Adam at a learning rate of one, about."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,61 +47,51 @@ class OptimiserConfig:
             raise ConfigError(f"gradient_clip is positive or none, not {self.gradient_clip}")
 
 
-class Muon(torch.optim.Adam):
-    """Muon for the groups marked `matrix`, Adam for all others, as one optimiser with one state.
+class MuonAndAdam(torch.optim.Optimizer):
+    """torch's Muon for the groups marked `matrix` and its Adam for all others, as one optimiser with one state.
 
     K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024: a matrix steps by the orthogonal
     matrix that is nearest to its averaged gradient, so that all directions learn at the same pace. The step is scaled
     as in J. Liu et al., "Muon is Scalable for LLM Training", 2025, to the size of Adam's.
     """
 
+    def __init__(
+        self, groups: list[dict[str, Any]], lr: float, betas: tuple[float, float], amsgrad: bool = False
+    ) -> None:
+        self._parts: dict[bool, torch.optim.Optimizer] = {}
+        # Both fill their settings into the groups, which are the same dicts here and there.
+        if matrices := [group for group in groups if group["matrix"]]:
+            self._parts[True] = torch.optim.Muon(matrices, lr=lr, adjust_lr_fn="match_rms_adamw")
+        if rest := [group for group in groups if not group["matrix"]]:
+            self._parts[False] = torch.optim.Adam(rest, lr=lr, betas=betas, amsgrad=amsgrad)
+        super().__init__(groups, {"lr": lr})
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
         if closure is not None:
-            # It clears and clips the gradients of all groups, so all have to be there.
             with torch.enable_grad():
                 loss = closure()
-        every = self.param_groups
-        self.param_groups = [group for group in every if not group["matrix"]]
-        try:
-            super().step()
-        finally:
-            self.param_groups = every
-        for group in every:
-            if group["matrix"]:
-                for matrix in group["params"]:
-                    if matrix.grad is not None:
-                        self._step_matrix(matrix, matrix.grad, group)
+        for is_matrix, part in self._parts.items():
+            # Reading a state back makes new groups.
+            part.param_groups = [group for group in self.param_groups if group["matrix"] is is_matrix]
+            part.state = self.state
+            part.step()
         return loss
 
-    def _step_matrix(self, matrix: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[matrix]
-        if not state:
-            # The step is not needed, but Adam looks for one in every state that it reads back.
-            state.update(momentum=torch.zeros_like(matrix), step=torch.zeros(()))
-        momentum = state["momentum"].lerp_(gradient, 1 - _MOMENTUM)
-        ahead = gradient.lerp(momentum, _MOMENTUM)  # Nesterov's
-        rate = group["lr"]
-        matrix.mul_(1 - rate * group["weight_decay"])
-        matrix.add_(orthogonalise(ahead), alpha=-rate * _ADAM_RMS * math.sqrt(max(matrix.shape)))
-
-
-def orthogonalise(matrix: Float[Tensor, "row column"]) -> Float[Tensor, "row column"]:
-    """Nearly the nearest matrix whose singular values are one: five Newton-Schulz steps leave them at 0.7 to 1.2.
-
-    The coefficients are Jordan's, chosen for speed over exactness; bfloat16 is all that they need.
-    """
-    wide = (matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T).bfloat16()
-    wide = wide / wide.norm().clamp_min(1e-7)
-    for _ in range(5):
-        gram = wide @ wide.T
-        wide = 3.4445 * wide + (2.0315 * gram @ gram - 4.775 * gram) @ wide
-    return (wide if matrix.shape[0] <= matrix.shape[1] else wide.T).to(matrix.dtype)
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Also takes the state of runs before unbraid used torch's Muon."""
+        super().__setstate__(state)
+        for group in self.param_groups:
+            if group["matrix"] and "ns_steps" not in group:
+                group.update({**self._parts[True].defaults, "lr": group["lr"], "weight_decay": group["weight_decay"]})
+                for own in (self.state[matrix] for matrix in group["params"] if matrix in self.state):
+                    own["momentum_buffer"] = own.pop("momentum")
+                    del own["step"]
 
 
 def build_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "muon": Muon}[config.name]
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "muon": MuonAndAdam}[config.name]
     groups = parameter_groups(model, config)
     return kind(groups, lr=config.learning_rate, betas=config.betas, amsgrad=config.amsgrad)
 
