@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.signal
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,7 +28,6 @@ from unbraid.data.augment.codecs import through_codec
 from unbraid.data.augment.speed import change_pitch_and_tempo
 from unbraid.data.mixing.levels import Level, loudness_lufs, measure_db, rms, to_level
 from unbraid.errors import ConfigError
-from unbraid.metrics.loudness import loudness
 from unbraid.recipes import RECIPES
 
 ALL = [
@@ -137,14 +135,6 @@ def test_loudness_is_that_of_the_standard():
     assert loudness_lufs(np.zeros((1, 8000), np.float32), 8000) == -np.inf
 
 
-@pytest.mark.parametrize("rate", [8000, 44_100])
-@pytest.mark.parametrize("seconds", [0.2, 3.0])
-def test_the_quick_loudness_agrees_with_the_exact_one(rate, seconds):
-    samples = noise(2, round(seconds * rate)) * np.linspace(0, 1, round(seconds * rate), dtype=np.float32)
-    exact = float(loudness(torch.from_numpy(samples), rate))
-    assert loudness_lufs(samples, rate) == pytest.approx(exact, abs=0.001)
-
-
 def test_levels():
     samples = noise(2, 4000)
     assert rms(samples) == pytest.approx(np.sqrt(np.mean(np.square(samples, dtype=np.float64))), rel=1e-5)
@@ -175,18 +165,7 @@ def test_filters_agree_with_the_recursion(rate, num_samples):
     expected = samples.astype(np.float64)
     for b, a in sections:
         expected = scipy.signal.lfilter(b, a, expected)
-    np.testing.assert_allclose(biquads.apply_biquads(samples, sections, rate), expected, atol=2e-6)
-
-
-@given(least=st.integers(1, 2_000_000))
-def test_fast_sizes_are_even_smooth_and_large_enough(least):
-    size = biquads.fast_size(least)
-    assert least <= size <= 1.15 * least + 2
-    assert size % 2 == 0
-    for factor in (2, 3, 5):
-        while size % factor == 0:
-            size //= factor
-    assert size == 1
+    np.testing.assert_allclose(biquads.apply_biquads(samples, sections), expected, atol=2e-6)
 
 
 def test_filters_take_what_they_say():
@@ -231,7 +210,7 @@ def test_what_gets_shorter_is_read_longer():
 @pytest.mark.parametrize("name", ["mp3", "aac", "opus"])
 @pytest.mark.parametrize("rate", [16_000, 44_100, 50_000])
 def test_codecs_lose_something_and_keep_the_time(name, rate):
-    samples = biquads.apply_biquads(noise(2, rate, amplitude=0.3), (biquads.low_pass(1500.0, 0.707, rate),), rate)
+    samples = biquads.apply_biquads(noise(2, rate, amplitude=0.3), (biquads.low_pass(1500.0, 0.707, rate),))
     decoded = through_codec(samples, rate, name, 128.0)
     spectrum = np.fft.rfft(decoded[0], 2 * rate) * np.fft.rfft(samples[0], 2 * rate).conj()
     assert np.fft.irfft(spectrum).argmax() == 0

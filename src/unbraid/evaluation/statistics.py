@@ -72,14 +72,22 @@ def interval(
     value = float(statistic(table))
     if len(table) == 1:
         return Interval(value=value, low=math.nan, high=math.nan)
-    rng = np.random.default_rng(seed)
-    at_once = max(1, _CHUNK_VALUES // table.size)
-    drawn = [
-        statistic(table[rng.integers(len(table), size=(min(at_once, draws - done), len(table)))])
-        for done in range(0, draws, at_once)
-    ]
-    low, high = _quietly(np.nanquantile, np.concatenate(drawn), None, q=[0.025, 0.975])
-    return Interval(value=value, low=float(low), high=float(high))
+    # SciPy takes long to import, and most commands draw nothing.
+    from scipy.stats import bootstrap
+
+    def of_drawn(places: np.ndarray, axis: int) -> np.ndarray:
+        return statistic(table[places])
+
+    found = bootstrap(
+        (np.arange(len(table)),),
+        of_drawn,
+        n_resamples=draws,
+        batch=max(1, _CHUNK_VALUES // table.size),
+        vectorized=True,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(value=value, low=float(found.low), high=float(found.high))
 
 
 def sign_flip_p(differences: np.ndarray, *, seed: int = 0, flips: int = FLIPS) -> float:

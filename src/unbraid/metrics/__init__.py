@@ -8,8 +8,8 @@
 | csdr | medians of those, and the protocols that papers use |
 | song | uSDR in both forms, SNR and SI-SDR of DnR |
 | spectral | SNR of spectrograms, log-spectral distance |
-| loudness | loudness in LUFS and its error in LU, after BS.1770 |
+| loudness | error of the loudness in LU, after BS.1770 (which `signal.loudness` measures) |
 | perceptual | STOI and PESQ, by the extra `quality` |
 | assignment | which estimate belongs to which reference |
-| pairs, blocks, projection | what the others stand on |
+| pairs, projection | what the others stand on |
 """

@@ -24,7 +24,7 @@ from unbraid.data.loaders import SceneExamples
 from unbraid.data.open import open_dataset
 from unbraid.errors import ConfigError, DataError
 from unbraid.evaluation.tracks import open_list
-from unbraid.metrics.loudness import loudness as measure_loudness
+from unbraid.signal.loudness import loudness as measure_loudness
 
 SOURCES = tuple(LEVELS_LUFS)
 RATE = 8000

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from unbraid.data.augment.base import Occasional, check_range
-from unbraid.data.biquads import Biquad, apply_biquads, high_pass, high_shelf, low_pass, low_shelf, peak
+from unbraid.data.augment.biquads import Biquad, apply_biquads, high_pass, high_shelf, low_pass, low_shelf, peak
 from unbraid.errors import ConfigError
 
 
@@ -43,7 +43,7 @@ class Equaliser(Occasional):
     def apply(self, samples: np.ndarray, sample_rate: int, generator: np.random.Generator) -> np.ndarray:
         count = int(generator.integers(self.num_bands[0], self.num_bands[1] + 1))
         sections = tuple(self._draw_band(sample_rate, generator) for _ in range(count))
-        return apply_biquads(samples, sections, sample_rate)
+        return apply_biquads(samples, sections)
 
     def _draw_band(self, sample_rate: int, generator: np.random.Generator) -> Biquad:
         highest = min(self.range_hz[1], 0.45 * sample_rate)
@@ -74,7 +74,7 @@ class LowPass(Occasional):
         cutoff_hz, order = _draw_cutoff(self.range_hz, generator)
         if cutoff_hz > 0.45 * sample_rate:
             return samples
-        return apply_biquads(samples, (low_pass(cutoff_hz, 0.707, sample_rate),) * order, sample_rate)
+        return apply_biquads(samples, (low_pass(cutoff_hz, 0.707, sample_rate),) * order)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ class HighPass(Occasional):
 
     def apply(self, samples: np.ndarray, sample_rate: int, generator: np.random.Generator) -> np.ndarray:
         cutoff_hz, order = _draw_cutoff(self.range_hz, generator)
-        return apply_biquads(samples, (high_pass(cutoff_hz, 0.707, sample_rate),) * order, sample_rate)
+        return apply_biquads(samples, (high_pass(cutoff_hz, 0.707, sample_rate),) * order)
 
 
 def _draw_cutoff(range_hz: tuple[float, float], generator: np.random.Generator) -> tuple[float, int]:

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 import torch
 
-from unbraid.data.biquads import apply_response
 from unbraid.errors import ConfigError
-from unbraid.metrics.loudness import k_weighting
+from unbraid.signal.loudness import loudness
 
 Measure = Literal["as-recorded", "rms", "mean-amplitude", "lufs"]
 
@@ -81,31 +79,8 @@ def rms(samples: np.ndarray) -> float:
 
 
 def loudness_lufs(samples: np.ndarray, sample_rate: int) -> float:
-    """Integrated loudness of (channel, sample) after ITU-R BS.1770-4, all channels with weight 1; -inf for silence.
-
-    `metrics.loudness` in single precision, which is eight times quicker. What is shorter than one block of 0.4 s is
-    measured as one block of its own length.
-    """
-    weighted = apply_response(samples, lambda size: _k_weighting(size, sample_rate), sample_rate)
-    hop = round(0.1 * sample_rate)
-    num_hops = weighted.shape[-1] // hop
-    if num_hops < 4:
-        blocks = np.array([np.mean(np.square(weighted), axis=-1).sum()])
-    else:
-        hops = weighted[:, : num_hops * hop].reshape(len(weighted), num_hops, hop)
-        energy = np.einsum("chs,chs->h", hops, hops) / hop
-        blocks = np.convolve(energy, np.full(4, 0.25), mode="valid")
-    blocks = blocks[blocks > 10 ** ((-70 + 0.691) / 10)]
-    if len(blocks) == 0:
-        return -math.inf
-    return float(-0.691 + 10 * np.log10(np.mean(blocks[blocks > 0.1 * np.mean(blocks)])))
-
-
-@lru_cache(maxsize=8)
-def _k_weighting(size: int, sample_rate: int) -> np.ndarray:
-    frequency_hz = torch.fft.rfftfreq(size, 1 / sample_rate, dtype=torch.float64)
-    # The weighting has no value at half the rate.
-    return k_weighting(frequency_hz.clamp(max=0.499999 * sample_rate), sample_rate).numpy()
+    """Integrated loudness of (channel, sample) after ITU-R BS.1770-4; -inf for silence."""
+    return float(loudness(torch.from_numpy(np.ascontiguousarray(samples)), sample_rate))
 
 
 def _db(amplitude: float) -> float:
