@@ -136,14 +136,14 @@ def test_ctrl_c_keeps_what_is_done(command, corpus_root, listed, tiny, tmp_path)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "go on with --resume" in errors
+    assert "continue with --resume" in errors
     assert "Traceback" not in errors
     assert tree(tmp_path / "out") == {"scores.json.partial"}
     before = partial.read_text()
     assert all(json.loads(line) for line in before.splitlines())
     again = subprocess.run(arguments, capture_output=True, env=environment(), text=True, timeout=60)
     assert (again.returncode, partial.read_text()) == (1, before)
-    assert "go on with --resume, or remove" in again.stderr
+    assert "continue with --resume, or remove" in again.stderr
 
 
 def test_a_bad_track_leaves_the_others_and_a_status(run, folder, tmp_path):
@@ -169,7 +169,7 @@ def test_a_bad_track_leaves_the_others_and_a_status(run, folder, tmp_path):
     [
         (("MODEL",), "no data are named"),
         (("MODEL", "DATA", "--data", "DATA"), "named twice"),
-        (("MODEL", "DATA", "--resume"), "--resume goes on with the file of --json"),
+        (("MODEL", "DATA", "--resume"), "--resume continues the file of --json"),
         (("MODEL", "DATA", "--metrics", "best"), "there is no metric 'best'"),
         (("MODEL", "nowhere"), "'nowhere' does not exist"),
         (("MODEL", "DATA", "--list", "nosuch"), "there is no list 'nosuch'"),

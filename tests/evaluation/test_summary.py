@@ -217,7 +217,7 @@ def test_a_journal_survives_a_crash(make_scores, tmp_path: Path):
     with journal.path.open("a") as file:
         file.write('{"name": "0002", "seco')
     again = Journal(tmp_path / "scores.json", identity(scores))
-    with pytest.raises(DataError, match="holds 2 tracks of an interrupted evaluation: go on with `resume=True`"):
+    with pytest.raises(DataError, match="holds 2 tracks of an interrupted evaluation: continue with `resume=True`"):
         again.begin()
     assert again.resume() == list(scores.tracks[:2])
     again.append(scores.tracks[2])

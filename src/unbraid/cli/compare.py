@@ -99,7 +99,7 @@ def _print(result: Comparison, first: str, second: str, most: int) -> None:
         )
     console.print(table)
     if result.undefined:
-        console.print(f"{result.undefined} tracks have no score in one of the files and are left out.")
+        console.print(f"{result.undefined} tracks have no score in one of the files and are skipped.")
     if not result.higher_is_better:
         console.print(f"Less {result.measure} is better.", markup=False)
     # Sorted from the greatest loss to the greatest gain.

@@ -70,13 +70,13 @@ def evaluate(
         typer.Option(min=1, metavar="N", help="Only the first N tracks.", show_default=False, rich_help_panel=_DATA),
     ] = None,
     skip_missing: Annotated[
-        bool, flag("--skip-missing", "Leave out tracks whose estimates are not all in FOLDER.", _DATA)
+        bool, flag("--skip-missing", "Skip tracks whose estimates are not all in FOLDER.", _DATA)
     ] = False,
     metrics: Annotated[
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="With commas between; by default those that papers on this kind of separation report.",
+            help="Separated by commas; by default those that papers on this task report.",
             show_default=False,
             rich_help_panel=_OUT,
         ),
@@ -162,7 +162,7 @@ def evaluate(
             rich_help_panel=_RUN,
         ),
     ] = 0,
-    resume: Annotated[bool, flag("--resume", "Go on with an interrupted evaluation; needs --json.", _RUN)] = False,
+    resume: Annotated[bool, flag("--resume", "Continue an interrupted evaluation; needs --json.", _RUN)] = False,
 ) -> None:
     """Scores a model, or what another tool has separated, against references.
 
@@ -178,9 +178,9 @@ def evaluate(
     unbraid evaluate music.safetensors musdb18hq --metrics cSDR,uSDR
         songs with their stems
     unbraid evaluate separated/htdemucs musdb18hq --json demucs.json
-        what another tool made of them, by the same protocol
+        the estimates of another tool, by the same protocol
     unbraid evaluate speech corpus --json scores.json --resume
-        go on after an interruption
+        continue after an interruption
     unbraid compare scores.json demucs.json
         which is better, and how sure that is
     """
@@ -193,7 +193,7 @@ def evaluate(
         )
     to_stdout = str(json_file) == "-"
     if resume and (json_file is None or to_stdout):
-        raise ConfigError("--resume goes on with the file of --json", remedy="name it")
+        raise ConfigError("--resume continues the file of --json", remedy="name it")
     settings = {"segment_seconds": segment, "overlap": overlap, "join": join, "shifts": shifts}
     chosen = {name: value for name, value in settings.items() if value is not None}
 

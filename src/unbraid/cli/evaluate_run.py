@@ -43,7 +43,7 @@ class Run:
     journal: Journal | None
 
     def finish(self) -> None:
-        """The file of scores is whole, and from now on what --resume goes on from."""
+        """The file of scores is whole, and from now on what --resume continues."""
         if self.journal is not None:
             self.journal.remove()
 
@@ -132,9 +132,7 @@ def run_evaluation(
     if isinstance(source, FolderEstimates):
         left_out = len(tracks.tracks) - len(source.clips)
         if left_out:
-            complain(
-                f"{left_out} of {len(tracks.tracks)} tracks have no complete estimates and are left out", "warning"
-            )
+            complain(f"{left_out} of {len(tracks.tracks)} tracks have no complete estimates and are skipped", "warning")
     headliner = measures[0]
     failed = 0
     with _Display(tracks, done, headliner) as display:
@@ -153,7 +151,7 @@ def run_evaluation(
         except KeyboardInterrupt as error:
             kept = "nothing is kept; with --json an evaluation can be resumed"
             if journal is not None:
-                kept = f"{len(done)} of {len(tracks.tracks)} tracks are kept: go on with --resume"
+                kept = f"{len(done)} of {len(tracks.tracks)} tracks are kept: continue with --resume"
             raise KeyboardInterrupt(kept) from error
     if not done:
         raise DataError(f"no track of {tracks.name} could be scored")
@@ -205,7 +203,7 @@ def _print_remarks(console: Console, run: Run) -> None:
     console.print(f"{text}; 95 %: bootstrap confidence interval over tracks.", soft_wrap=True, markup=False)
     if summary.overall.undefined:
         verb = "has" if summary.overall.undefined == 1 else "have"
-        console.print(f"{summary.overall.undefined} of them {verb} a silent reference, so no score, and are left out.")
+        console.print(f"{summary.overall.undefined} of them {verb} a silent reference, so no score, and are skipped.")
     for note in sorted({note for track in scores.tracks for note in track.notes}):
         affected = sum(note in track.notes for track in scores.tracks)
         console.print(f"estimates of {affected} tracks were {note}", soft_wrap=True, markup=False)

@@ -15,7 +15,7 @@ models = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
-    help="Lists models, shows them, and brings weights out and in.",
+    help="Lists models, shows them, and exports and imports weights.",
     rich_markup_mode="rich",
 )
 
@@ -59,7 +59,7 @@ def show_model(
     With --attention, models that attend draw where each of their heads looks.
     SFC-CA: over the recording and over every stem, and the positional bias before
     and after training. MTFA: which moments, and which frequencies, are alike to
-    each level, and after how long something comes again. The same numbers are
+    each level, and after how long something repeats. The same numbers are
     written as arrays.
 
     [bold]Examples[/bold]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from unbraid.data.prepare.events import PrepareEvent
 
 prepare = typer.Typer(
-    help="""Does once what some data sets need before training; everything can be stopped and goes on where it was.
+    help="""One-time preparation that some data sets need before training; can be stopped, and resumes where it was.
 
     [bold]Examples[/bold]
 
@@ -29,7 +29,7 @@ prepare = typer.Typer(
     unbraid prepare corpus sources/ corpus/
         the corpus of the bundled models, from its public sources
     unbraid prepare mixtures speech-test corpus/ mixtures/
-        the mixtures of a fixed list as files, to try other tools on
+        the mixtures of a fixed list as files, to run other tools on
     """,
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -135,7 +135,7 @@ def corpus(
 ) -> None:
     """Rebuilds the corpus that the bundled models are trained on, from copies of its public sources.
 
-    Nothing is downloaded: clone or unpack what --list names into one folder; what is not there is left out. Speech
+    Nothing is downloaded: clone or unpack what --list names into one folder; what is missing is skipped. Speech
     comes out the same to the sample, which is checked. The status is not 0 as long as something is missing.
 
     [bold]Examples[/bold]
@@ -209,7 +209,7 @@ def _run(events: Generator[PrepareEvent, None, None]) -> None:
                     complain(f"{event.text} are in {event.path}", kind="")
         except KeyboardInterrupt:
             events.close()  # waits for the files that are being written, and leaves no parts of others
-            raise KeyboardInterrupt("what is done is kept; the same command goes on from there") from None
+            raise KeyboardInterrupt("what is done is kept; the same command resumes from there") from None
     parts = [f"{made} done"]
     if skipped:
         parts.append(f"{skipped} were there already")

@@ -1,4 +1,4 @@
-"""`unbraid train`: runs a recipe, goes on with a run, or starts from a trained model."""
+"""`unbraid train`: runs a recipe, continues a run, or starts from a trained model."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe; repeat it for more."),
     ] = None,
-    resume: Annotated[bool, flag("--resume", "Go on with the run that --out holds.")] = False,
+    resume: Annotated[bool, flag("--resume", "Continue the run that --out holds.")] = False,
     init: Annotated[
         str | None,
         typer.Option(metavar="MODEL", help="Start from the weights of this model: a bundled name or a file."),
     ] = None,
     settings: Annotated[bool, flag("--settings", "Print all settings of the recipe and exit.")] = False,
     smoke: Annotated[
-        bool, flag("--smoke", "Try the recipe in seconds: a tiny model, data made on the spot, three steps.")
+        bool, flag("--smoke", "Try the recipe in seconds: a tiny model, synthetic data, three steps.")
     ] = False,
     list_: Annotated[
         bool, flag("--list/-l", "List the recipes and exit.", callback=_list_recipes, is_eager=True)
@@ -73,7 +73,7 @@ def train(
 ) -> None:
     """Trains a model by a recipe; the best weights become a file for `unbraid separate -n`.
 
-    The run can be stopped with Ctrl-C, or killed, at any time and goes on with --resume.
+    The run can be stopped with Ctrl-C, or killed, at any time; --resume continues it bit-exactly.
     batch_size counts per device; every step sees batch_size x accumulate x devices x nodes examples.
 
     [bold]Examples[/bold]
@@ -150,7 +150,7 @@ def _fit(
         best = fit(config, data, folder, resume=resume, init=init, machines=machines)
         return best if is_first_process() else None
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"add --resume to go on with the run in {folder}") from None
+        raise KeyboardInterrupt(f"add --resume to continue the run in {folder}") from None
 
 
 def _print_settings(config: object, prefix: str = "") -> None:

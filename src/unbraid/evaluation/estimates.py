@@ -173,7 +173,7 @@ class FolderEstimates(EstimateSource):
     """What another tool has written: root/track/stem.wav, and the other trees that `folders` knows.
 
     Estimates are brought to the rate, channels and length of the references, which a note in the scores then says.
-    Raises DataError where a track or a source of it has no estimate; with `skip_missing`, such tracks are left out.
+    Raises DataError where a track or a source of it has no estimate; with `skip_missing`, such tracks are skipped.
     """
 
     def __init__(self, root: Path, tracks: TrackList, *, skip_missing: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""What an evaluation has done so far, so that an interrupted one goes on: a file of one line per finished track.
+"""What an evaluation has done so far, so that an interrupted one can resume: a file of one line per finished track.
 
 The first line says what is evaluated. A line that was cut off by a crash is as if it had never been written.
 """
@@ -31,7 +31,7 @@ class Journal:
             raise DataError(
                 f"holds {count} tracks of an interrupted evaluation",
                 subject=str(self.path),
-                remedy="go on with `resume=True`, or remove it",
+                remedy="continue with `resume=True`, or remove it",
             )
         self._write([])
 

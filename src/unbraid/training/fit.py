@@ -78,7 +78,7 @@ def fit(
             raise ConfigError(
                 "already holds a run",
                 subject=str(out),
-                remedy="add `resume=True` to go on with it, or choose another `out`",
+                remedy="add `resume=True` to continue it, or choose another `out`",
             )
         if resume and not checkpoint.exists():
             raise ConfigError(
@@ -192,7 +192,9 @@ def _run(
             # Our checkpoints hold tensors and plain numbers only, so nothing needs to be unpickled.
             trainer.fit(task, ckpt_path=checkpoint, weights_only=True)
     except Interrupted as interrupted:
-        raise KeyboardInterrupt(f"stopped at step {trainer.global_step}; `resume` goes on from there") from interrupted
+        raise KeyboardInterrupt(
+            f"stopped at step {trainer.global_step}; `resume` continues from there"
+        ) from interrupted
     if trainer.global_step % config.validation.every and not trainer.should_stop:
         # The last weights have not been scored yet, and they are often the best.
         trainer.validate(task, verbose=False)

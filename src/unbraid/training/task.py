@@ -204,7 +204,7 @@ class SeparationTask(lightning.LightningModule):
             if [len(one["params"]) for one in state["param_groups"]] != [len(one["params"]) for one in groups]:
                 raise ConfigError(
                     "this run was begun with another optimiser, or other parts of the model learning",
-                    remedy="go on with the settings in its config.json, or begin anew from its best weights with "
+                    remedy="continue with the settings in its config.json, or begin anew from its best weights with "
                     "`init`",
                 )
             adopt_settings(state["param_groups"], rates, groups, self.config.optimiser)

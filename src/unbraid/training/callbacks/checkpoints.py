@@ -95,7 +95,7 @@ class AtomicCheckpoint(lightning.Callback):
         if not all(bool(parameter.isfinite().all()) for parameter in trainer.lightning_module.parameters()):
             raise DivergedError(
                 f"at step {trainer.global_step} the weights are no longer finite numbers",
-                remedy="go on from the checkpoint before with `resume=True` and a lower optimiser.learning_rate or "
+                remedy="continue from the checkpoint before with `resume=True` and a lower optimiser.learning_rate or "
                 "optimiser.gradient_clip, or in precision=32-true",
             )
         partial = self.path.with_name(f".{self.path.name}.partial")
@@ -106,7 +106,7 @@ class AtomicCheckpoint(lightning.Callback):
         except OSError as error:
             raise DiskSpaceError(
                 f"cannot write the checkpoint {self.path} ({error.strerror or error})",
-                remedy="free some space and go on with `resume=True`; the checkpoint before is still whole",
+                remedy="free some space and continue with `resume=True`; the checkpoint before is still whole",
             ) from error
         finally:
             if trainer.is_global_zero:
@@ -155,7 +155,7 @@ class BestWeights(lightning.Callback):
         except OSError as error:
             raise DiskSpaceError(
                 f"cannot write {path} ({error.strerror or error})",
-                remedy="free some space and go on with `resume=True`",
+                remedy="free some space and continue with `resume=True`",
             ) from error
 
     def write_average(self) -> Path | None:
