@@ -63,7 +63,7 @@ def check_options(config: object) -> None:
 def check_option(name: str, value: object, annotation: object) -> None:
     """Checks one value, such as the word that a function was given: `check_option("join", join, Join)`."""
     if not fits(value, annotation):
-        raise ConfigError(f"{name} is {describe(annotation)}, not {value!r}")
+        raise ConfigError(f"is {describe(annotation)}, not {value!r}", subject=name)
 
 
 @cache

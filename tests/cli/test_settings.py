@@ -8,7 +8,8 @@ import typer
 import unbraid
 from unbraid.cli.main import app
 from unbraid.cli.messages import one_line
-from unbraid.cli.settings import OPTIONS, as_options
+from unbraid.cli.settings import OPTIONS, as_options, in_options
+from unbraid.errors import ConfigError, DataError
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,14 @@ from unbraid.cli.settings import OPTIONS, as_options
 )
 def test_settings_read_as_options(told: str, shown: str):
     assert as_options(told) == shown
+
+
+def test_the_setting_that_an_error_is_about_reads_as_its_option():
+    error = ConfigError("is a finite number above 0, not -1", subject="segment_seconds")
+    assert str(error) == "segment_seconds is a finite number above 0, not -1"
+    assert in_options(error) == "--segment is a finite number above 0, not -1"
+    assert in_options(ConfigError("is 'a' or 'b', not 'c'", subject="fusion")) == "fusion is 'a' or 'b', not 'c'"
+    assert in_options(DataError("does not exist", subject="data")) == "data does not exist"
 
 
 def test_a_message_is_one_line_that_steers_no_terminal():

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 import unbraid
 from unbraid.cli import check_data, compare, demo, doctor, evaluate, models, prepare, profile, separate, train
 from unbraid.cli.messages import complain
+from unbraid.cli.settings import in_options
 from unbraid.errors import UnbraidError
 from unbraid.separation.process import tune_process
 
@@ -25,7 +26,7 @@ class _Commands(TyperGroup):
         except UnbraidError as error:
             # A program further down the pipe that has seen enough is nothing to complain about.
             if not isinstance(error.__cause__, BrokenPipeError):
-                complain(str(error))
+                complain(in_options(error))
             raise typer.Exit(1) from error
         except BrokenPipeError as error:
             raise typer.Exit(1) from error

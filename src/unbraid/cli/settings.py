@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 
+from unbraid.errors import ConfigError, UnbraidError
+
 OPTIONS = {
     "accumulate": "--set accumulate",
     "allow_truncated": "--allow-truncated",
+    "bitrate_kbps": "--mp3-bitrate",
+    "clip_mode": "--clip-mode",
+    "consistency": "--consistency",
     'container="flac"': "--flac",
     'container="mp3"': "--mp3",
     'container="wav"': "--wav",
@@ -15,31 +20,48 @@ OPTIONS = {
     "filename": "--filename",
     "init": "--init",
     "intersection": "--intersection",
+    "jobs": "--jobs",
+    "join": "--join",
     "json": "--json",
+    "layout": "--layout",
     "LAYOUTS": "unbraid check-data --list",
     "level": "--set level",
+    "limit": "--limit",
+    "mend_samples": "--mend-samples",
+    "metric": "--metric",
     "metrics": "--metrics",
     "model.KEY": "--set model.KEY",
     "optimiser.name": "--set optimiser.name",
+    "other_method": "--other-method",
     "out": "--out",
     "overlap": "--overlap",
     "preset": "--preset",
     "remix": "--remix",
-    "mend_samples": "--mend-samples",
     "resume": "--resume",
     "sample_rate": "--rate",
     "seconds": "--seconds",
     "segment_seconds": "--segment",
     "shard": "--shard",
+    "shifts": "--shifts",
     "skip_missing": "--skip-missing",
     "sound_font": "--sound-font",
+    "split": "--split",
+    "stems": "--stem",
     "strategy": "--strategy",
-    "whole=False": "--chunked",
+    "tracking": "--tracking",
+    "two_stems": "--two-stems",
     "whole": "--whole",
+    "whole=False": "--chunked",
 }
 """A setting, or a setting with a value that has an option of its own, and the option of the commands that have it."""
 
 _SETTING = re.compile(r"`([A-Za-z_.]+)(?:=([^`]+))?`")
+
+
+def in_options(error: UnbraidError) -> str:
+    """The sentence of an error, as the command line says it; a setting that is its subject is an option as well."""
+    subject = OPTIONS.get(error.subject, error.subject) if isinstance(error, ConfigError) else error.subject
+    return as_options(f"{subject} {error.predicate}" if subject else error.predicate)
 
 
 def as_options(sentence: str) -> str:

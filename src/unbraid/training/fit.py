@@ -15,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
 from unbraid.errors import ConfigError, DataError, DeviceError
+from unbraid.files.names import printable
 from unbraid.training.batch_size import choose_gpu, is_out_of_memory, largest_batch, smaller_batch
 from unbraid.training.callbacks.averaging import ExponentialAverage
 from unbraid.training.callbacks.checkpoints import (
@@ -77,7 +78,7 @@ def fit(
         if checkpoint.exists() and not resume:
             raise ConfigError(
                 "already holds a run",
-                subject=str(out),
+                subject=f"'{printable(out)}'",
                 remedy="add `resume=True` to continue it, or choose another `out`",
             )
         if resume and not checkpoint.exists():
@@ -91,7 +92,9 @@ def fit(
         )
     if not data.exists():
         raise DataError(
-            "does not exist", subject=str(data), remedy="let `data` name the folder of a data set, or a list of one"
+            "does not exist",
+            subject=f"'{printable(data)}'",
+            remedy="let `data` name the folder of a data set, or a list of one",
         )
     has_silent_references = isinstance(config.mixing, SpeakerMixing) and config.mixing.turns.alone_share > 0
     if has_silent_references and all(term.name in ("snr", "si-sdr") for term in config.loss.terms):
