@@ -35,7 +35,7 @@ from unbraid.data.clips import open_clip
 from unbraid.data.items import Dataset, Item
 from unbraid.data.loaders import ExampleStream, build_loader
 from unbraid.data.mixing.drawing import SpeakerMixing, StemMixing, build_drawer
-from unbraid.data.mixing.stems import SourceDrawing
+from unbraid.data.mixing.stem_mixing import SourceDrawing
 from unbraid.data.open import open_dataset
 from unbraid.models.contract import ModelSpec
 from unbraid.recipes import RECIPES

@@ -17,7 +17,8 @@ import soundfile
 
 from unbraid.data.clips import read_clip
 from unbraid.data.items import Clip, Dataset, Item
-from unbraid.data.lists.scenes import LEVELS_LUFS, Piece, find_recordings, list_scenes, read_scene_source
+from unbraid.data.lists.draw_scenes import LEVELS_LUFS, list_scenes
+from unbraid.data.lists.scenes import Piece, find_recordings, read_scene_source
 from unbraid.data.mixing.speaker_levels import MIXTURE_LEVEL_DB
 from unbraid.data.open import open_dataset
 

@@ -16,7 +16,8 @@ import pytest
 import soundfile
 
 from tests.cli.conftest import environment, tree
-from unbraid.data.lists.speakers import list_mixtures, write_list
+from unbraid.data.lists.draw_pairs import list_mixtures
+from unbraid.data.lists.speaker_pairs import write_list
 from unbraid.data.open import open_dataset
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from tests.data.builders import write_song
 from unbraid.cli.main import app
-from unbraid.data.lists.speakers import list_mixtures, write_list
+from unbraid.data.lists.draw_pairs import list_mixtures
+from unbraid.data.lists.speaker_pairs import write_list
 from unbraid.data.open import open_dataset
 from unbraid.evaluation.tracks import open_list, open_tracks
 

@@ -6,7 +6,7 @@ import torch
 
 from tests.data.made import RATE, dataset, songs, spec, tone, utterances, write_clip
 from unbraid.data.items import Item
-from unbraid.data.lists.speakers import ListedMixture
+from unbraid.data.lists.speaker_pairs import ListedMixture
 from unbraid.data.loaders import DrawnExamples, ExampleStream, GivenExamples, ListedExamples, build_loader
 from unbraid.data.mixing.drawing import GivenMixtures, SpeakerMixing, StemMixing, build_drawer, draw_example
 from unbraid.errors import ConfigError, DataError

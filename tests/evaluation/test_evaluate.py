@@ -14,14 +14,16 @@ import soundfile
 import torch
 
 from tests.evaluation.conftest import RATE, write
-from unbraid.data.lists.speakers import add_noise, list_mixtures, write_list
+from unbraid.data.lists.bundled import find_list
+from unbraid.data.lists.draw_pairs import add_noise, list_mixtures
+from unbraid.data.lists.speaker_pairs import write_list
 from unbraid.data.open import open_dataset
 from unbraid.errors import ConfigError, DataError, MissingExtraError
 from unbraid.evaluation.estimates import FolderEstimates, ModelEstimates
 from unbraid.evaluation.evaluate import TrackFailed, TrackScored, choose_jobs, evaluate, score_track
 from unbraid.evaluation.measures import MEASURES, default_measures, find_measures
 from unbraid.evaluation.scores import TrackScore
-from unbraid.evaluation.tracks import LISTS, ListedTrack, TrackList, open_list, open_tracks
+from unbraid.evaluation.tracks import ListedTrack, TrackList, open_list, open_tracks
 from unbraid.files import scratch
 from unbraid.metrics.csdr import csdr, median_over_frames
 from unbraid.metrics.framewise import framewise_bss_eval
@@ -282,7 +284,7 @@ def test_lists(corpus_root: Path, tmp_path: Path):
     (tmp_path / "odd.csv").write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="not a list"):
         open_list(str(tmp_path / "odd.csv"), corpus_root)
-    (tmp_path / "empty.csv").write_text((LISTS / "speech-test.csv").read_text().splitlines()[0])
+    (tmp_path / "empty.csv").write_text(find_list("speech-test").read_text().splitlines()[0])
     with pytest.raises(DataError, match="empty"):
         open_list(str(tmp_path / "empty.csv"), corpus_root)
 

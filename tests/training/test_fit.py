@@ -13,17 +13,18 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tests.data.made import spec
 from tests.training.tiny import CONFIG, assert_same, checkpoint, logged
-from unbraid.data.lists.speakers import list_mixtures, write_list
+from unbraid.data.lists import bundled
+from unbraid.data.lists.draw_pairs import list_mixtures
+from unbraid.data.lists.speaker_pairs import write_list
 from unbraid.data.open import open_dataset
 from unbraid.errors import ConfigError, DataError, MissingExtraError
 from unbraid.losses.weighted import LossConfig, LossTerm
 from unbraid.models.catalog import build_model
-from unbraid.training import examples
 from unbraid.training import fit as fit_module
-from unbraid.training.callbacks.checkpoints import BestWeights
+from unbraid.training.callbacks.best import BestWeights
 from unbraid.training.config import AveragingConfig, GivenMixtures, LogConfig, Turns, ValidationConfig
-from unbraid.training.examples import Examples
 from unbraid.training.fit import fit, read_settings
+from unbraid.training.run_examples import Examples
 from unbraid.training.task import SeparationTask
 from unbraid.weights.store import inspect_model, load_model, save_model
 
@@ -143,7 +144,7 @@ def listed(corpus_root, monkeypatch, tmp_path):
     """Makes a list of the corpus's validation mixtures the bundled one, with some rows changed."""
 
     def make(change):
-        monkeypatch.setattr(examples, "LISTS", tmp_path)
+        monkeypatch.setattr(bundled, "FOLDER", tmp_path)
         mixtures = list_mixtures(open_dataset(corpus_root, "valid"), 4, seed=0)
         write_list([change(number, mixture) for number, mixture in enumerate(mixtures)], tmp_path / "mine.csv")
         config = replace(CONFIG, validation=ValidationConfig(items=3, list_name="mine"))

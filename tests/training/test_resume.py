@@ -18,7 +18,7 @@ from tests.training.tiny import CONFIG, assert_same, assert_same_outcome, checkp
 from unbraid.errors import ConfigError, DataError, DiskSpaceError, DivergedError
 from unbraid.training import fit as fit_module
 from unbraid.training import task
-from unbraid.training.callbacks import checkpoints as callbacks
+from unbraid.training.callbacks import best, checkpoints
 from unbraid.training.config import (
     AveragingConfig,
     HalveOnPlateau,
@@ -104,10 +104,10 @@ def test_a_run_killed_at_an_awkward_moment_resumes_bit_exactly(
             patch.setattr(task.SeparationTask, "training_step", dying(task.SeparationTask.training_step))
         elif moment == "weights written":
             at_step = lambda self, trainer, *_: trainer.global_step == 10  # noqa: E731
-            patch.setattr(callbacks.BestWeights, "_save", dying(callbacks.BestWeights._save, at_step))
+            patch.setattr(best.BestWeights, "_save", dying(best.BestWeights._save, at_step))
         else:
             at_step = lambda self, trainer, *_: trainer.global_step == 10  # noqa: E731
-            patch.setattr(callbacks.AtomicCheckpoint, "save", dying(callbacks.AtomicCheckpoint.save, at_step))
+            patch.setattr(checkpoints.AtomicCheckpoint, "save", dying(checkpoints.AtomicCheckpoint.save, at_step))
         with pytest.raises(BaseException) as caught:  # noqa: PT011
             fit(config, corpus_root, tmp_path / "parts")
         assert isinstance(caught.value, Killed)
@@ -163,7 +163,7 @@ def test_a_disk_too_full_for_the_weights_is_a_sentence(corpus_root, tmp_path, mo
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(callbacks, "save_model", full)
+    monkeypatch.setattr(best, "save_model", full)
     with pytest.raises(DiskSpaceError, match=r"best\.safetensors"):
         fit(replace(CONFIG, save_every=2), corpus_root, tmp_path / "run")
     assert checkpoint(tmp_path / "run")["global_step"] == 4

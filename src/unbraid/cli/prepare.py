@@ -13,7 +13,7 @@ from unbraid.cli.messages import complain, is_terminal
 from unbraid.cli.options import flag
 
 if TYPE_CHECKING:
-    from unbraid.data.prepare.events import PrepareEvent
+    from unbraid.data.prepare.tasks import PrepareEvent
 
 prepare = typer.Typer(
     help="""One-time preparation that some data sets need before training; can be stopped, and resumes where it was.
@@ -182,7 +182,7 @@ def _run(events: Generator[PrepareEvent, None, None]) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from unbraid.data.prepare.events import Failed, Planned, Prepared, Wrote
+    from unbraid.data.prepare.tasks import Failed, Planned, Prepared, Wrote
 
     columns = (
         TextColumn("preparing"),

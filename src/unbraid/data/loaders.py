@@ -9,11 +9,11 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, default_collate, get_worker_info
 from torch.utils.data import Dataset as MapDataset
 
-from unbraid.data.given import given_items, item_length, match_sources, read_example
 from unbraid.data.items import Dataset, Example
 from unbraid.data.lists.scenes import Scene, find_recordings, read_scene
-from unbraid.data.lists.speakers import ListedMixture, find_listed, read_listed
+from unbraid.data.lists.speaker_pairs import ListedMixture, find_listed, read_listed
 from unbraid.data.mixing.drawing import Mixing, build_drawer
+from unbraid.data.mixing.given_mixtures import given_items, item_length, match_sources, read_example
 from unbraid.errors import ConfigError
 from unbraid.models.contract import ModelSpec
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from unbraid.data.items import Dataset, Split
-from unbraid.data.layouts.corpus import CORPUS
+from unbraid.data.layouts.csv_list import LIST
 from unbraid.data.layouts.dnr import DNR_V2, DNR_V3
 from unbraid.data.layouts.layout import SPLITS, Layout, NoSplitError
 from unbraid.data.layouts.librimix import LIBRIMIX
 from unbraid.data.layouts.librispeech import LIBRISPEECH
 from unbraid.data.layouts.moisesdb import MOISESDB
 from unbraid.data.layouts.musdb18 import MUSDB18, MUSDB18_HQ
-from unbraid.data.layouts.pools import POOLS
 from unbraid.data.layouts.songs import SONGS
-from unbraid.data.layouts.tables import LIST
+from unbraid.data.layouts.source_folders import POOLS
+from unbraid.data.layouts.unbraid_corpus import CORPUS
 from unbraid.data.layouts.wham import WHAM, WHAMR
 from unbraid.data.layouts.wsj0 import WSJ0
 from unbraid.data.layouts.wsj0_mix import LRS2_MIX, WSJ0_MIX

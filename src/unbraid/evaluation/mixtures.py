@@ -9,7 +9,7 @@ from pathlib import Path
 from unbraid.audio.formats import Encoding
 from unbraid.audio.writing import AudioWriter
 from unbraid.data.clips import open_clip
-from unbraid.data.prepare.events import Prepared, PrepareEvent, Task, Wrote, run_tasks
+from unbraid.data.prepare.tasks import Prepared, PrepareEvent, Task, Wrote, run_tasks
 from unbraid.errors import DataError
 from unbraid.evaluation.tracks import Track, check_names, open_list
 from unbraid.files.names import printable

@@ -21,14 +21,21 @@ from unbraid.data.clips import read_source
 from unbraid.data.combining import join_datasets
 from unbraid.data.items import Clip, Dataset, Item, Split
 from unbraid.data.layouts.layout import SPLITS, split_folder
+from unbraid.data.lists.bundled import find_list
 from unbraid.data.lists.scenes import Scene, find_recordings, holds_scenes, read_scene_source, read_scenes
-from unbraid.data.lists.speakers import ListedMixture, find_listed, holds_noise, read_list, read_noise, read_speaker
-from unbraid.data.mixing.pools import Recording
+from unbraid.data.lists.speaker_pairs import (
+    ListedMixture,
+    find_listed,
+    holds_noise,
+    read_list,
+    read_noise,
+    read_speaker,
+)
+from unbraid.data.mixing.pools import SourceRecording
 from unbraid.data.open import find_layout, open_dataset, open_splits
 from unbraid.errors import ConfigError, DataError
 from unbraid.evaluation.source_names import rest_of
 
-LISTS = Path(__file__).parents[1] / "data" / "lists"
 LIST_SPLITS: dict[str, Split] = {
     "speech-test": "test",
     "speech-valid": "valid",
@@ -167,7 +174,7 @@ class ListedTrack(Track):
 class SceneTrack(Track):
     """A scene of a fixed list, at the rate of the list, in mono."""
 
-    def __init__(self, scene: Scene, recordings: dict[str, Recording], collections: Mapping[str, str]) -> None:
+    def __init__(self, scene: Scene, recordings: dict[str, SourceRecording], collections: Mapping[str, str]) -> None:
         """Recordings and the collections they belong to come by the names of their items."""
         self.scene, self.name = scene, scene.name
         self.sample_rate, self.num_channels = scene.sample_rate, 1
@@ -242,7 +249,7 @@ def _are_speakers(sources: Sequence[str]) -> bool:
 
 def open_list(name: str, root: str | Path) -> TrackList:
     """A committed list by name, or a file of the same form, over the corpus that its recordings are in."""
-    path = LISTS / f"{name}.csv" if name in LIST_SPLITS else Path(name)
+    path = find_list(name) or Path(name)
     if not path.is_file():
         raise DataError(f"there is no list '{name}': give the path of a CSV file or one of {', '.join(LIST_SPLITS)}")
     try:
@@ -253,7 +260,7 @@ def open_list(name: str, root: str | Path) -> TrackList:
         dataset = join_datasets(splits)
         tracks = _scene_tracks(path, dataset) if scenes else _speaker_tracks(path, dataset)
     except (KeyError, ValueError, csv.Error) as error:
-        raise DataError(f"{path} is not a list of mixtures, see {LISTS / 'speech-test.csv'}: {error}") from error
+        raise DataError(f"{path} is not a list of mixtures, see {find_list('speech-test')}: {error}") from error
     if not tracks:
         raise DataError(f"the list {path} is empty: give one with at least one mixture")
     return TrackList(

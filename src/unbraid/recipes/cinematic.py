@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from unbraid.data.mixing.levels import Level
-from unbraid.data.mixing.stems import SourceDrawing
+from unbraid.data.mixing.stem_mixing import SourceDrawing
 from unbraid.layers.attention import SelfAttentionConfig
 from unbraid.models.sfc.band_split import BandSplitConfig
 from unbraid.models.sfc.cross_attention import CrossAttentionConfig

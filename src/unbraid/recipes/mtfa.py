@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from unbraid.data.mixing.levels import Level
-from unbraid.data.mixing.stems import SourceDrawing
+from unbraid.data.mixing.stem_mixing import SourceDrawing
 from unbraid.layers.axis_attention import TemporalFrequencyConfig
 from unbraid.models.mtfa.model import CENTRE, LEVELS, MTFAConfig
 from unbraid.models.resunet.model import ResUNetConfig

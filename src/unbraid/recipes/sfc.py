@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from unbraid.data.mixing.stems import SourceDrawing
+from unbraid.data.mixing.stem_mixing import SourceDrawing
 from unbraid.models.catalog import PRESETS
 from unbraid.models.sfc.cross_attention import CrossAttentionConfig
 from unbraid.models.sfc.dual_path import DualPathConfig

@@ -12,9 +12,9 @@ from unbraid.data.items import Example
 from unbraid.errors import ConfigError, DeviceError
 from unbraid.models.catalog import build_model
 from unbraid.training.config import TrainingConfig
-from unbraid.training.examples import Examples
 from unbraid.training.optimisation.objective import Objective
 from unbraid.training.optimisation.optimisers import build_optimiser
+from unbraid.training.run_examples import Examples
 
 LARGEST = 1024
 """ours: more than this is not tried."""

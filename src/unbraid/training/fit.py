@@ -18,17 +18,11 @@ from unbraid.errors import ConfigError, DataError, DeviceError
 from unbraid.files.names import printable
 from unbraid.training.batch_size import choose_gpu, is_out_of_memory, largest_batch, smaller_batch
 from unbraid.training.callbacks.averaging import ExponentialAverage
-from unbraid.training.callbacks.checkpoints import (
-    BEST_WEIGHTS,
-    LAST_CHECKPOINT,
-    AtomicCheckpoint,
-    BestWeights,
-    EarlyStop,
-    Interrupted,
-    Plateau,
-)
+from unbraid.training.callbacks.best import BEST_WEIGHTS, BestWeights
+from unbraid.training.callbacks.checkpoints import LAST_CHECKPOINT, AtomicCheckpoint, Interrupted
 from unbraid.training.callbacks.display import LiveDisplay
 from unbraid.training.callbacks.logs import Measures, Sounds, build_loggers
+from unbraid.training.callbacks.patience import EarlyStop, Plateau
 from unbraid.training.config import HalveOnPlateau, SpeakerMixing, TrainingConfig
 from unbraid.training.position import start_at
 from unbraid.training.sharding import GatheredValidation, Sharded

@@ -19,11 +19,11 @@ from unbraid.models.catalog import build_model
 from unbraid.models.contract import SeparationModel
 from unbraid.training.adapt import KeptWeights, add_adapters, freeze, init_step, start_from
 from unbraid.training.config import TrainingConfig
-from unbraid.training.examples import Examples
 from unbraid.training.optimisation.objective import Objective
 from unbraid.training.optimisation.optimisers import adopt_settings, build_optimiser, parameter_groups
 from unbraid.training.optimisation.schedules import warmup
 from unbraid.training.position import count_batches
+from unbraid.training.run_examples import Examples
 from unbraid.training.sharding import gather, is_sharded, shard
 
 SCORES = ("si_sdri_db", "si_sdr_db", "snr_db")

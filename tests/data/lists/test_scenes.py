@@ -11,15 +11,8 @@ import torch
 from tests.data.builders import noise, write
 from tests.data.made import spec
 from unbraid.data import lists
-from unbraid.data.lists.scenes import (
-    LEVELS_LUFS,
-    find_recordings,
-    holds_scenes,
-    list_scenes,
-    read_scene_source,
-    read_scenes,
-    write_scenes,
-)
+from unbraid.data.lists.draw_scenes import LEVELS_LUFS, list_scenes
+from unbraid.data.lists.scenes import find_recordings, holds_scenes, read_scene_source, read_scenes, write_scenes
 from unbraid.data.loaders import SceneExamples
 from unbraid.data.open import open_dataset
 from unbraid.errors import ConfigError, DataError

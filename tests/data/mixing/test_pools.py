@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from tests.data.made import RATE, tone, write_clip
-from unbraid.data.mixing.pools import Pool, Recording, fit_memory, is_silent, place
+from unbraid.data.mixing.pools import Pool, SourceRecording, fit_memory, is_silent, place
 from unbraid.errors import DataError
 
 
 @pytest.fixture
 def recordings(tmp_path):
     return [
-        Recording((write_clip(tmp_path / f"{number}.wav", tone(200 + 100 * number, seconds)),))
+        SourceRecording((write_clip(tmp_path / f"{number}.wav", tone(200 + 100 * number, seconds)),))
         for number, seconds in enumerate((0.5, 2.0, 4.0))
     ]
 
@@ -39,10 +39,10 @@ def test_long_recordings_are_drawn_more_often_if_asked(recordings):
 
 def test_silence_is_drawn_only_if_there_is_nothing_else(tmp_path):
     half = np.concatenate([np.zeros((1, RATE), np.float32), tone(200, 1.0, 1)], axis=1)
-    pool = Pool([Recording((write_clip(tmp_path / "half.wav", half),))])
+    pool = Pool([SourceRecording((write_clip(tmp_path / "half.wav", half),))])
     generator = np.random.default_rng(0)
     assert sum(is_silent(pool.draw(400, RATE, 1, generator)) for _ in range(100)) <= 3
-    silent = Pool([Recording((write_clip(tmp_path / "none.wav", np.zeros((1, RATE), np.float32)),))])
+    silent = Pool([SourceRecording((write_clip(tmp_path / "none.wav", np.zeros((1, RATE), np.float32)),))])
     assert not silent.draw(400, RATE, 1, generator).any()
 
 

@@ -7,11 +7,11 @@ import pytest
 import soundfile
 
 from tests.data.builders import noise, write, write_csv
-from unbraid.data.layouts.tables import read_rows
+from unbraid.data.layouts.csv_list import read_rows
 from unbraid.data.open import open_dataset
 from unbraid.data.prepare import corpus as rebuilding
-from unbraid.data.prepare.corpus import LISTS, SOURCES, prepare_corpus
-from unbraid.data.prepare.events import Failed, Prepared, Wrote
+from unbraid.data.prepare.corpus import SOURCES, TABLES, prepare_corpus
+from unbraid.data.prepare.tasks import Failed, Prepared, Wrote
 from unbraid.errors import DataError
 
 MIDI = b"MThd as good as any"
@@ -62,7 +62,7 @@ def sources(tmp_path, monkeypatch):
     ]
     for name, rows in (("speech", speech), ("music", music), ("fx", effects), ("midi", midi)):
         write_csv(lists / f"{name}.csv", rows)
-    monkeypatch.setattr(rebuilding, "LISTS", lists)
+    monkeypatch.setattr(rebuilding, "TABLES", lists)
     monkeypatch.setattr(rebuilding, "SOURCES", {**SOURCES, "free": "there"})
     return root
 
@@ -139,7 +139,7 @@ def test_a_folder_without_any_source_is_refused(sources, tmp_path):
 
 
 def test_the_lists_name_every_source_once_and_no_speaker_twice():
-    rows = {name: list(read_rows(LISTS / f"{name}.csv")) for name in ("speech", "music", "midi", "fx")}
+    rows = {name: list(read_rows(TABLES / f"{name}.csv")) for name in ("speech", "music", "midi", "fx")}
     collections = {row["path"].split("/")[0] for part in rows.values() for row in part}
     assert collections == set(SOURCES)
     for part in rows.values():
@@ -150,7 +150,7 @@ def test_the_lists_name_every_source_once_and_no_speaker_twice():
     listed = {
         row[key]
         for name in ("test", "valid")
-        for row in read_rows(LISTS.parent / f"speech-{name}.csv")
+        for row in read_rows(TABLES.parent / f"speech-{name}.csv")
         for key in ("first", "second")
     }
     assert listed <= {row["path"] for row in rows["speech"]}

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from unbraid.data.open import open_dataset
 from unbraid.data.prepare import midi as rendering
-from unbraid.data.prepare.events import Failed, Prepared
 from unbraid.data.prepare.midi import prepare_midi
 from unbraid.data.prepare.midi_files import MidiFile
+from unbraid.data.prepare.tasks import Failed, Prepared
 from unbraid.errors import DataError
 
 HAS_FLUIDSYNTH = shutil.which("fluidsynth") and any(Path(font).is_file() for font in rendering.SOUND_FONTS)

@@ -12,8 +12,8 @@ from tests.data.builders import noise, sweep, write, write_csv, write_mp4, write
 from unbraid.data.clips import read_source
 from unbraid.data.open import open_dataset, open_splits
 from unbraid.data.prepare.activity import prepare_activity
-from unbraid.data.prepare.events import Failed, Planned, Prepared, Wrote
 from unbraid.data.prepare.resample import prepare_resample
+from unbraid.data.prepare.tasks import Failed, Planned, Prepared, Wrote
 from unbraid.errors import ConfigError, DataError
 
 

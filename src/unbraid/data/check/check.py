@@ -16,12 +16,10 @@ from unbraid.data.check.findings import Finding
 from unbraid.data.check.scan import ClipFacts, ItemScan, scan_item
 from unbraid.data.clips import UnreadableFilesError, is_read_from_start
 from unbraid.data.items import Clip, Dataset, Item, Split
+from unbraid.data.mixing.pools import SILENCE_DB
 from unbraid.data.open import open_splits
 from unbraid.data.threads import map_as_done
 from unbraid.files.names import printable
-
-SILENCE_DB = -60.0
-"""ours: RMS below which a source counts as silent."""
 
 _LOSSLESS_DB, _LOSSY_DB, _UNRELATED_DB = -40.0, -20.0, -10.0
 """ours: how far a mixture may be from the sum of its sources, in what format; and from where on that is an error."""

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from unbraid.data.items import Dataset, Split
+from unbraid.data.layouts.csv_list import read_rows
 from unbraid.data.layouts.layout import Layout, NoSplitError, find_below
 from unbraid.data.layouts.parallel import STEPS, open_mixtures
-from unbraid.data.layouts.tables import read_rows
 from unbraid.data.layouts.wham import TASKS, sources_of
 from unbraid.files.names import printable
 

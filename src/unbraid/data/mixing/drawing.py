@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from unbraid.data.given import GivenDrawer, GivenMixtures
 from unbraid.data.items import Dataset, Example
-from unbraid.data.mixing.speakers import SpeakerDrawer, SpeakerMixing
-from unbraid.data.mixing.stems import StemDrawer, StemMixing
+from unbraid.data.mixing.given_mixtures import GivenDrawer, GivenMixtures
+from unbraid.data.mixing.speaker_mixing import SpeakerDrawer, SpeakerMixing
+from unbraid.data.mixing.stem_mixing import StemDrawer, StemMixing
 from unbraid.models.contract import ModelSpec
 
 __all__ = ["Drawer", "GivenMixtures", "Mixing", "SpeakerMixing", "StemMixing", "build_drawer", "draw_example"]

@@ -27,7 +27,7 @@ SILENCE_DB = -60.0
 
 
 @dataclass(frozen=True)
-class Recording:
+class SourceRecording:
     """What lies in one item of one source: clips that sum up to it."""
 
     clips: tuple[Clip, ...]
@@ -50,7 +50,7 @@ class Pool:
     With `keep`, recordings are read whole and stay in memory once decoded.
     """
 
-    def __init__(self, recordings: Sequence[Recording], weights: Weights = "equal", keep: bool = False) -> None:
+    def __init__(self, recordings: Sequence[SourceRecording], weights: Weights = "equal", keep: bool = False) -> None:
         self.recordings = list(recordings)
         if not self.recordings:
             raise DataError("there is nothing to draw from")
@@ -91,7 +91,7 @@ class Pool:
         return whole[:, start : start + num_samples]
 
 
-def fit_memory(recordings: Iterable[Recording], sample_rate: int, num_channels: int) -> bool:
+def fit_memory(recordings: Iterable[SourceRecording], sample_rate: int, num_channels: int) -> bool:
     """Whether all of them, decoded, take little enough memory to be kept.
 
     This depends on nothing but the recordings, so that the same pieces are drawn whatever was drawn before.
@@ -118,6 +118,6 @@ def place(piece: np.ndarray, num_samples: int, generator: np.random.Generator) -
     return placed
 
 
-def recordings_of(dataset: Dataset, source: str) -> list[Recording]:
+def recordings_of(dataset: Dataset, source: str) -> list[SourceRecording]:
     """One per item that has this source."""
-    return [Recording(item.sources[source]) for item in dataset.items if item.sources.get(source)]
+    return [SourceRecording(item.sources[source]) for item in dataset.items if item.sources.get(source)]

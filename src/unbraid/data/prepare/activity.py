@@ -1,6 +1,6 @@
 """Writes a list of where each source sounds, to train on in place of the data set itself.
 
-The list (see `data/layouts/tables.py`) has a row per segment for the training split, each segment a pool entry of its
+The list (see `data/layouts/csv_list.py`) has a row per segment for the training split, each segment a pool entry of its
 own, and the items of the other splits whole, with their mixtures.
 """
 
@@ -12,10 +12,10 @@ from collections.abc import Generator
 from functools import partial
 from pathlib import Path
 
-from unbraid.data.activity import ActivityRule, find_active
 from unbraid.data.items import Clip, Item, Split
 from unbraid.data.open import open_splits
-from unbraid.data.prepare.events import PrepareEvent, Task, Wrote, run_tasks
+from unbraid.data.prepare.active_segments import ActivityRule, find_active
+from unbraid.data.prepare.tasks import PrepareEvent, Task, Wrote, run_tasks
 from unbraid.errors import DataError
 from unbraid.files.names import printable
 from unbraid.files.pending import PendingFile, write_pending

@@ -25,15 +25,15 @@ from unbraid.audio.formats import Encoding
 from unbraid.audio.recording import Recording
 from unbraid.audio.writing import write_audio
 from unbraid.data.clips import open_clip
+from unbraid.data.layouts.csv_list import Row, read_rows
 from unbraid.data.layouts.layout import is_audio
-from unbraid.data.layouts.tables import Row, read_rows
-from unbraid.data.prepare.events import Failed, PrepareEvent, Task, Wrote, run_tasks
+from unbraid.data.prepare.tasks import Failed, PrepareEvent, Task, Wrote, run_tasks
 from unbraid.errors import DataError, UnbraidError
 from unbraid.files.names import printable
 from unbraid.files.pending import PendingFile, write_pending
 from unbraid.signal.lengths import fit_length
 
-LISTS = Path(__file__).parents[1] / "lists" / "corpus"
+TABLES = Path(__file__).parents[1] / "lists" / "corpus"
 
 SOURCES: Mapping[str, str] = {
     "libri": "github.com/resemble-ai/Resemblyzer (audio_data), or LibriSpeech itself",
@@ -73,7 +73,7 @@ def prepare_corpus(sources: Path, out: Path, jobs: int = 1) -> Generator[Prepare
             remedy="name the one that holds the copies of the sources",
         )
     index = _index(sources)
-    lists = {name: list(read_rows(LISTS / f"{name}.csv")) for name in _PARTS}
+    lists = {name: list(read_rows(TABLES / f"{name}.csv")) for name in _PARTS}
     tasks, absent = [], []
     for name, rows in lists.items():
         folder = out / _PARTS[name]

@@ -21,8 +21,8 @@ import numpy as np
 from unbraid.audio.formats import Encoding
 from unbraid.audio.recording import Recording
 from unbraid.audio.writing import write_audio
-from unbraid.data.prepare.events import PrepareEvent, Task, run_tasks
 from unbraid.data.prepare.midi_files import GROUPS, MidiFile
+from unbraid.data.prepare.tasks import PrepareEvent, Task, run_tasks
 from unbraid.errors import AudioReadError, DataError
 from unbraid.files.names import printable
 from unbraid.files.pending import writing_to

@@ -20,7 +20,7 @@ from unbraid.audio.writing import AudioWriter
 from unbraid.data.clips import open_clip, read_clip
 from unbraid.data.layouts.layout import is_audio
 from unbraid.data.layouts.musdb18 import STEM_STREAMS, STEM_SUFFIX
-from unbraid.data.prepare.events import PrepareEvent, Task, run_tasks
+from unbraid.data.prepare.tasks import PrepareEvent, Task, run_tasks
 from unbraid.errors import AudioReadError, ConfigError, DataError
 from unbraid.files.names import printable
 from unbraid.files.pending import PendingFile, write_pending

@@ -1,6 +1,6 @@
 """How the learning rate goes over a run: one frozen value per form, each a share of the full rate at every step.
 
-What depends on validation (halving on a plateau) is a factor on top, which `callbacks.Plateau` keeps.
+What depends on validation (halving on a plateau) is a factor on top, which `callbacks.patience.Plateau` keeps.
 """
 
 from __future__ import annotations

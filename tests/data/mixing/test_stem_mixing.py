@@ -11,7 +11,7 @@ from unbraid.data.combining import join_datasets, rename_sources
 from unbraid.data.items import Item
 from unbraid.data.mixing.drawing import StemMixing, build_drawer, draw_example
 from unbraid.data.mixing.levels import Level, loudness_lufs, measure_db
-from unbraid.data.mixing.stems import SourceDrawing
+from unbraid.data.mixing.stem_mixing import SourceDrawing
 from unbraid.errors import ConfigError, DataError
 
 THREE = spec(("drums", "bass", "vocals"))

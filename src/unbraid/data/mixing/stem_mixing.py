@@ -16,7 +16,7 @@ import torch
 from unbraid.data.augment import Augmentations, augment, stretch_of
 from unbraid.data.items import Dataset, Example
 from unbraid.data.mixing.levels import Level, to_level
-from unbraid.data.mixing.pools import Pool, Recording, Weights, fit_memory, is_silent, place, recordings_of
+from unbraid.data.mixing.pools import Pool, SourceRecording, Weights, fit_memory, is_silent, place, recordings_of
 from unbraid.errors import ConfigError, DataError
 from unbraid.models.contract import ModelSpec
 
@@ -118,7 +118,7 @@ class StemDrawer:
         self._songs = [
             song
             for item in dataset.items
-            if len(song := {source: Recording(clips) for source, clips in item.sources.items() if clips}) > 1
+            if len(song := {source: SourceRecording(clips) for source, clips in item.sources.items() if clips}) > 1
         ]
         if mixing.coherent_probability and not self._songs:
             raise DataError("has no item with more than one source to take from one moment", subject=f"{dataset.root}")
@@ -184,7 +184,7 @@ class StemDrawer:
         return np.stack([place(piece, num_samples, generator) for piece in pieces]).sum(axis=0)
 
     def _draw_song(
-        self, song: dict[str, Recording], num_samples: int, generator: np.random.Generator
+        self, song: dict[str, SourceRecording], num_samples: int, generator: np.random.Generator
     ) -> dict[str, np.ndarray]:
         """The same moment of every source of a song."""
         rate, channels = self.spec.sample_rate, self.spec.num_channels

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.builders import noise, write
-from unbraid.data.activity import ActivityRule, active_segments, chunk_energies, find_active
 from unbraid.data.clips import open_clip
+from unbraid.data.prepare.active_segments import ActivityRule, active_segments, chunk_energies, find_active
 from unbraid.errors import ConfigError
 
 RULE = ActivityRule()

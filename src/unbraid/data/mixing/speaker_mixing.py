@@ -14,7 +14,7 @@ import torch
 from unbraid.data.augment import Augmentations, augment, stretch_of
 from unbraid.data.augment.speed import change_speed
 from unbraid.data.items import Dataset, Example, Item
-from unbraid.data.mixing.pools import Pool, Recording, Weights, fit_memory, is_silent, place, recordings_of
+from unbraid.data.mixing.pools import Pool, SourceRecording, Weights, fit_memory, is_silent, place, recordings_of
 from unbraid.data.mixing.speaker_levels import BalancedLevels, SpeakerLevels
 from unbraid.data.mixing.turns import Turns
 from unbraid.errors import ConfigError, DataError
@@ -80,12 +80,12 @@ class SpeakerDrawer:
                 f"the model gives {len(self.sources)} speakers and the mixtures have {mixing.num_speakers}",
                 remedy="set num_speakers to the model's",
             )
-        utterances: dict[str, list[Recording]] = {}
+        utterances: dict[str, list[SourceRecording]] = {}
         for item in dataset.items:
             for source, clips in item.sources.items():
                 # Noise comes with the mixtures of some data sets without being one of their sources.
                 if clips and source in dataset.sources and source != mixing.noise:
-                    utterances.setdefault(_speaker(item, source), []).append(Recording(clips))
+                    utterances.setdefault(_speaker(item, source), []).append(SourceRecording(clips))
         self.speakers = sorted(utterances)
         if len(self.speakers) < mixing.num_speakers:
             raise DataError(

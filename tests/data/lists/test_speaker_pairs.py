@@ -11,7 +11,8 @@ import soundfile
 from tests.data.made import dataset, songs, spec, tone, utterances, write_clip
 from unbraid.data import lists
 from unbraid.data.items import Item
-from unbraid.data.lists.speakers import ListedMixture, add_noise, holds_noise, list_mixtures, read_list, write_list
+from unbraid.data.lists.draw_pairs import add_noise, list_mixtures
+from unbraid.data.lists.speaker_pairs import ListedMixture, holds_noise, read_list, write_list
 from unbraid.data.loaders import ListedExamples
 from unbraid.data.mixing.levels import measure_db
 from unbraid.data.mixing.speaker_levels import MIXTURE_LEVEL_DB

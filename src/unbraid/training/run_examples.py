@@ -11,8 +11,9 @@ from torch.utils.data import Dataset as MapDataset
 
 from unbraid.data.combining import rename_sources
 from unbraid.data.items import Dataset, Example, MissingRecordingsError, Split
+from unbraid.data.lists.bundled import bundled_lists, find_list
 from unbraid.data.lists.scenes import holds_scenes, read_scenes
-from unbraid.data.lists.speakers import read_list
+from unbraid.data.lists.speaker_pairs import read_list
 from unbraid.data.loaders import (
     DrawnExamples,
     ExampleStream,
@@ -25,8 +26,6 @@ from unbraid.data.open import open_dataset
 from unbraid.errors import ConfigError
 from unbraid.models.contract import ModelSpec
 from unbraid.training.config import TrainingConfig
-
-LISTS = Path(__file__).parents[1] / "data" / "lists"
 
 _VALIDATION_SEED = 20_260_000
 """Of mixtures that are drawn for validation: the same in every run, whatever its own seed."""
@@ -52,9 +51,9 @@ class Examples:
         """The items and what they are."""
         dataset, config, instead = self._open("valid"), self.config.validation, ""
         if config.list_name is not None:
-            path = LISTS / f"{config.list_name}.csv"
-            if not path.is_file():
-                known = ", ".join(sorted(one.stem for one in LISTS.glob("*.csv")))
+            path = find_list(config.list_name)
+            if path is None:
+                known = ", ".join(bundled_lists())
                 raise ConfigError(f"validation.list_name: there is no list '{config.list_name}'; there are: {known}")
             try:
                 if holds_scenes(path):

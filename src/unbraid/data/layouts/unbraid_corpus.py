@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from unbraid.data.items import Dataset, Item, Split
+from unbraid.data.layouts.csv_list import Row, dataset_of_items, in_split, make_items, read_rows
 from unbraid.data.layouts.layout import Layout, NoSplitError, list_folders, split_folder
 from unbraid.data.layouts.songs import open_songs_at
-from unbraid.data.layouts.tables import Row, dataset_of_items, in_split, make_items, read_rows
 from unbraid.errors import DataError
 
 _COLUMNS = {"speech": {"path", "speaker", "split"}, "music": {"path", "track", "stem", "split"}, "fx": {"path", "set"}}
