@@ -93,7 +93,7 @@ def compare(first: Scores, second: Scores, measure: str | None = None, *, inters
     common = [track for track in mine if track in theirs]
     left_out = (len(mine) - len(common), len(theirs) - len(common))
     if not common:
-        raise DataError("the two files have no track in common: evaluate both on the same data")
+        raise DataError("the two files have no track in common", remedy="evaluate both on the same data")
     if any(left_out) and not intersection:
         raise DataError(
             f"the two files are of different tracks: {len(common)} in common, {_some(mine, theirs)} only in the first, "
@@ -103,8 +103,10 @@ def compare(first: Scores, second: Scores, measure: str | None = None, *, inters
     for track in common:
         if abs(mine[track].seconds - theirs[track].seconds) > _SECONDS_APART:
             raise DataError(
-                f"'{track}' is {mine[track].seconds:.2f} s long in the first file and {theirs[track].seconds:.2f} s in "
-                "the second: evaluate both on the same audio"
+                f"is {mine[track].seconds:.2f} s long in the first file and {theirs[track].seconds:.2f} s in "
+                "the second",
+                subject=f"'{track}'",
+                remedy="evaluate both on the same audio",
             )
     changes = [
         Change(track=track, first=_value(mine[track], name), second=_value(theirs[track], name)) for track in common
@@ -188,11 +190,11 @@ def _check_data(first: Scores, second: Scores) -> None:
     for key, what in (("name", "data"), ("exchangeable", "kinds of sources")):
         if first.data[key] != second.data[key]:
             raise DataError(
-                f"the two files are of different {what}, '{first.data[key]}' and '{second.data[key]}': evaluate both "
-                "on the same"
+                f"the two files are of different {what}, '{first.data[key]}' and '{second.data[key]}'",
+                remedy="evaluate both on the same",
             )
     if not first.data["exchangeable"] and not _common_sources(first, second):
-        raise DataError("the two files have no source in common: evaluate both on the same sources")
+        raise DataError("the two files have no source in common", remedy="evaluate both on the same sources")
 
 
 def _common_sources(first: Scores, second: Scores) -> tuple[str, ...]:

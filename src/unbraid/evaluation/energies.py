@@ -100,7 +100,7 @@ class EnergyMeter:
         """Takes the next samples; on any device, in any precision."""
         check_pair(estimates, references)
         if self._num_samples % self.frame_samples:
-            raise ConfigError("only the last block may end within a frame: push whole frames before it")
+            raise ConfigError("only the last block may end within a frame", remedy="push whole frames before it")
         self._num_samples += references.shape[-1]
         sounding = [self._framed(signal) for signal in references]
         candidates = [self._framed(signal) for signal in (*estimates, mixture)]
@@ -128,7 +128,7 @@ class EnergyMeter:
     def finish(self) -> Energies:
         """All that was pushed."""
         if self._num_samples == 0:
-            raise ConfigError("signals of 0 samples have no score: give at least 1 sample")
+            raise ConfigError("signals of 0 samples have no score", remedy="give at least 1 sample")
         sums = [torch.cat(parts, dim=-1).cpu() for parts in zip(*self._parts, strict=True)]
         return Energies(
             num_samples=self._num_samples,

@@ -43,7 +43,8 @@ def match_folder(root: Path, tracks: TrackList, *, skip_missing: bool = False) -
         if stem in found[track]:
             raise DataError(
                 f"two files are the estimate '{stem}' of '{track}', {_short(found[track][stem], root)} and "
-                f"{_short(path, root)}: name the folder of one tool and one run"
+                f"{_short(path, root)}",
+                remedy="name the folder of one tool and one run",
             )
         found[track][stem] = path
     if not any(found.values()):

@@ -82,7 +82,7 @@ class Journal:
                 self._check(rows[0], self.path)
             return [read_track(row) for row in rows[1:]]
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{self.path} is damaged ({error!r}): remove it") from error
+            raise DataError(f"is damaged ({error!r})", subject=f"{self.path}", remedy="remove it") from error
 
     def _check(self, found: Mapping[str, Any], path: Path) -> None:
         different = [key for key in self.facts if found.get(key) != self.facts[key]]

@@ -264,7 +264,9 @@ def find_measures(text: str) -> tuple[Measure, ...]:
     known = {_key(name): (name,) for name in MEASURES} | {_key(name): names for name, names in ALIASES.items()}
     for name in wanted or [""]:
         if _key(name) not in known:
-            raise UnknownNameError(f"there is no metric '{name}': choose from {', '.join((*MEASURES, *ALIASES))}")
+            raise UnknownNameError(
+                f"there is no metric '{name}'", remedy=f"choose from {', '.join((*MEASURES, *ALIASES))}"
+            )
     names = dict.fromkeys(name for one in wanted for name in known[_key(one)])
     return tuple(MEASURES[name] for name in names)
 

@@ -123,7 +123,9 @@ def read_scores(path: str | os.PathLike[str]) -> Scores:
             summary=content["summary"],
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path} is a damaged file of scores ({error!r}): write it anew") from error
+        raise DataError(
+            f"is a damaged file of scores ({error!r})", subject=f"{path}", remedy="write it anew"
+        ) from error
 
 
 def track_data(track: TrackScore) -> dict[str, Any]:

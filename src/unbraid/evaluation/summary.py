@@ -115,5 +115,5 @@ def _values(tracks: Sequence[TrackScore], label: str) -> list[str]:
     found = {track.labels[label] for track in tracks if label in track.labels}
     if not found and tracks:
         known = sorted({name for track in tracks for name in track.labels})
-        raise ConfigError(f"no track has the label '{label}': choose from {', '.join(known) or 'none'}")
+        raise ConfigError(f"no track has the label '{label}'", remedy=f"choose from {', '.join(known) or 'none'}")
     return sorted(found, key=lambda value: (_ORDER.index(value) if value in _ORDER else 0, value))

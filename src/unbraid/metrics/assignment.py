@@ -25,5 +25,7 @@ def best_assignment(scores: Float[Tensor, "estimate reference"]) -> Int[Tensor, 
     """
     num_estimates, num_references = scores.shape
     if num_estimates < num_references:
-        raise SignalError(f"{num_references} references cannot be assigned to {num_estimates} estimates: give as many")
+        raise SignalError(
+            f"{num_references} references cannot be assigned to {num_estimates} estimates", remedy="give as many"
+        )
     return cheapest_assignment(-scores.double()[None])[0]

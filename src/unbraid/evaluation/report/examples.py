@@ -52,7 +52,9 @@ def write_report(
     """
     for item in items:
         if set(item.references) != set(item.estimates):
-            raise ConfigError(f"'{item.title}' has references and estimates of different names: give each of both")
+            raise ConfigError(
+                "has references and estimates of different names", subject=f"'{item.title}'", remedy="give each of both"
+            )
     pending = PendingFile(path)
     try:
         write_pending(pending, build_page(items, title, facts or {}).encode("utf-8"))

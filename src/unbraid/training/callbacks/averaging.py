@@ -81,7 +81,9 @@ class ExponentialAverage(lightning.Callback):
     ) -> None:
         """The module holds the average by now: it is taken from there, and the learning weights take its place."""
         if "current_model_state" not in checkpoint:
-            raise ConfigError("this run was begun without an average of its weights: set averaging.ema_decay=none")
+            raise ConfigError(
+                "this run was begun without an average of its weights", remedy="set averaging.ema_decay=none"
+            )
         self._average = [tensor.clone() for tensor in _tensors(module)]
         load_whole_state(module, checkpoint["current_model_state"])
 
