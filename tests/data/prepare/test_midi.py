@@ -1,10 +1,13 @@
 """MIDI files split by instrument, and rendered where fluidsynth is there."""
 
+import io
 import shutil
 import struct
+import sys
 from contextlib import suppress
 from pathlib import Path
 
+import mido
 import numpy as np
 import pytest
 import soundfile
@@ -16,7 +19,7 @@ from unbraid.data.prepare import midi as rendering
 from unbraid.data.prepare.midi import prepare_midi
 from unbraid.data.prepare.midi_files import MidiFile
 from unbraid.data.prepare.tasks import Failed, Prepared
-from unbraid.errors import DataError
+from unbraid.errors import DataError, MissingExtraError
 
 HAS_FLUIDSYNTH = shutil.which("fluidsynth") and any(Path(font).is_file() for font in rendering.SOUND_FONTS)
 TEMPO = bytes([0, 0xFF, 0x51, 3, 0x07, 0xA1, 0x20])  # half a second a beat
@@ -48,13 +51,10 @@ SONG = midi_file(
 
 
 def notes(midi):
-    """(channel, key) of every note that is begun, read by another way than the one under test."""
-    found, position = [], 0
-    while (position := midi.find(b"\x64", position)) >= 0:
-        if midi[position - 2] >> 4 == 9:
-            found.append((midi[position - 2] & 15, midi[position - 1]))
-        position += 1
-    return sorted(found)
+    """(channel, key) of every note that is begun."""
+    tracks = mido.MidiFile(file=io.BytesIO(midi)).tracks
+    found = [one for track in tracks for one in track if one.type == "note_on" and one.velocity > 0]
+    return sorted((one.channel, one.note) for one in found)
 
 
 def test_every_note_is_in_one_part():
@@ -72,6 +72,21 @@ def test_parts_keep_what_is_no_note():
         assert bytes([0xC1, 33]) in part
         assert part.count(END[1:]) == 4
         assert MidiFile(part, "part").groups() == (group,)
+
+
+def test_parts_are_as_long_as_the_whole():
+    """Whatever is left out, and in every track."""
+    lengths = [sum(one.time for one in track) for track in mido.MidiFile(file=io.BytesIO(SONG)).tracks]
+    for group in ("drums", "bass", "other"):
+        part = mido.MidiFile(file=io.BytesIO(MidiFile(SONG, "song").part(group)))
+        assert [sum(one.time for one in track) for track in part.tracks] == lengths
+        assert part.ticks_per_beat == 96
+
+
+def test_without_mido_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mido", None)
+    with pytest.raises(MissingExtraError, match=r"unbraid\[midi\]"):
+        MidiFile(SONG, "song")
 
 
 def test_a_channel_may_change_its_program_on_the_way():
