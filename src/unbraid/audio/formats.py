@@ -138,7 +138,7 @@ class AudioInfo:
     """Per channel; None where only decoding the whole would tell."""
     expected_samples: int | None
     """`num_samples` where that is known, else an estimate from the header (good for a progress bar), else None."""
-    encoding: Encoding
+    encoding: Encoding = field(default_factory=Encoding)
     """The encoding that keeps its depth."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Title, artist and so on, by the names in TAG_NAMES."""

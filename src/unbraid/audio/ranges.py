@@ -11,7 +11,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from av.container import InputContainer
 from av.error import FFmpegError
 
 from unbraid.audio.decode.libav import LIBAV_OPTIONS
+from unbraid.audio.formats import AudioInfo
 from unbraid.audio.pcm import to_float32
 from unbraid.errors import AudioReadError
 from unbraid.files.names import printable
@@ -46,24 +46,16 @@ _MOST_CONTAINERS = 32
 """Open libav containers that are kept; opening an MP4 of five streams takes as long as reading seconds of it."""
 
 
-@dataclass(frozen=True)
-class AudioFacts:
-    """What the header of a file says."""
+def read_info(path: Path, stream: int = 0) -> AudioInfo:
+    """What is known of one audio stream from the header and at most one decoded frame, its length included.
 
-    num_samples: int
-    """Per channel; some containers count a few samples too many."""
-    sample_rate: int
-    """Hz."""
-    num_channels: int
-
-
-def read_facts(path: Path, stream: int = 0) -> AudioFacts:
-    """Length, rate and channels of one audio stream, from the header and at most one decoded frame."""
+    Some containers count a few samples too many. Depth and tags are not looked for.
+    """
     if _is_for_soundfile(path, stream):
         try:
             info = soundfile.info(str(path))
             if 0 < info.frames < 2**62:
-                return AudioFacts(info.frames, info.samplerate, info.channels)
+                return _info(path, info.frames, info.samplerate, info.channels)
         except (soundfile.SoundFileError, RuntimeError):
             _refuse_missing(path)
     with _open(path) as container:
@@ -83,7 +75,17 @@ def read_facts(path: Path, stream: int = 0) -> AudioFacts:
         raise AudioReadError(
             "does not say how long it is", subject=f"'{printable(path)}'", remedy="convert it to WAV or FLAC"
         )
-    return AudioFacts(round(seconds * rate), rate, channels)
+    return _info(path, round(seconds * rate), rate, channels)
+
+
+def _info(path: Path, num_samples: int, sample_rate: int, num_channels: int) -> AudioInfo:
+    return AudioInfo(
+        name=f"'{printable(path)}'",
+        sample_rate=sample_rate,
+        num_channels=num_channels,
+        num_samples=num_samples,
+        expected_samples=num_samples,
+    )
 
 
 def read_range(path: Path, start: int, num_samples: int, stream: int = 0) -> np.ndarray:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import soxr
 
-from unbraid.audio.ranges import read_facts, read_range
+from unbraid.audio.ranges import read_info, read_range
 from unbraid.data.items import Clip
 from unbraid.errors import AudioReadError, DataError
 from unbraid.signal.lengths import fit_length
@@ -36,10 +36,11 @@ class UnreadableFilesError(DataError):
 def open_clip(path: Path, stream: int = 0) -> Clip:
     """The whole of a file as a clip; only its header is read."""
     try:
-        facts = read_facts(path, stream)
+        info = read_info(path, stream)
     except AudioReadError as error:
         raise DataError.of(error) from error
-    return Clip(path, facts.num_samples, facts.sample_rate, facts.num_channels, stream=stream)
+    assert info.num_samples is not None
+    return Clip(path, info.num_samples, info.sample_rate, info.num_channels, stream=stream)
 
 
 def open_clips(paths: Sequence[Path]) -> list[Clip]:

@@ -21,14 +21,14 @@ import numpy as np
 import torch
 
 from unbraid.errors import ConfigError, UnbraidError
-from unbraid.evaluation.energies import Energies, EnergyMeter
 from unbraid.evaluation.estimates import EstimateSource, FolderEstimates, ModelEstimates
 from unbraid.evaluation.material import BLOCK_SECONDS, FRAME_SECONDS, PASSAGE_SECONDS, Material
 from unbraid.evaluation.measures import MEASURES, Measure, check_packages
 from unbraid.evaluation.scores import Scores, TargetScore, TrackScore
 from unbraid.evaluation.scoring import find_order
 from unbraid.evaluation.tracks import Track, TrackList, check_names, level_band
-from unbraid.metrics.ratios import ratio_db
+from unbraid.metrics.energies import Energies, EnergyMeter
+from unbraid.metrics.pairs import ratio_db
 from unbraid.separation.process import release_freed_memory, tune_process
 
 _WORTH_SECONDS = 600.0

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from unbraid.axes import Float, Tensor
-from unbraid.evaluation.energies import Energies
 from unbraid.evaluation.tracks import Track
 from unbraid.files.scratch import make_array
+from unbraid.metrics.energies import Energies
 from unbraid.metrics.framewise import FrameScores, framewise_bss_eval
 from unbraid.separation.process import release_freed_memory
 

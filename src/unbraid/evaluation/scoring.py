@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
-from unbraid.evaluation.energies import Energies, EnergyMeter
 from unbraid.metrics.assignment import best_assignment
+from unbraid.metrics.energies import Energies, EnergyMeter
 
 _CAP_DB = 200.0
 """Beyond what double precision resolves; among better scores no assignment is better than another."""

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from unbraid.audio.formats import AudioInfo, Encoding
+from unbraid.audio.formats import AudioInfo
 from unbraid.data.clips import read_source
 from unbraid.data.combining import join_datasets
 from unbraid.data.items import Clip, Dataset, Item, Split
@@ -205,7 +205,6 @@ class TrackReader:
             num_channels=track.num_channels,
             num_samples=track.num_samples,
             expected_samples=track.num_samples,
-            encoding=Encoding(),
         )
 
     def blocks(self, block_samples: int) -> Iterator[np.ndarray]:

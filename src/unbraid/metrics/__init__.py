@@ -11,5 +11,6 @@
 | loudness | error of the loudness in LU, after BS.1770 (which `signal.loudness` measures) |
 | perceptual | STOI and PESQ, by the extra `quality` |
 | assignment | which estimate belongs to which reference |
+| energies | the sums behind the ratios, gathered frame by frame from a stream |
 | pairs, projection | what the others stand on |
 """

@@ -14,9 +14,9 @@ import torch
 
 from unbraid.axes import Float, Int, Tensor
 from unbraid.metrics.assignment import best_assignment
-from unbraid.metrics.pairs import check_pair
+from unbraid.metrics.pairs import check_pair, ratio_db
 from unbraid.metrics.projection import correlate, cross_vector, factorise, gram_matrix
-from unbraid.metrics.ratios import improvement, ratio_db
+from unbraid.metrics.ratios import improvement
 
 TAPS = 512
 

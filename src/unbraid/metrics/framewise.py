@@ -20,9 +20,8 @@ import torch
 
 from unbraid.axes import Bool, Float, Tensor
 from unbraid.errors import ConfigError, SignalError
-from unbraid.metrics.pairs import check_pair
+from unbraid.metrics.pairs import check_pair, ratio_db
 from unbraid.metrics.projection import correlate, cross_vector, factorise, gram_matrix
-from unbraid.metrics.ratios import ratio_db
 from unbraid.signal.lengths import fast_fft_length, fit_length
 
 WINDOW_SAMPLES = 44_100

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
-
 from unbraid.axes import Float, Tensor
-from unbraid.metrics.pairs import check_pair, energies, iter_pieces
+from unbraid.metrics.pairs import PairSums
 
 Metric = Callable[[Tensor, Tensor], Tensor]
 """(estimate, reference) -> one value per signal."""
@@ -19,7 +17,7 @@ Metric = Callable[[Tensor, Tensor], Tensor]
 
 def snr(estimate: Float[Tensor, "*axes sample"], reference: Float[Tensor, "*axes sample"]) -> Float[Tensor, "*axes"]:
     """Signal-to-noise ratio |s|^2 / |e - s|^2 in dB; the level of the estimate counts."""
-    return ratio_db(*energies(estimate, reference))
+    return PairSums.of(estimate, reference).snr()
 
 
 def si_sdr(
@@ -29,22 +27,8 @@ def si_sdr(
 
     A silent estimate scores nan: no scale brings it nearer to the reference than any other.
     """
-    check_pair(estimate, reference)
-    offsets = [
-        signal.mean(-1, keepdim=True, dtype=torch.float64) if zero_mean else torch.zeros((), dtype=torch.float64)
-        for signal in (estimate, reference)
-    ]
-    dot = torch.zeros(reference.shape[:-1], dtype=torch.float64, device=reference.device)
-    power, error = torch.zeros_like(dot), torch.zeros_like(dot)
-    for found, true in iter_pieces(estimate, reference):
-        found, true = found - offsets[0], true - offsets[1]
-        dot += torch.linalg.vecdot(found, true)
-        power += torch.linalg.vecdot(true, true)
-    scale = torch.where(power > 0, dot / power, 0)
-    for found, true in iter_pieces(estimate, reference):
-        rest = (found - offsets[0]) - scale[..., None] * (true - offsets[1])
-        error += torch.linalg.vecdot(rest, rest)
-    return ratio_db(scale.square() * power, error)
+    sums = PairSums.of(estimate, reference)
+    return (sums.centred() if zero_mean else sums).si_sdr()
 
 
 def si_snr(estimate: Float[Tensor, "*axes sample"], reference: Float[Tensor, "*axes sample"]) -> Float[Tensor, "*axes"]:
@@ -69,8 +53,3 @@ def si_sdr_improvement(
 ) -> Float[Tensor, "*axes"]:
     """How much closer to the reference the estimate is than the mixture was, in dB."""
     return improvement(si_sdr, estimate, reference, mixture)
-
-
-def ratio_db(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """10 log10(numerator / denominator); inf for a zero denominator, -inf for a zero numerator, nan for both."""
-    return 10 * (torch.log10(numerator) - torch.log10(denominator))

@@ -8,28 +8,30 @@ as much as a loud one. Both add a small constant, so that silence has a finite s
 from __future__ import annotations
 
 from unbraid.axes import Float, Tensor
-from unbraid.metrics.pairs import energies
-from unbraid.metrics.ratios import ratio_db, si_sdr
+from unbraid.metrics.pairs import PairSums
+from unbraid.metrics.ratios import si_sdr
 
+USDR_DELTA = 1e-7
+USDR_EPS = 1e-8
 _DNR_LIMIT_DB = 80.0
 
 
 def usdr(
     estimate: Float[Tensor, "*axes channel sample"],
     reference: Float[Tensor, "*axes channel sample"],
-    delta: float = 1e-7,
+    delta: float = USDR_DELTA,
 ) -> Float[Tensor, "*axes"]:
     """Channel-pooled uSDR of the SDX challenges: (|s|^2 + delta) / (|e - s|^2 + delta) over all channels, in dB."""
-    power, error = energies(estimate, reference)
-    return ratio_db(power.sum(-1) + delta, error.sum(-1) + delta)
+    return PairSums.of(estimate, reference).pooled().snr(floor=delta)
 
 
 def usdr_per_channel(
-    estimate: Float[Tensor, "*axes channel sample"], reference: Float[Tensor, "*axes channel sample"], eps: float = 1e-8
+    estimate: Float[Tensor, "*axes channel sample"],
+    reference: Float[Tensor, "*axes channel sample"],
+    eps: float = USDR_EPS,
 ) -> Float[Tensor, "*axes"]:
     """uSDR of the SFC paper: the mean over channels of (|s|^2 + eps) / (|e - s|^2 + eps), each in dB."""
-    power, error = energies(estimate, reference)
-    return ratio_db(power + eps, error + eps).mean(-1)
+    return PairSums.of(estimate, reference).snr(floor=eps).mean(-1)
 
 
 def dnr_snr(

@@ -12,8 +12,7 @@ import torch
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
-from unbraid.metrics.pairs import check_pair
-from unbraid.metrics.ratios import ratio_db
+from unbraid.metrics.pairs import check_pair, ratio_db
 from unbraid.signal.lengths import stretch
 from unbraid.signal.windows import build_window
 

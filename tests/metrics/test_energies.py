@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from unbraid.errors import ConfigError
-from unbraid.evaluation.energies import Energies, EnergyMeter
+from unbraid.metrics.energies import Energies, EnergyMeter
 from unbraid.metrics.ratios import si_sdr, snr
 
 

@@ -14,11 +14,8 @@ import torch
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
-from unbraid.metrics.pairs import check_pair
-from unbraid.metrics.ratios import ratio_db
-
-_ROUNDING = 1e-13
-"""A signal whose energy falls to this share of itself when its mean is taken off was a constant."""
+from unbraid.metrics.pairs import PairSums, check_pair
+from unbraid.metrics.song import USDR_DELTA, USDR_EPS
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -54,33 +51,38 @@ class Energies:
             return 0
         return int((before[num_frames:] - before[:-num_frames]).argmax())
 
+    def sums(self) -> PairSums:
+        """Over all frames: (candidate, source, channel)."""
+        return PairSums(
+            num_samples=self.num_samples,
+            reference_sum=self.reference_sum.sum(-1),
+            reference_power=self.reference_power.sum(-1),
+            estimate_power=self.candidate_power.sum(-1).unsqueeze(1),
+            error_sum=self.error_sum.sum(-1),
+            error_power=self.error_power.sum(-1),
+            error_reference=self.error_reference.sum(-1),
+        )
+
     def snr(self) -> Float[Tensor, "candidate source"]:
         """Signal-to-noise ratios in dB, channels pooled."""
-        return ratio_db(self.reference_power.sum(dim=(1, 2)), self.error_power.sum(dim=(2, 3)))
+        return self.sums().pooled().snr()
 
-    def usdr(self, delta: float = 1e-7) -> Float[Tensor, "candidate source"]:
+    def usdr(self) -> Float[Tensor, "candidate source"]:
         """`metrics.song.usdr` in dB: channels pooled, and a small constant."""
-        return ratio_db(self.reference_power.sum(dim=(1, 2)) + delta, self.error_power.sum(dim=(2, 3)) + delta)
+        return self.sums().pooled().snr(floor=USDR_DELTA)
 
-    def usdr_per_channel(self, eps: float = 1e-8) -> Float[Tensor, "candidate source"]:
+    def usdr_per_channel(self) -> Float[Tensor, "candidate source"]:
         """`metrics.song.usdr_per_channel` in dB: the mean of the channels' ratios."""
-        return ratio_db(self.reference_power.sum(-1) + eps, self.error_power.sum(-1) + eps).mean(-1)
+        return self.sums().snr(floor=USDR_EPS).mean(-1)
 
     def si_sdr(self) -> Float[Tensor, "candidate source"]:
-        """Scale-invariant ratios in dB: one scale and one error for all channels, each channel without its mean."""
-        count = max(self.num_samples, 1)
-        reference_sum, error_sum = self.reference_sum.sum(-1), self.error_sum.sum(-1)
-        reference = self.reference_power.sum(-1) - reference_sum.square() / count
-        reference = _vanishing(reference, self.reference_power.sum(-1)).sum(-1)
-        error = (self.error_power.sum(-1) - error_sum.square() / count).sum(-1)
-        cross = (self.error_reference.sum(-1) - error_sum * reference_sum / count).sum(-1)
-        raw = self.candidate_power.sum(-1).unsqueeze(1)
-        candidate = _vanishing(raw - (error_sum + reference_sum).square() / count, raw).sum(-1)
-        # Of the error, what lies along the reference belongs to the target, which is the reference times 1 + share.
-        share = torch.where(reference > 0, cross / reference, 0)
-        residual = torch.where(reference > 0, (error - cross * share).clamp(min=0), candidate)
-        ratio = ratio_db((1 + share).square() * reference, residual)
-        return torch.where((candidate == 0) & (reference > 0), -math.inf, ratio)
+        """Scale-invariant ratios in dB: one scale and one error for all channels, each channel without its mean.
+
+        A silent estimate of a source that sounds is a failure here, -inf, where `metrics.si_sdr` has nan.
+        """
+        sums = self.sums().centred().pooled()
+        failed = (sums.estimate_power == 0) & (sums.reference_power > 0)
+        return torch.where(failed, -math.inf, sums.si_sdr())
 
 
 class EnergyMeter:
@@ -145,8 +147,3 @@ class EnergyMeter:
         """(channel, frame, sample) in float64, the last frame filled up with zeros, which add nothing to a sum."""
         signal = torch.nn.functional.pad(signal.double(), (0, -signal.shape[-1] % self.frame_samples))
         return signal.unflatten(-1, (-1, self.frame_samples))
-
-
-def _vanishing(energy: Tensor, raw: Tensor) -> Tensor:
-    """Zero where nothing but rounding is left of `raw`."""
-    return torch.where(energy > _ROUNDING * raw, energy, 0)
