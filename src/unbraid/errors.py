@@ -61,6 +61,10 @@ class WeightsError(UnbraidError):
     """A weights file is missing, damaged, of an unknown format, or does not fit its model."""
 
 
+class DownloadError(UnbraidError):
+    """A model cannot be fetched or sent: no network, no permission, or a server that refuses."""
+
+
 class UnknownNameError(UnbraidError):
     """A model, preset, recipe or source of that name does not exist; the message lists those that do."""
 

@@ -7,7 +7,10 @@ from dataclasses import fields, replace
 from unbraid.errors import ConfigError, UnknownNameError
 from unbraid.layers.attention import SelfAttentionConfig
 from unbraid.models.contract import SeparationModel
+from unbraid.models.ensemble.model import Ensemble, EnsembleConfig
 from unbraid.models.mtfa.model import MTFA, MTFAConfig
+from unbraid.models.packaged.demucs import DemucsConfig, PackagedDemucs
+from unbraid.models.packaged.pymss import PackagedPymss, PymssConfig
 from unbraid.models.resunet.model import ResUNet, ResUNetConfig
 from unbraid.models.s4m.model import S4M, S4MConfig
 from unbraid.models.sepformer.model import SepFormer, SepFormerConfig, sfsrnet_separator
@@ -19,11 +22,14 @@ from unbraid.models.sfc.model import SFC, SFCConfig
 from unbraid.models.super_resolution.network import SuperResolutionConfig
 from unbraid.models.super_resolution.wrapper import SeparatorConfig, WithSuperResolution, WithSuperResolutionConfig
 
-ModelConfig = SeparatorConfig | WithSuperResolutionConfig
+ModelConfig = SeparatorConfig | WithSuperResolutionConfig | DemucsConfig | PymssConfig | EnsembleConfig
 """Union of all configs; to add one, add it to `SeparatorConfig`."""
 
 ARCHITECTURES: dict[str, tuple[type[ModelConfig], type[SeparationModel]]] = {
+    "demucs": (DemucsConfig, PackagedDemucs),
+    "ensemble": (EnsembleConfig, Ensemble),
     "mtfa": (MTFAConfig, MTFA),
+    "pymss": (PymssConfig, PackagedPymss),
     "resunet": (ResUNetConfig, ResUNet),
     "s4m": (S4MConfig, S4M),
     "sfc": (SFCConfig, SFC),
@@ -98,6 +104,8 @@ def build_model(preset: str | ModelConfig, **overrides: object) -> SeparationMod
 def _assembled(config: ModelConfig) -> SeparationModel:
     if isinstance(config, WithSuperResolutionConfig):
         return WithSuperResolution(_assembled(config.separator), config.super_resolution)
+    if isinstance(config, EnsembleConfig):
+        return Ensemble([_assembled(member) for member in config.members], config)
     return model_class(config)(config)  # type: ignore[call-arg]
 
 

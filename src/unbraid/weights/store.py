@@ -48,7 +48,7 @@ def save_model(
     """Writes a model atomically; `half` stores float16, which loading turns back into float32."""
     path = Path(path)
     config: ModelConfig = model.config  # type: ignore[assignment]
-    tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
+    tensors = _unshared(model)
     if half:
         tensors = {key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in tensors.items()}
     header = {
@@ -71,6 +71,18 @@ def save_model(
     finally:
         partial.unlink(missing_ok=True)
     return path
+
+
+def _unshared(model: SeparationModel) -> dict[str, torch.Tensor]:
+    """The weights, each in a memory of its own, which safetensors asks for; some networks name a weight twice."""
+    tensors: dict[str, torch.Tensor] = {}
+    seen: set[int] = set()
+    for key, tensor in model.state_dict().items():
+        tensor = tensor.detach().cpu().contiguous()
+        pointer = tensor.untyped_storage().data_ptr()
+        tensors[key] = tensor.clone() if pointer in seen else tensor
+        seen.add(pointer)
+    return tensors
 
 
 def load_model(source: str | Path, device: str | torch.device = "cpu") -> SeparationModel:
@@ -145,12 +157,19 @@ def read_config(config_class: type[ModelConfig], values: dict[str, object], path
 
 
 def find_weights(source: str | Path) -> Path:
-    """The file behind a bundled name or a path."""
+    """The file of ours behind a bundled name, a path, or whatever else names a model; see `weights/locate.py`.
+
+    A model from elsewhere is fetched where it is not on this machine, and converted where it is foreign.
+    """
+    from unbraid.weights.locate import find_elsewhere, is_foreign_file
+
     path = Path(source)
-    if path.is_file():
+    if path.is_file() and not is_foreign_file(path):
         return path
     if isinstance(source, str) and (bundled := PRETRAINED / f"{source}.safetensors").is_file():
         return bundled
+    if elsewhere := find_elsewhere(str(source)):
+        return elsewhere
     if isinstance(source, Path) or path.suffix == ".safetensors" or len(path.parts) > 1:
         raise WeightsError(f"there is no weights file {path}", remedy=f"give its path or one of: {_bundled_names()}")
     hint = " (a preset has no trained weights; train it first)" if source in PRESETS else ""

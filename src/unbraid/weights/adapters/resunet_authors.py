@@ -58,3 +58,28 @@ def _reshaped(name: str, tensor: torch.Tensor) -> torch.Tensor:
     if name.endswith("shortcut.weight") or name == "after_conv2.weight":
         return tensor.flatten(1)
     return tensor
+
+
+def is_theirs(tensors: dict[str, torch.Tensor]) -> bool:
+    return any(_WRAPPED.sub("", name).startswith("encoder_block1.conv_block1.") for name in tensors)
+
+
+def guess_config(tensors: dict[str, torch.Tensor], file_name: str) -> ResUNetConfig:
+    """Sizes from the shapes of the weights; the name of the file tells what it estimates."""
+    plain = {_WRAPPED.sub("", name): tensor for name, tensor in tensors.items()}
+    if "subb" in file_name:
+        raise WeightsError(
+            f"{file_name} is the authors' sub-band network, which is another than the paper's: take the file whose "
+            "name begins with resunet143_ismir2021"
+        )
+    try:
+        dims = [plain[f"encoder_block{number}.conv_block1.conv2.weight"].shape[0] for number in range(1, 6)]
+        return ResUNetConfig(
+            sources=("accompaniment" if "accompaniment" in file_name else "vocals",),
+            num_channels=plain["encoder_block1.conv_block1.conv1.weight"].shape[1],
+            channels=(dims[0], dims[1], dims[2], dims[3], dims[4]),
+            n_fft=2 * (plain["bn0.weight"].shape[0] - 1),
+            level="as-given",
+        )
+    except KeyError as error:
+        raise WeightsError(f"{file_name} is no ResUNetDecouple+ of its authors: {error} is missing") from error

@@ -1,0 +1,103 @@
+"""What was fetched at first use, so that later uses get the same: commits of repositories and hashes of files.
+
+One JSON file in the cache folder, written under a lock that other processes respect.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from filelock import FileLock
+
+from unbraid.errors import WeightsError
+from unbraid.files.cache import cache_folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockedFile:
+    """A file as it was fetched."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockedSource:
+    """A repository or an address as it was at first use."""
+
+    commit: str | None = None
+    files: dict[str, LockedFile] = field(default_factory=dict)
+
+
+def lock_path() -> Path:
+    return cache_folder() / "models.lock.json"
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Only one process at a time does what makes `path`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.guard"):
+            yield
+    except PermissionError as error:
+        raise WeightsError(
+            f"this user may not write to {path.parent}: name another folder in the environment variable UNBRAID_CACHE"
+        ) from error
+
+
+def read_lock() -> dict[str, LockedSource]:
+    """Everything that is locked, by source."""
+    path = lock_path()
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            source: LockedSource(
+                commit=entry["commit"],
+                files={name: LockedFile(**values) for name, values in entry["files"].items()},
+            )
+            for source, entry in content["sources"].items()
+        }
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path} is damaged: delete it, and models are locked again at their next use") from error
+
+
+def lock_source(source: str, commit: str | None, files: dict[str, LockedFile]) -> None:
+    """Adds files of a source; those that are locked already stay as they are."""
+    with exclusive(lock_path()):
+        entries = read_lock()
+        known = entries.get(source, LockedSource())
+        entries[source] = LockedSource(commit=known.commit or commit, files={**files, **known.files})
+        _write(entries)
+
+
+def forget_source(source: str) -> bool:
+    """The next use fetches what is there then; whether it was locked."""
+    with exclusive(lock_path()):
+        entries = read_lock()
+        known = entries.pop(source, None)
+        if known is not None:
+            _write(entries)
+    return known is not None
+
+
+def _write(entries: dict[str, LockedSource]) -> None:
+    path = lock_path()
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    content = {"format": 1, "sources": {name: asdict(entry) for name, entry in sorted(entries.items())}}
+    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

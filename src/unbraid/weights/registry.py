@@ -1,0 +1,77 @@
+"""What can be had by a short name: the facts in registry.toml, read without importing torch."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from unbraid.weights.references import Reference, parse_reference
+
+Task = Literal["speech", "music", "film"]
+_FILE = Path(__file__).with_name("registry.toml")
+
+ALIASES = {"music-best": "sfc-music-medium", "film-best": "sfc-film-medium"}
+"""Names by purpose; the best that states a licence and that our own code runs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """A figure as it was published."""
+
+    measure: str
+    value: float
+    unit: str
+    data: str
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedModel:
+    """A model that can be downloaded."""
+
+    name: str
+    title: str
+    task: Task
+    stems: tuple[str, ...]
+    rate: int
+    """Hz."""
+    channels: int
+    source: tuple[str, ...]
+    """References to its files."""
+    credits: str
+    size_mb: int | None = None
+    licence: str | None = None
+    """None: its authors state none."""
+    scores: tuple[Score, ...] = ()
+    needs: Literal["hub", "zoo"] | None = None
+    """The extra without which it cannot be used."""
+    sha256: tuple[tuple[str, str], ...] = ()
+    """Hashes of files that are pinned."""
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        return tuple(parse_reference(text) for text in self.source)
+
+
+@cache
+def published_models() -> dict[str, PublishedModel]:
+    """All of them by name, in the order of the file."""
+    entries = tomllib.loads(_FILE.read_text(encoding="utf-8"))
+    return {name: _model(name, entry) for name, entry in entries.items()}
+
+
+def find_published(name: str) -> PublishedModel | None:
+    """A model by its name or by what it is best for."""
+    return published_models().get(ALIASES.get(name, name))
+
+
+def _model(name: str, entry: dict) -> PublishedModel:
+    values = dict(entry)
+    for key in ("stems", "source"):
+        values[key] = tuple(values[key])
+    values["scores"] = tuple(Score(**score) for score in values.get("scores", ()))
+    values["sha256"] = tuple(sorted(values.get("sha256", {}).items()))
+    return PublishedModel(name=name, **values)

@@ -1,0 +1,74 @@
+"""Settings of other projects' models, read from YAML and JSON without building anything that a file names.
+
+Tuples are allowed, because configurations of RoFormers hold them; every other tag is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from unbraid.errors import MissingExtraError, WeightsError
+
+_LARGEST_BYTES = 1 << 20
+_FLOAT = re.compile(r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+")
+
+
+def read_settings(path: Path) -> dict[str, object]:
+    """The mapping that a YAML or JSON file holds; raises WeightsError for anything else."""
+    text = read_text(path)
+    if path.suffix == ".json":
+        try:
+            settings = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise WeightsError(f"{path.name} is not JSON: {error}") from error
+    else:
+        settings = _parse_yaml(text, path.name)
+    if not isinstance(settings, dict):
+        raise WeightsError(f"{path.name} holds no settings by name")
+    return settings
+
+
+def read_text(path: Path) -> str:
+    """A small text file."""
+    try:
+        if path.stat().st_size > _LARGEST_BYTES:
+            raise WeightsError(f"{path.name} has more than a megabyte, which settings never have")
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(f"{path.name} cannot be read as text: {error}") from error
+
+
+def mappings(settings: object) -> Iterator[dict[str, object]]:
+    """Every mapping in settings, outermost first."""
+    queue = [settings]
+    while queue:
+        value = queue.pop(0)
+        if isinstance(value, dict):
+            yield value
+            queue += value.values()
+        elif isinstance(value, list | tuple):
+            queue += value
+
+
+def _parse_yaml(text: str, name: str) -> object:
+    try:
+        import yaml
+    except ImportError as error:
+        raise MissingExtraError("pyyaml", "hub", "settings in YAML") from error
+
+    class Loader(yaml.SafeLoader):
+        """The safe loader, with tuples and numbers such as 1e-4."""
+
+    def read_tuple(loader: yaml.SafeLoader, node: yaml.Node) -> tuple[object, ...]:
+        return tuple(loader.construct_sequence(node, deep=True))  # type: ignore[arg-type]
+
+    Loader.add_constructor("tag:yaml.org,2002:python/tuple", read_tuple)
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789"))
+    try:
+        return yaml.load(text, Loader=Loader)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(f"{name} holds more than plain settings, and nothing else is read: {reason}") from error

@@ -1,0 +1,80 @@
+"""Tensors of files from elsewhere, read so that no file can run a program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from unbraid.errors import WeightsError
+
+Tensors = dict[str, torch.Tensor]
+
+_WRAPPERS = ("state_dict", "model_state_dict", "state", "model", "generator")
+"""Under which names other projects keep the weights among other things."""
+
+
+def read_tensors(path: Path) -> Tensors:
+    """The weights in a safetensors or PyTorch file.
+
+    PyTorch files are read weights-only: one that holds anything but tensors, numbers and words is refused.
+    """
+    if not path.is_file():
+        raise WeightsError(f"there is no file {path}: check the name")
+    with open(path, "rb") as file:
+        head = file.read(16)
+    if head[8:9] == b"{":
+        return read_safetensors(path)[0]
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        if "Weights only load failed" in str(error) or "weights_only" in str(error):
+            raise WeightsError(
+                f"{path.name} holds more than weights, and reading that would run whatever program it names: take the "
+                "weights out of it where you trust it, and save them as safetensors"
+            ) from error
+        reason = " ".join(str(error).split())[:150]
+        raise WeightsError(f"{path.name} is neither a safetensors nor a PyTorch file: {reason}") from error
+    return _state_dict(content, path.name)
+
+
+def read_safetensors(path: Path) -> tuple[Tensors, dict[str, str]]:
+    """Tensors and what the header says beside them."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path.name} is damaged or no safetensors file: {error}") from error
+
+
+def _state_dict(content: object, name: str) -> Tensors:
+    for wrapper in ("", *_WRAPPERS):
+        inner = content.get(wrapper) if wrapper and isinstance(content, Mapping) else content
+        if isinstance(inner, Mapping) and inner and all(isinstance(value, torch.Tensor) for value in inner.values()):
+            return {str(key): value for key, value in inner.items()}
+    if isinstance(content, Mapping):
+        nested = {
+            f"{outer}.{key}": value
+            for outer, inner in content.items()
+            if isinstance(inner, Mapping)
+            for key, value in inner.items()
+            if isinstance(value, torch.Tensor)
+        }
+        if nested:
+            return nested
+    raise WeightsError(f"{name} holds no weights by name")
+
+
+def average(checkpoints: list[Tensors]) -> Tensors:
+    """The mean of the weights of several checkpoints of one run; what is no fraction is taken from the last."""
+    first = checkpoints[0]
+    if any(set(other) != set(first) for other in checkpoints):
+        raise WeightsError("the checkpoints are not of one model: their weights have different names")
+    return {
+        name: torch.stack([tensors[name].double() for tensors in checkpoints]).mean(dim=0).to(first[name].dtype)
+        if first[name].is_floating_point()
+        else checkpoints[-1][name]
+        for name in first
+    }

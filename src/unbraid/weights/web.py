@@ -1,0 +1,106 @@
+"""Files behind https addresses: fetched once, resumed after a cut, verified, and locked to their first content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from http.client import HTTPException
+from pathlib import Path
+
+from unbraid.errors import DownloadError, WeightsError
+from unbraid.files.cache import cache_folder
+from unbraid.weights.hub import is_offline
+from unbraid.weights.lock import LockedFile, exclusive, hash_file, lock_path, lock_source, read_lock
+from unbraid.weights.references import WebReference
+
+_BLOCK_BYTES = 1 << 20
+_TIMEOUT_SECONDS = 30
+_TRIES = 5
+
+
+def cached_file(reference: WebReference) -> Path | None:
+    """The file where it is on this machine."""
+    path = _place(reference)
+    return path if path.is_file() else None
+
+
+def fetch_file(reference: WebReference) -> Path:
+    """Brings a file onto this machine unless it is there.
+
+    Raises DownloadError where it cannot be had, and WeightsError where it is not what is pinned.
+    """
+    path = _place(reference)
+    with exclusive(path):
+        if path.is_file():
+            return path
+        if is_offline():
+            raise DownloadError(
+                f"{reference.url} is not on this machine and the network is not to be used "
+                "(HF_HUB_OFFLINE): download it where there is one"
+            )
+        locked = read_lock().get(reference.url)
+        expected = reference.sha256 or (locked.files["content"].sha256 if locked and locked.files else None)
+        partial = path.with_name(f"{path.name}.partial")
+        for number in range(1, _TRIES + 1):
+            try:
+                if _fetch(reference, partial):
+                    break
+            except (OSError, HTTPException) as error:
+                sentence, final = _explain(error, reference)
+                if final or number == _TRIES:
+                    raise DownloadError(sentence) from error
+        else:
+            raise DownloadError(f"{reference.url} arrived incomplete {_TRIES} times: try again, it goes on from there")
+        digest = hash_file(partial)
+        if expected and digest != expected:
+            partial.unlink()
+            raise WeightsError(
+                f"{reference.url} is not the file that is pinned (its SHA-256 is {digest[:12]}, not {expected[:12]}): "
+                f"it was deleted; try again, or take the entry out of {lock_path()} if you trust the new file"
+            )
+        os.replace(partial, path)
+        lock_source(reference.url, None, {"content": LockedFile(size=path.stat().st_size, sha256=digest)})
+    return path
+
+
+def _fetch(reference: WebReference, partial: Path) -> bool:
+    """Appends what is missing of a file; whether it is then as long as the server says."""
+    have = partial.stat().st_size if partial.is_file() else 0
+    request = urllib.request.Request(reference.url, headers={"User-Agent": "unbraid"})
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+    with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:
+        appended = answer.status == 206
+        have = have if appended else 0
+        length = answer.headers.get("Content-Length")
+        total = have + int(length) if length else None
+        with open(partial, "ab" if appended else "wb") as file:
+            while block := answer.read(_BLOCK_BYTES):
+                file.write(block)
+    return total is None or partial.stat().st_size == total
+
+
+def _explain(error: OSError | HTTPException, reference: WebReference) -> tuple[str, bool]:
+    """What to say, and whether another try is useless."""
+    if isinstance(error, urllib.error.HTTPError):
+        match error.code:
+            case 416:
+                _place(reference).with_name(f"{_place(reference).name}.partial").unlink(missing_ok=True)
+                return f"{reference.url} has changed while it was fetched: try again", False
+            case 401 | 403:
+                return f"{reference.url} is not open to everybody: fetch it by hand and give its path", True
+            case 404 | 410:
+                return f"there is nothing at {reference.url} any more: look for its new address", True
+            case 429:
+                return f"{reference.url} asks to wait (too many requests): try again in some minutes", True
+        return f"{reference.url} answers with an error ({error.code}): try again later", error.code < 500
+    if isinstance(error, OSError) and error.errno and not isinstance(error, urllib.error.URLError | ConnectionError):
+        return f"{reference.url} cannot be stored: {error.strerror}", True
+    return f"{reference.url} cannot be reached: check the network", isinstance(error, urllib.error.URLError)
+
+
+def _place(reference: WebReference) -> Path:
+    key = hashlib.sha256(str(reference).encode()).hexdigest()[:24]
+    return cache_folder() / "files" / key / reference.file_name
