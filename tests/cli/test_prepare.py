@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from tests.data.builders import write_song
 from unbraid.cli.main import app
 from unbraid.data.lists.draw_pairs import list_mixtures
-from unbraid.data.lists.speaker_pairs import write_list
+from unbraid.data.lists.speaker_pairs import read_list, write_list
 from unbraid.data.open import open_dataset
 from unbraid.evaluation.tracks import open_list, open_tracks
 
@@ -90,3 +90,14 @@ def test_bad_input_is_one_sentence(tmp_path):
         assert done.exit_code == 1
         assert done.output.startswith("error: ")
         assert "Traceback" not in done.output
+
+
+def test_a_list_is_drawn_and_scored_on(corpus_root, tmp_path):
+    made = run("list", corpus_root, tmp_path / "mine.csv", "--count", 4, "--seed", 3)
+    assert made.exit_code == 0, made.output
+    assert "4 mixtures are in" in made.output
+    assert read_list(tmp_path / "mine.csv") == list_mixtures(open_dataset(corpus_root, "test"), 4, seed=3)
+    assert len(open_list(str(tmp_path / "mine.csv"), corpus_root).tracks) == 4
+    again = run("list", corpus_root, tmp_path / "mine.csv")
+    assert again.exit_code == 1
+    assert "is there already" in again.output

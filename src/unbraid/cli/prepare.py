@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -28,6 +28,8 @@ prepare = typer.Typer(
         stems from MIDI files
     unbraid prepare corpus sources/ corpus/
         the corpus of the bundled models, from its public sources
+    unbraid prepare list corpus/ mine.csv
+        a fixed list of mixtures of your own, to score models on
     unbraid prepare mixtures speech-test corpus/ mixtures/
         the mixtures of a fixed list as files, to run other tools on
     """,
@@ -175,6 +177,34 @@ def mixtures(
     from unbraid.evaluation.mixtures import prepare_mixtures
 
     _run(prepare_mixtures(name, corpus, out, jobs or os.cpu_count() or 1))
+
+
+@prepare.command("list")
+def make_list(
+    data: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the data set.")],
+    out: Annotated[Path, typer.Argument(metavar="FILE", help="The list to write, a CSV file.")],
+    split: Annotated[
+        Literal["train", "valid", "test"], typer.Option(help="Split whose recordings are mixed.")
+    ] = "test",
+    count: Annotated[int, typer.Option(metavar="N", min=1, help="Number of mixtures.")] = 200,
+    seed: Annotated[int, typer.Option(metavar="N", help="Another number draws other mixtures.")] = 0,
+    noise: Annotated[bool, flag("--noise", "A recording of the source noise behind the speakers of each.")] = False,
+    layout: Annotated[str, typer.Option(metavar="NAME", help="Its layout, see `unbraid check-data --list`.")] = "auto",
+) -> None:
+    """Draws a fixed list of mixtures once, to score models on the same ones every time.
+
+    Of dialogue, music and effects it makes scenes of 12 s, of anything else pairs of different speakers, at levels
+    within 5 dB of each other. The same seed draws the same list.
+
+    [bold]Examples[/bold]
+
+    unbraid prepare list corpus/ mine.csv --split test --count 100
+    unbraid evaluate speech corpus/ --list mine.csv
+    """
+    from unbraid.data.lists.draw import write_drawn_list
+
+    made = write_drawn_list(data, out, split=split, count=count, seed=seed, noise=noise, layout=layout)
+    complain(f"{made} mixtures are in {out}", kind="")
 
 
 def _run(events: Generator[PrepareEvent, None, None]) -> None:

@@ -10,20 +10,8 @@ from collections.abc import Callable
 import torch
 
 from unbraid.axes import Float, Int, Tensor
-from unbraid.signal.assignment import cheapest_assignment
 
 Distance = Callable[[Tensor, Tensor], Tensor]
-
-
-def best_permutation(
-    distance: Distance,
-    estimate: Float[Tensor, "batch source channel sample"],
-    reference: Float[Tensor, "batch source channel sample"],
-) -> tuple[Float[Tensor, " batch"], Int[Tensor, "batch source"]]:
-    """The mean distance over sources under the best assignment, and for each reference the estimate assigned to it."""
-    pairwise = pairwise_distances(distance, estimate, reference)
-    order = cheapest_assignment(pairwise)
-    return pairwise.gather(1, order.unsqueeze(1)).mean(dim=(1, 2)), order
 
 
 def pairwise_distances(
@@ -39,7 +27,7 @@ def pairwise_distances(
 def reorder(
     estimate: Float[Tensor, "batch source channel sample"], order: Int[Tensor, "batch source"]
 ) -> Float[Tensor, "batch source channel sample"]:
-    """Puts the estimates into the order of the references, as `best_permutation` found it."""
+    """Puts the estimates into the order of the references, given for each reference its estimate."""
     return torch.gather(estimate, 1, order[:, :, None, None].expand_as(estimate))
 
 

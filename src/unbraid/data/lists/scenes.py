@@ -18,6 +18,7 @@ Every piece fades in and out over 5 ms. All times are whole hundredths of a seco
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from unbraid.data.items import Dataset, Example, MissingRecordingsError
 from unbraid.data.mixing.pools import SourceRecording
 from unbraid.data.mixing.stem_mixing import fade_ends
 from unbraid.errors import DataError
+from unbraid.files.pending import PendingFile, write_pending
 from unbraid.models.contract import ModelSpec
 
 _GRID_SECONDS = 0.01
@@ -137,12 +139,13 @@ def read_scenes(path: Path) -> list[Scene]:
 def write_scenes(scenes: Iterable[Scene], path: Path) -> None:
     """One row per piece."""
     head = ("scene", "scene_seconds", "scene_rate")
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*head, *Piece.__dataclass_fields__], lineterminator="\n")
-        writer.writeheader()
-        for scene in scenes:
-            own = dict(zip(head, (scene.name, scene.seconds, scene.sample_rate), strict=True))
-            writer.writerows(own | asdict(piece) for piece in scene.pieces)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*head, *Piece.__dataclass_fields__], lineterminator="\n")
+    writer.writeheader()
+    for scene in scenes:
+        own = dict(zip(head, (scene.name, scene.seconds, scene.sample_rate), strict=True))
+        writer.writerows(own | asdict(piece) for piece in scene.pieces)
+    write_pending(PendingFile(path), text.getvalue().encode())
 
 
 def on_grid(seconds: float) -> float:

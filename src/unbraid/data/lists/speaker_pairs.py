@@ -7,6 +7,7 @@ the last ones.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 
 from unbraid.data.clips import read_source
 from unbraid.data.items import Clip, Dataset, Example, MissingRecordingsError
+from unbraid.files.pending import PendingFile, write_pending
 from unbraid.models.contract import ModelSpec
 
 NOISE = "noise"
@@ -65,10 +67,11 @@ _NOISE_FIELDS = ("noise", "noise_from", "noise_at", "noise_gain", "noise_below_d
 def write_list(mixtures: list[ListedMixture], path: Path) -> None:
     noisy = any(mixture.noise for mixture in mixtures)
     columns = [field.name for field in fields(ListedMixture) if noisy or field.name not in _NOISE_FIELDS]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(asdict(mixture) for mixture in mixtures)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(asdict(mixture) for mixture in mixtures)
+    write_pending(PendingFile(path), text.getvalue().encode())
 
 
 def read_list(path: Path) -> list[ListedMixture]:

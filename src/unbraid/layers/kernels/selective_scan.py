@@ -128,7 +128,7 @@ def scan_forward(
     outputs, carried = torch.empty_like(inputs, memory_format=torch.contiguous_format), []
     rows_at_once, frames_at_once = plan_blocks(inputs, A)
     for rows in spans(inputs.shape[0], rows_at_once):
-        block = Block(inputs[rows], step[rows], A, B[rows], C[rows], frames_at_once)
+        block = ScanBlock(inputs[rows], step[rows], A, B[rows], C[rows], frames_at_once)
         frame_spans = spans(inputs.shape[1], frames_at_once)
         state = block.zero_state()
         before = state.new_empty(len(frame_spans) if keep else 0, *state.shape)
@@ -165,7 +165,7 @@ def scan_backward(
     grad_A, rate = torch.zeros_like(A), A.t()[..., None]
     rows_at_once, frames_at_once = plan_blocks(inputs, A)
     for rows, before in zip(spans(inputs.shape[0], rows_at_once), carried, strict=True):
-        block = Block(inputs[rows], step[rows], A, B[rows], C[rows], frames_at_once)
+        block = ScanBlock(inputs[rows], step[rows], A, B[rows], C[rows], frames_at_once)
         space = [torch.empty_like(block.space[-1]) for _ in range(2)]
         arriving = block.zero_state()
         for index, frames in reversed(list(enumerate(spans(inputs.shape[1], frames_at_once)))):
@@ -193,7 +193,7 @@ def scan_backward(
     return grad_inputs.addcmul_(D, grad), grad_step, grad_A, grad_B, grad_C, grad_D
 
 
-class Block:
+class ScanBlock:
     """Some frames of some sequences at a time: all that the recurrence needs there, and its states."""
 
     def __init__(self, inputs: Tensor, step: Tensor, A: Tensor, B: Tensor, C: Tensor, frames_at_once: int) -> None:
