@@ -43,6 +43,13 @@ def test_version(run):
     assert run("--version").out == f"unbraid {unbraid.__version__}\n"
 
 
+def test_the_package_runs_as_a_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "unbraid", "--version"], capture_output=True, text=True, env=environment()
+    )
+    assert done.stdout == f"unbraid {unbraid.__version__}\n"
+
+
 @pytest.mark.parametrize(
     "command",
     ["separate", "profile", "train", "doctor", "models list", "models show", "models export", "models import", ""],
