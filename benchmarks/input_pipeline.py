@@ -161,7 +161,7 @@ def run_speech(corpus: Path, steps: int = 12) -> None:
     """The share that examples take of a step of the recipe `speech`, both in one process."""
     from unbraid.models.catalog import build_model
 
-    config = RECIPES["speech"].build()
+    config = RECIPES["speech"].config
     assert isinstance(config.mixing, SpeakerMixing)
     model = build_model(config.model).train()
     optimiser = torch.optim.Adam(model.parameters())

@@ -22,7 +22,7 @@ from unbraid.separation.process import tune_process
 
 def run(repeats: int = 15) -> None:
     torch.set_num_threads(1)
-    config = RECIPES["speech"].build()
+    config = RECIPES["speech"].config
     model, loss = build_model(config.model).train(), WeightedLoss(config.loss, exchangeable=True)
     references = torch.randn(4, 2, 1, 40_000)
     mixture, present = references.sum(1), torch.ones(4, 2, dtype=torch.bool)

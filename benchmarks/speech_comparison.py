@@ -1,6 +1,6 @@
 """What do S4M's claims come to at a small scale? A table of runs, each beside the first: what they cost and reach.
 
-unbraid train speech-s4m --data CORPUS --out runs/speech-s4m       # and so on, see recipes/speech_comparison.py
+unbraid train speech-s4m --data CORPUS --out runs/speech-s4m       # and so on, see recipes/s4m.py
 unbraid evaluate runs/speech-s4m/best.safetensors CORPUS --list speech-test --json runs/speech-s4m/scores.json
 unbraid evaluate runs/speech-s4m/best.safetensors CORPUS --list speech-noisy-test --json runs/speech-s4m/noisy.json
 python -m benchmarks.speech_comparison runs/speech-s4m runs/speech-sepformer-as-fast runs/speech-sepformer-as-large

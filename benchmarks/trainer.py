@@ -89,7 +89,7 @@ def run(recipe: str = "speech", steps: int = 40, data: Path | None = None) -> No
     _time_batches(clock)
     callbacks: Callable[..., list] = fit_module._callbacks
     fit_module._callbacks = lambda *args: [whole, *callbacks(*args)]
-    config = RECIPES[recipe].build()
+    config = RECIPES[recipe].config
     every = config.save_every
     config = replace(
         config,

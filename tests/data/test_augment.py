@@ -82,7 +82,7 @@ def test_shape_type_and_finiteness_are_kept(augmentation, channels, num_samples,
 @every
 def test_settings_name_it_by_its_kind(augmentation):
     text = f'mixing.augmentations=[{{"kind": "{augmentation.kind}", "probability": 1.0}}]'
-    assert apply_overrides(RECIPES["speech"].build(), [text]).mixing.augmentations == (augmentation,)
+    assert apply_overrides(RECIPES["speech"].config, [text]).mixing.augmentations == (augmentation,)
 
 
 @every

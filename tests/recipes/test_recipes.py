@@ -1,4 +1,4 @@
-"""Every recipe builds, names what it is, and runs in its smallest form."""
+"""Every recipe has a model, names what it is, and runs in its smallest form."""
 
 import json
 from dataclasses import replace
@@ -11,7 +11,7 @@ from tests.training.tiny import checkpoint
 from unbraid.cli.main import app
 from unbraid.data.mixing.drawing import SpeakerMixing
 from unbraid.models.catalog import build_model
-from unbraid.recipes import RECIPES
+from unbraid.recipes import BUNDLED, MTFA, RECIPES, S4M, SFC, SFSRNET
 from unbraid.recipes.smoke import make_data, smoke
 from unbraid.training.fit import fit
 from unbraid.weights.store import inspect_model
@@ -20,8 +20,10 @@ from unbraid.weights.store import inspect_model
 @pytest.mark.parametrize("name", sorted(RECIPES))
 def test_every_recipe_builds(name):
     recipe = RECIPES[name]
-    config = recipe.build()
+    config = recipe.config
     assert config.name == name
+    with torch.device("meta"):
+        build_model(smoke(config).model)
     assert recipe.model
     assert recipe.data
     assert recipe.row
@@ -31,9 +33,23 @@ def test_every_recipe_builds(name):
         assert len([source for source in sources if source != config.mixing.noise]) == config.mixing.num_speakers
 
 
-@pytest.mark.parametrize("name", sorted(RECIPES))
+def one_of_each_kind():
+    """All recipes; those that differ from an earlier one in sizes and options of the model alone are slow tests."""
+    seen, found = set(), []
+    for name, recipe in RECIPES.items():
+        run = recipe.config
+        parts = [getattr(run.model, part, None) for part in ("separator", "compression")]
+        parts += [getattr(run.mixing, part, None) for part in ("noise", "turns", "drawings")]
+        traits = (run.model, run.mixing, run.schedule, *parts)
+        kind = (*map(type, traits), run.loss, run.optimiser.name, run.multi_loss is None, run.averaging.keep_best > 1)
+        found.append(pytest.param(name, marks=[pytest.mark.slow] if repr(kind) in seen else []))
+        seen.add(repr(kind))
+    return found
+
+
+@pytest.mark.parametrize("name", one_of_each_kind())
 def test_every_recipe_runs_in_its_smallest_form(name, tmp_path):
-    config = smoke(RECIPES[name].build())
+    config = smoke(RECIPES[name].config)
     best = fit(config, make_data(config, tmp_path / "data"), tmp_path / "run")
     facts = inspect_model(best).facts
     assert facts.get("recipe") == name or "average_of_steps" in facts
@@ -42,12 +58,16 @@ def test_every_recipe_runs_in_its_smallest_form(name, tmp_path):
 
 def test_activations_computed_twice_change_nothing(tmp_path):
     """With dropout, so that what is random has to be the same both times."""
-    config = smoke(RECIPES["sfc-ca-small-musdb"].build())
+    config = smoke(RECIPES["sfc-ca-small-musdb"].config)
     data = make_data(config, tmp_path / "data")
     fit(config, data, tmp_path / "kept")
     fit(replace(config, gradient_checkpointing=True), data, tmp_path / "again")
     first, second = (checkpoint(tmp_path / run)["current_model_state"] for run in ("kept", "again"))
     assert all(torch.allclose(tensor, second[name], atol=1e-6) for name, tensor in first.items())
+
+
+def test_no_two_recipes_have_one_name():
+    assert len(RECIPES) == sum(map(len, (BUNDLED, S4M, SFC, MTFA, SFSRNET)))
 
 
 def test_the_listing_names_them_all():
@@ -107,10 +127,8 @@ def test_a_group_can_be_chosen_and_changed():
 
 
 def test_rows_of_sfsrnets_ablation_differ_in_what_they_say_only():
-    runs = {
-        row: RECIPES[f"sfsrnet-ablation-{row}"].build() for row in ("plain", "same", "rising", "sr", "sr-heuristic")
-    }
-    runs["all"] = RECIPES["sfsrnet-wsj0-2mix-dm"].build()
+    runs = {row: RECIPES[f"sfsrnet-ablation-{row}"].config for row in ("plain", "same", "rising", "sr", "sr-heuristic")}
+    runs["all"] = RECIPES["sfsrnet-wsj0-2mix-dm"].config
     common = [replace(run, name="", model=runs["plain"].model, multi_loss=None) for run in runs.values()]
     assert all(run == common[0] for run in common)
     with torch.device("meta"):

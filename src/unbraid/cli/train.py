@@ -26,7 +26,7 @@ def _list_recipes(wanted: bool) -> bool:
 
         table = make_table("recipe", "model", "data", "steps", "what it is", numbers_from=100)
         for name, recipe in RECIPES.items():
-            table.add_row(name, recipe.model, recipe.data, f"{recipe.build().steps:,}", recipe.row)
+            table.add_row(name, recipe.model, recipe.data, f"{recipe.config.steps:,}", recipe.row)
         make_console().print(table)
         raise typer.Exit
     return wanted
@@ -97,7 +97,7 @@ def train(
         near = difflib.get_close_matches(recipe, RECIPES, n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "unbraid train --list  shows what there is"
         raise UnknownNameError(f"there is no recipe '{recipe}': {hint}")
-    config = RECIPES[recipe].build()
+    config = RECIPES[recipe].config
     if smoke:
         from unbraid.recipes.smoke import smoke as smallest
 

@@ -13,8 +13,7 @@ vocals and the rest. Longer crops show attention more of what repeats: --set mix
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from unbraid.data.mixing.levels import Level
 from unbraid.data.mixing.stem_mixing import SourceDrawing
@@ -39,16 +38,6 @@ MIX_AUDIO = SourceDrawing(level=Level(measure="as-recorded"), drop_probability=0
 LEVELLED = replace(MIX_AUDIO, level=Level(mean_db=-25.0, spread_db=5.0), weights="seconds")
 
 L1 = LossConfig(terms=(LossTerm(name="l1"),))
-
-
-@dataclass(frozen=True)
-class Row:
-    """One run: a model, and what it is for."""
-
-    model: ResUNetConfig
-    about: str
-    """The model in a few words."""
-    row: str
 
 
 def musdb(name: str, model: ResUNetConfig) -> TrainingConfig:
@@ -95,57 +84,60 @@ def laptop(name: str, model: ResUNetConfig) -> TrainingConfig:
     )
 
 
-SMALL = 0.25
-
-ABLATIONS: dict[str, tuple[str, MTFAConfig]] = {
-    "none": ("no attention", MTFAConfig(places=())),
-    "time": ("along time, deepest level", MTFAConfig(places=CENTRE, attention=TemporalFrequencyConfig(order="time"))),
-    "frequency": (
-        "along frequency, deepest level",
-        MTFAConfig(places=CENTRE, attention=TemporalFrequencyConfig(order="frequency")),
-    ),
-    "centre": ("along both, deepest level", MTFAConfig(places=CENTRE)),
-    "levels": ("along both, several levels", MTFAConfig(places=LEVELS)),
-    "levels-pyramid": (
-        "along both, several levels and steps",
-        MTFAConfig(places=LEVELS, attention=TemporalFrequencyConfig(pyramid=(1, 2, 4))),
-    ),
-}
-"""By what it adds to the one before: the abstract's first claim down to "centre", its second from there on."""
-
-_ON_A_LAPTOP = ("none", "centre", "levels")
+def quarter(model: MTFAConfig) -> MTFAConfig:
+    """A quarter of the width."""
+    return replace(model, width=0.25)
 
 
-def _recipes() -> dict[str, Recipe]:
-    rows = {
-        "resunet-musdb": (Row(ResUNetConfig(), "ResUNetDecouple+", "ISMIR 2021: vocals 8.98 dB cSDR"), musdb),
-        "mtfa-musdb": (Row(MTFAConfig(), "MTFA, a reconstruction", "ICME 2022: vocals 9.51 dB cSDR"), musdb),
-        "mtfa-small-musdb": (
-            Row(
-                MTFAConfig(sources=("bass", "drums", "vocals", "other"), width=SMALL),
-                "MTFA, a quarter of the width, four stems",
-                "ours: for modest hardware",
-            ),
-            musdb,
+_TIME, _FREQUENCY = TemporalFrequencyConfig(order="time"), TemporalFrequencyConfig(order="frequency")
+_PYRAMID = TemporalFrequencyConfig(pyramid=(1, 2, 4))
+
+BARE, AT_CENTRE, AT_LEVELS = MTFAConfig(places=()), MTFAConfig(places=CENTRE), MTFAConfig(places=LEVELS)
+
+TABLES = tuple(
+    Recipe(config=musdb(name, model), model=about, data="MUSDB18", row=row)
+    for name, model, about, row in (
+        ("resunet-musdb", ResUNetConfig(), "ResUNetDecouple+", "ISMIR 2021: vocals 8.98 dB cSDR"),
+        ("mtfa-musdb", MTFAConfig(), "MTFA, a reconstruction", "ICME 2022: vocals 9.51 dB cSDR"),
+        (
+            "mtfa-small-musdb",
+            quarter(MTFAConfig(sources=("bass", "drums", "vocals", "other"))),
+            "MTFA, a quarter of the width, four stems",
+            "ours: for modest hardware",
         ),
-    }
-    for name, (about, model) in ABLATIONS.items():
-        row = Row(replace(model, width=SMALL), f"a quarter of MTFA, {about}", "ours: what attention brings, vocals")
-        rows[f"mtfa-ablation-{name}"] = row, musdb
-        if name in _ON_A_LAPTOP:
-            row = Row(model, f"an eighth of MTFA, {about}", "ours: what attention brings, on one CPU core")
-            rows[f"mtfa-laptop-{name}"] = row, laptop
-    return {name: _recipe(name, row, run) for name, (row, run) in rows.items()}
+    )
+)
 
+ABLATIONS = tuple(
+    Recipe(
+        config=musdb(f"mtfa-ablation-{name}", quarter(model)),
+        model=f"a quarter of MTFA, {about}",
+        data="MUSDB18",
+        row="ours: what attention brings, vocals",
+    )
+    for name, model, about in (
+        ("none", BARE, "no attention"),
+        ("time", replace(AT_CENTRE, attention=_TIME), "along time, deepest level"),
+        ("frequency", replace(AT_CENTRE, attention=_FREQUENCY), "along frequency, deepest level"),
+        ("centre", AT_CENTRE, "along both, deepest level"),
+        ("levels", AT_LEVELS, "along both, several levels"),
+        ("levels-pyramid", replace(AT_LEVELS, attention=_PYRAMID), "along both, several levels and steps"),
+    )
+)
+"""By what each adds to the one before: the abstract's first claim down to "centre", its second from there on."""
 
-def _recipe(name: str, row: Row, run: Callable[[str, ResUNetConfig], TrainingConfig]) -> Recipe:
-    data = "MUSDB18" if run is musdb else "songs of stems"
+ON_A_LAPTOP = tuple(
+    Recipe(
+        config=laptop(f"mtfa-laptop-{name}", model),
+        model=f"an eighth of MTFA, {about}",
+        data="songs of stems",
+        row="ours: what attention brings, on one CPU core",
+    )
+    for name, model, about in (
+        ("none", BARE, "no attention"),
+        ("centre", AT_CENTRE, "along both, deepest level"),
+        ("levels", AT_LEVELS, "along both, several levels"),
+    )
+)
 
-    def build() -> TrainingConfig:
-        return run(name, row.model)
-
-    build.__doc__ = f"{row.about}, on {data}: {row.row}."
-    return Recipe(build=build, model=row.about, data=data, row=row.row)
-
-
-MTFA = _recipes()
+MTFA = (*TABLES, *ABLATIONS, *ON_A_LAPTOP)

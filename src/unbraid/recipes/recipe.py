@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from unbraid.training.config import TrainingConfig
@@ -10,9 +9,9 @@ from unbraid.training.config import TrainingConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One run that can be asked for by name."""
+    """One run that can be asked for by name, which is that of its config."""
 
-    build: Callable[[], TrainingConfig]
+    config: TrainingConfig
 
     model: str
     """The model in a few words."""
@@ -22,8 +21,3 @@ class Recipe:
 
     row: str
     """Which row of which paper's table this is, with its figure; or what it is for."""
-
-    @property
-    def about(self) -> str:
-        """First line of the function's docstring."""
-        return (self.build.__doc__ or "").strip().splitlines()[0]
