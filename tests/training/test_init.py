@@ -81,7 +81,7 @@ def test_a_step_that_makes_no_sense_is_a_sentence(trained, corpus_root, tmp_path
 
 
 def test_the_bundled_speech_model_is_prolonged(corpus_root, tmp_path):
-    recipe = RECIPES["speech"].build()
+    recipe = RECIPES["speech"].config
     before = inspect_model("speech").facts["steps"]
     assert isinstance(before, int)
     config = replace(
