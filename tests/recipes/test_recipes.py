@@ -22,8 +22,7 @@ def test_every_recipe_builds(name):
     recipe = RECIPES[name]
     config = recipe.config
     assert config.name == name
-    with torch.device("meta"):
-        build_model(smoke(config).model)
+    build_model(smoke(config).model)
     assert recipe.model
     assert recipe.data
     assert recipe.row
