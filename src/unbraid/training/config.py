@@ -60,7 +60,7 @@ class AveragingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationConfig:
-    """How a run is judged while it goes on."""
+    """How a run is judged between steps."""
 
     every: int = 1000
     """Steps between validations."""

@@ -63,7 +63,7 @@ def fit(
     `out` gets `last.ckpt` (to resume from), `best.safetensors` (to separate with), and the logs. An `out` that already
     holds a run is refused unless `resume` is set, and `resume` without one is refused as well. `init` names a trained
     model whose weights are taken over where they fit. Where memory runs out, the batch is halved, two of them make a
-    step instead of one, and the run goes on from its last checkpoint.
+    step instead of one, and the run resumes from its last checkpoint.
     """
     machines, console = machines or Machines(), console or Console(stderr=True)
     checkpoint = out / LAST_CHECKPOINT

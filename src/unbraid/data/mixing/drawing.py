@@ -1,6 +1,6 @@
 """Training examples, drawn from a data set by their number alone.
 
-An example is a pure function of (seed, index). So no two workers draw the same, and a resumed run goes on with the very
+An example is a pure function of (seed, index). So no two workers draw the same, and a resumed run takes the very
 next example, without any state to keep.
 """
 
