@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from unbraid.evaluation.report.examples import ReportItem
+    from unbraid.evaluation.report.passages import Passage
     from unbraid.separation.separator import Separator
 
 _MODELS = {
@@ -38,11 +38,11 @@ def demo(
     """Separate the example recordings, write stems and a report to look at and listen to."""
     from rich.console import Console
 
-    from unbraid.evaluation.report.examples import write_report
+    from unbraid.evaluation.report.reports import write_examples_report
     from unbraid.weights.store import inspect_model
 
     chosen = _choose_models(list_examples(find_examples()), name, device)
-    items: dict[str, list[ReportItem]] = {}
+    items: dict[str, list[Passage]] = {}
     with Console(stderr=True).status("") as status:
         for model, (separator, folders) in chosen.items():
             model_name = inspect_model(model).name
@@ -59,7 +59,7 @@ def demo(
         facts: dict[str, str] = {}
         for model, (separator, _) in chosen.items():
             facts |= _model_facts(separator, model)
-        write_report(
+        write_examples_report(
             report, [item for found in items.values() for item in found], title="Separated", facts=facts | _versions()
         )
     console.print(f"Look and listen: {report}", soft_wrap=True, markup=False, highlight=False)
@@ -82,14 +82,16 @@ def list_examples(root: Path) -> list[Path]:
     return sorted(path.parent for path in root.rglob("mixture.flac"))
 
 
-def separate_example(separator: Separator, folder: Path, out: Path) -> ReportItem:
+def separate_example(separator: Separator, folder: Path, out: Path) -> Passage:
     """Separates `mixture.flac`, writes the stems in the model's order, and scores them against the other files."""
+    from dataclasses import replace
+
     import numpy as np
     import torch
 
     from unbraid.audio.formats import Encoding
     from unbraid.audio.recording import Recording
-    from unbraid.evaluation.report.examples import ReportItem
+    from unbraid.evaluation.report.passages import Passage
     from unbraid.evaluation.scoring import score_estimates
     from unbraid.output.stem_files import StemWriters
 
@@ -109,16 +111,17 @@ def separate_example(separator: Separator, folder: Path, out: Path) -> ReportIte
         exchangeable=separator.spec.exchangeable,
         sources=tuple(references),
     )
-    stems = list(separation.values())
     about = folder / "about.txt"
-    return ReportItem(
-        title=folder.name,
+    # The names of the references, in the order of the estimates.
+    stems = dict(zip(references, separation.values(), strict=True))
+    return Passage(
+        score=replace(
+            score, name=folder.name, seconds=mixture.seconds, model_seconds=separation.finished.model_seconds
+        ),
         note=about.read_text(encoding="utf-8") if about.is_file() else "",
         mixture=mixture,
         references=references,
-        estimates={name: stems[index] for name, index in zip(references, score.order, strict=True)},
-        score=score,
-        model_seconds=separation.finished.model_seconds,
+        estimates={target.source: stems[target.estimate] for target in score.targets},
     )
 
 
@@ -168,10 +171,12 @@ def _fits(separator: Separator, references: tuple[str, ...]) -> bool:
     return set(spec.sources) == set(references)
 
 
-def _print_scores(console: Console, items: list[ReportItem], model_name: str) -> None:
+def _print_scores(console: Console, items: list[Passage], model_name: str) -> None:
     from rich import box
     from rich.markup import escape
     from rich.table import Table
+
+    from unbraid.evaluation.scoring import BEFORE
 
     table = Table(title=f"SI-SDR in dB, model {escape(model_name)}", box=box.SIMPLE_HEAD, title_justify="left")
     for heading in ("example", "source"):
@@ -179,14 +184,14 @@ def _print_scores(console: Console, items: list[ReportItem], model_name: str) ->
     for heading in ("before", "after", "improvement"):
         table.add_column(heading, justify="right")
     for item in items:
-        for index, one in enumerate(item.score.sources):
+        for index, one in enumerate(item.score.targets):
             table.add_row(
-                item.title if index == 0 else "",
+                item.score.name if index == 0 else "",
                 one.source,
-                f"{one.mixture_si_sdr_db:.1f}",
-                f"{one.si_sdr_db:.1f}",
-                f"{one.si_sdr_improvement_db:+.1f}",
-                end_section=index == len(item.score.sources) - 1,
+                f"{one.metrics[BEFORE]:.1f}",
+                f"{one.metrics['SI-SDR']:.1f}",
+                f"{one.metrics['SI-SDRi']:+.1f}",
+                end_section=index == len(item.score.targets) - 1,
             )
     console.print(table)
 

@@ -21,7 +21,7 @@ from unbraid.evaluation.estimates import EstimateSource, FolderEstimates, ModelE
 from unbraid.evaluation.evaluate import TrackFailed, TrackScored, choose_jobs, collect_scores, evaluate
 from unbraid.evaluation.journal import Journal, identity
 from unbraid.evaluation.measures import Measure, check_packages
-from unbraid.evaluation.report.score_page import write_score_report
+from unbraid.evaluation.report.reports import write_score_report
 from unbraid.evaluation.scores import Scores, TrackScore
 from unbraid.evaluation.summary import Group, Summary, headline, summarise, summary_data
 from unbraid.evaluation.tracks import LIST_SPLITS, TrackList, open_list, open_tracks

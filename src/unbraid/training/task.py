@@ -26,7 +26,7 @@ from unbraid.training.position import count_batches
 from unbraid.training.run_examples import Examples
 from unbraid.training.sharding import gather, is_sharded, shard
 
-SCORES = ("si_sdri_db", "si_sdr_db", "snr_db")
+SCORES = {"si_sdri_db": "SI-SDRi", "si_sdr_db": "SI-SDR", "snr_db": "SNR"}
 _CAP_DB = 100.0
 
 
@@ -157,11 +157,11 @@ class SeparationTask(lightning.LightningModule):
             estimates[0], piece.references, piece.mixture, exchangeable=spec.exchangeable, sources=spec.sources
         )
         overall: dict[str, list[float]] = defaultdict(list)
-        for source, reference, known in zip(score.sources, piece.references, piece.present, strict=True):
+        for source, reference, known in zip(score.targets, piece.references, piece.present, strict=True):
             if not known or not reference.any():
                 continue  # nothing can be said in dB of a silent source; the loss knows it
-            found = (source.si_sdr_improvement_db, source.si_sdr_db, source.snr_db)
-            for name, value in zip(SCORES, found, strict=True):
+            for name, measure in SCORES.items():
+                value = source.metrics[measure]
                 if value == value:
                     capped = min(max(value, -_CAP_DB), _CAP_DB)
                     overall[name].append(capped)

@@ -15,12 +15,12 @@ import pytest
 import soundfile
 
 from tests.evaluation.conftest import RATE, write
-from tests.evaluation.report.test_examples import Page
+from tests.evaluation.report.test_passages import Page
 from unbraid.evaluation.estimates import FolderEstimates
 from unbraid.evaluation.evaluate import TrackScored, collect_scores, evaluate
 from unbraid.evaluation.measures import find_measures
 from unbraid.evaluation.report.charts import Row, histogram, interval_chart
-from unbraid.evaluation.report.score_page import choose_items, write_score_report
+from unbraid.evaluation.report.reports import choose_items, write_score_report
 from unbraid.evaluation.summary import summarise
 from unbraid.evaluation.tracks import open_tracks
 from unbraid.files.pending import PendingFile

@@ -17,8 +17,10 @@ from PIL import Image
 
 from unbraid.audio.recording import Recording
 from unbraid.errors import ConfigError, MissingExtraError
-from unbraid.evaluation.report.examples import ReportItem, build_page, write_report
-from unbraid.evaluation.scoring import Score, SourceScore
+from unbraid.evaluation.report.passages import Passage
+from unbraid.evaluation.report.reports import build_page, write_examples_report
+from unbraid.evaluation.scores import TargetScore, TrackScore
+from unbraid.evaluation.scoring import MEASURED
 from unbraid.pictures.sounds import HEIGHT_PIXELS, WIDTH_PIXELS, common_scale, draw_sound, log_spectrogram
 
 NASTY = """<script>alert("x")</script> & 'so' on"""
@@ -29,24 +31,28 @@ def tone(hz: float, level: float = 0.3, seconds: float = 0.5, rate: int = 16_000
     return Recording(np.tile(samples.astype(np.float32), (channels, 1)), rate)
 
 
-def make_item(
-    title: str = "two tones", note: str = "", names: tuple[str, str] = ("speaker1", "speaker2")
-) -> ReportItem:
+def target(source: str, estimate: str, *values: float) -> TargetScore:
+    return TargetScore(source=source, estimate=estimate, metrics=dict(zip(MEASURED, values, strict=True)))
+
+
+def make_item(title: str = "two tones", note: str = "", names: tuple[str, str] = ("speaker1", "speaker2")) -> Passage:
     references = {name: tone(hz) for name, hz in zip(names, (500, 3000), strict=True)}
     first, second = names
-    return ReportItem(
-        title=title,
+    return Passage(
         note=note,
         mixture=Recording(sum(one.samples for one in references.values()), 16_000),
         references=references,
         estimates={first: tone(500, 0.25), second: tone(3000, 1.2)},
-        score=Score(
-            (
-                SourceScore(source=first, estimate=1, si_sdr_db=12.34, mixture_si_sdr_db=-0.5, snr_db=-3.0),
-                SourceScore(source=second, estimate=0, si_sdr_db=-math.inf, mixture_si_sdr_db=0.0, snr_db=math.nan),
-            )
+        score=TrackScore(
+            name=title,
+            seconds=0.5,
+            labels={},
+            model_seconds=0.25,
+            targets=(
+                target(first, second, -0.5, 12.34, 12.84, -3.0),
+                target(second, first, 0.0, -math.inf, -math.inf, math.nan),
+            ),
         ),
-        model_seconds=0.25,
     )
 
 
@@ -80,19 +86,19 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def page() -> Page:
     item = make_item(title=NASTY, note=f"first line\n{NASTY}", names=("speaker1", 'b" onerror="x'))
-    return Page(build_page([item], NASTY, {"model": NASTY}))
+    return Page(build_page(NASTY, {"model": NASTY}, [(NASTY, [item])], measures=MEASURED))
 
 
 def test_names_cannot_become_markup(page: Page):
     assert not page.all("script")
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
     assert page.text.count(NASTY) >= 5
-    assert len(page.all("br")) == 1, "line breaks of a note are kept"
+    assert len(page.all("br")) == 2, "line breaks of a note are kept"
 
 
 def test_the_page_asks_for_nothing(page: Page):
     sources = [value for _, attributes in page.tags for name, value in attributes.items() if name in ("src", "href")]
-    assert len(sources) == 7 + 5, "pictures of mixture, references, estimates and errors; players of all but errors"
+    assert len(sources) == 7 + 7, "pictures and players of mixture, references, estimates and errors"
     assert all(value and value.startswith("data:") for value in sources)
     assert "default-src 'none'" in next(a["content"] or "" for a in page.all("meta") if "http-equiv" in a)
     assert not re.search(r"url\(|@import|https?:", page.text)
@@ -102,13 +108,13 @@ def test_the_page_can_be_read_without_seeing(page: Page):
     assert all("Waveform and spectrogram" in (image["alt"] or "") for image in page.all("img"))
     assert all(player["aria-label"] for player in page.all("audio"))
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h\d", tag)]
-    assert levels == [1, 2, 3, 3], "headings step by step"
+    assert levels == [1, 2, 3, 4, 4], "headings step by step"
     assert page.all("html") == [{"lang": "en"}]
     assert all("scope" in heading for heading in page.all("th"))
 
 
 def test_scores_are_printed(page: Page):
-    assert all(text in page.text for text in ("12.3", "−0.5", "+12.8", "−∞", "undefined"))
+    assert all(text in page.text for text in ("12.34", "−0.50", "+12.84", "−∞", "undefined", "mean"))
 
 
 def test_sounds_are_at_one_gain_and_do_not_clip(page: Page):
@@ -124,20 +130,19 @@ def test_sounds_are_at_one_gain_and_do_not_clip(page: Page):
 
 
 def test_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    write_report(tmp_path / "a" / "report.html", [make_item()])
+    write_examples_report(tmp_path / "a" / "report.html", [make_item()])
     assert (tmp_path / "a" / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     for module in [name for name in sys.modules if name.startswith("matplotlib")]:
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError, match=r"unbraid\[report\]"):
-        write_report(tmp_path / "b" / "report.html", [make_item()])
+        write_examples_report(tmp_path / "b" / "report.html", [make_item()])
     assert not list((tmp_path / "b").iterdir())
 
 
-def test_references_and_estimates_must_match(tmp_path: Path):
+def test_references_and_estimates_must_match():
     item = make_item()
-    odd = ReportItem(**{**vars(item), "estimates": {"speaker1": item.mixture}})
     with pytest.raises(ConfigError, match="different names"):
-        write_report(tmp_path / "report.html", [odd])
+        Passage(**{**vars(item), "estimates": {"speaker1": item.mixture}})
 
 
 def test_levels_are_against_a_full_scale_sine():
@@ -174,7 +179,7 @@ def test_pictures_share_their_scale():
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium installed: apt-get install chromium")
 def test_a_browser_shows_it_in_both_schemes(tmp_path: Path):
-    write_report(tmp_path / "report.html", [make_item()])
+    write_examples_report(tmp_path / "report.html", [make_item()])
     corners = []
     for scheme in (0, 1):
         picture = tmp_path / f"{scheme}.png"
