@@ -24,6 +24,9 @@ from unbraid.models.sfc.locoformer import LocoformerConfig
 from unbraid.models.sfc.mamba import MambaCompressionConfig
 from unbraid.models.super_resolution.network import SuperResolutionConfig
 
+PATIENCE_SECONDS = 900
+"""How long a test waits for another process: only one that hangs takes so long, however busy the machine."""
+
 GOLDEN = Path(__file__).parent / "golden"
 
 TINY: dict[str, dict[str, object]] = {

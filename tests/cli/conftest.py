@@ -13,6 +13,7 @@ import soundfile
 from typer.testing import CliRunner
 
 import unbraid
+from tests.conftest import PATIENCE_SECONDS
 from unbraid.cli.main import app
 from unbraid.models.catalog import build_model
 from unbraid.weights.store import save_model
@@ -70,7 +71,9 @@ def command() -> Callable[..., list[str]]:
 @pytest.fixture
 def process(command) -> Callable[..., subprocess.CompletedProcess]:
     def call(*arguments: str | Path, **settings) -> subprocess.CompletedProcess:
-        return subprocess.run(command(*arguments), capture_output=True, env=environment(), timeout=60, **settings)
+        return subprocess.run(
+            command(*arguments), capture_output=True, env=environment(), timeout=PATIENCE_SECONDS, **settings
+        )
 
     return call
 

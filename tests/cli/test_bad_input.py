@@ -17,6 +17,7 @@ import pytest
 import soundfile
 
 from tests.cli.conftest import environment, tree
+from tests.conftest import PATIENCE_SECONDS
 from unbraid.files.pending import PendingFile
 
 
@@ -232,12 +233,12 @@ def test_interruption_leaves_nothing_half_written(command, tiny, talk, tmp_path)
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
-        deadline = time.monotonic() + 50
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not list(out.glob("tiny/long/.*")) and time.monotonic() < deadline:
             assert running.poll() is None, running.stderr.read()
             time.sleep(0.01)
         running.send_signal(signal.SIGINT)
-        _, shown = running.communicate(timeout=60)
+        _, shown = running.communicate(timeout=PATIENCE_SECONDS)
     finally:
         running.kill()
     lines = shown.decode().splitlines()
@@ -257,7 +258,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(command, tiny, talk, tmp_path
     running.stdout.close()
     assert running.stderr is not None
     assert running.stderr.read() == b""
-    assert running.wait(30) != 0
+    assert running.wait(PATIENCE_SECONDS) != 0
 
 
 def test_a_defect_of_ours_keeps_its_traceback_and_the_others_are_done(separate, talk, monkeypatch):

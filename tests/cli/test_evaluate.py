@@ -16,6 +16,7 @@ import pytest
 import soundfile
 
 from tests.cli.conftest import environment, tree
+from tests.conftest import PATIENCE_SECONDS
 from unbraid.data.lists.draw_pairs import list_mixtures
 from unbraid.data.lists.speaker_pairs import write_list
 from unbraid.data.open import open_dataset
@@ -131,18 +132,18 @@ def test_ctrl_c_keeps_what_is_done(command, corpus_root, listed, tiny, tmp_path)
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     partial = target.with_name("scores.json.partial")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline and (not partial.exists() or partial.read_text().count("\n") < 4):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130
     assert "continue with --resume" in errors
     assert "Traceback" not in errors
     assert tree(tmp_path / "out") == {"scores.json.partial"}
     before = partial.read_text()
     assert all(json.loads(line) for line in before.splitlines())
-    again = subprocess.run(arguments, capture_output=True, env=environment(), text=True, timeout=60)
+    again = subprocess.run(arguments, capture_output=True, env=environment(), text=True, timeout=PATIENCE_SECONDS)
     assert (again.returncode, partial.read_text()) == (1, before)
     assert "continue with --resume, or remove" in again.stderr
 

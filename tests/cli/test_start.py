@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from typing import get_args, get_type_hints
@@ -13,7 +12,8 @@ import unbraid
 from tests.cli.conftest import environment
 from unbraid.cli.separate import separate
 
-HEAVY = ("torch", "numpy", "soundfile", "av", "soxr", "safetensors", "jaxtyping", "lightning")
+HEAVY = ("torch", "numpy", "scipy", "einops", "soundfile", "av", "soxr", "safetensors", "jaxtyping", "lightning")
+"""What takes longer to import than help may take to come up."""
 
 
 @pytest.mark.parametrize("arguments", ["--help", "--version", "separate --help", "models --help"])
@@ -28,15 +28,6 @@ def test_help_imports_nothing_heavy(arguments):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment())
     assert done.returncode == 0
     assert done.stderr.strip() == "[]"
-
-
-def test_help_takes_little_time():
-    """Processor time of a process of its own, which a busy machine hardly prolongs."""
-    before = os.times()
-    subprocess.run([sys.executable, "-m", "unbraid.cli.main", "--help"], capture_output=True, env=environment())
-    after = os.times()
-    spent = after.children_user + after.children_system - before.children_user - before.children_system
-    assert spent < 0.5
 
 
 def test_version(run):

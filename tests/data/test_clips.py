@@ -11,6 +11,7 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import PATIENCE_SECONDS
 from tests.data.builders import noise, sweep, write, write_mp4
 from unbraid.data.clips import open_clip, open_clips, read_clip, read_source, to_channels
 from unbraid.data.items import Clip
@@ -118,9 +119,9 @@ def test_a_forked_worker_does_not_share_what_its_parent_has_open(folder):
     for start in range(0, 100_000, 10_000):
         read_clip(clip, start, 2000, 44100)
     for _ in workers:
-        assert np.allclose(queue.get(timeout=30), expected, atol=1e-4)
+        assert np.allclose(queue.get(timeout=PATIENCE_SECONDS), expected, atol=1e-4)
     for worker in workers:
-        worker.join(timeout=30)
+        worker.join(timeout=PATIENCE_SECONDS)
 
 
 def test_many_headers_are_read_in_order(folder):

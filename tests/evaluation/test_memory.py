@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from tests.cli.conftest import environment
+from tests.conftest import PATIENCE_SECONDS
 
 RATE = 44_100
 SCRIPT = """
@@ -40,7 +41,7 @@ def test_memory_does_not_grow(tmp_path: Path):
                 for _ in range(seconds // 20):
                     file.write(block)
         command = [sys.executable, "-c", SCRIPT, str(root), str(seconds)]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=300)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=PATIENCE_SECONDS)
         assert done.returncode == 0, done.stderr
         peaks[seconds] = int(done.stdout)
     print(peaks)

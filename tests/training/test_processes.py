@@ -9,6 +9,7 @@ import time
 import pytest
 import torch
 
+from tests.conftest import PATIENCE_SECONDS
 from tests.training.tiny import checkpoint, logged
 from unbraid.weights.store import load_model
 
@@ -20,7 +21,7 @@ SETTINGS = (
 
 def run(data, out, *options, **settings):
     process = start(data, out, *options, **settings)
-    _, said = process.communicate(timeout=240)
+    _, said = process.communicate(timeout=PATIENCE_SECONDS)
     return subprocess.CompletedProcess(process.args, process.returncode, stderr=said)
 
 
@@ -76,11 +77,11 @@ def test_two_processes_stop_together_and_go_on(corpus_root, tmp_path):
     whole = run(corpus_root, tmp_path / "whole", *two, steps=30)
     assert whole.returncode == 0, whole.stderr
     process = start(corpus_root, tmp_path / "parts", *two, steps=30, save_every=1)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not (tmp_path / "parts" / "last.ckpt").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130, said
     assert "--resume" in said
     assert 1 <= checkpoint(tmp_path / "parts")["global_step"] < 30

@@ -14,6 +14,7 @@ import pytest
 import torch
 from lightning.pytorch.plugins import MixedPrecision
 
+from tests.conftest import PATIENCE_SECONDS
 from tests.training.tiny import CONFIG, assert_same, assert_same_outcome, checkpoint, logged
 from unbraid.errors import ConfigError, DataError, DiskSpaceError, DivergedError
 from unbraid.training import fit as fit_module
@@ -129,7 +130,7 @@ def test_a_killed_run_leaves_a_whole_checkpoint(corpus_root, tmp_path):
         env=os.environ | {"PYTHONPATH": os.pathsep.join(["src", "."])},
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not (out / "last.ckpt").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.3)

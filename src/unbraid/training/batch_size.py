@@ -71,7 +71,7 @@ def largest_batch(config: TrainingConfig, data: Path, device: torch.device) -> i
                 loss = objective(model, batch).total
             loss.backward()
             optimiser.step()
-        except (torch.OutOfMemoryError, RuntimeError) as error:
+        except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             return False

@@ -15,6 +15,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from tests.conftest import PATIENCE_SECONDS
 from unbraid.audio.recording import Recording
 from unbraid.errors import ConfigError, MissingExtraError
 from unbraid.evaluation.report.passages import Passage
@@ -189,6 +190,6 @@ def test_a_browser_shows_it_in_both_schemes(tmp_path: Path):
             *(f"--user-data-dir={tmp_path / 'profile'}", f"--blink-settings=preferredColorScheme={scheme}"),
             *("--window-size=1200,900", f"--screenshot={picture}", (tmp_path / "report.html").as_uri()),
         ]
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_SECONDS)
         corners.append(Image.open(picture).convert("L").getpixel((2, 2)))
     assert corners == [0, 255], "black in the dark scheme, white in the light one"

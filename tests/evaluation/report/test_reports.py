@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.conftest import PATIENCE_SECONDS
 from tests.evaluation.conftest import RATE, write
 from tests.evaluation.report.test_passages import Page
 from unbraid.evaluation.estimates import FolderEstimates
@@ -93,7 +94,7 @@ addEventListener("load", async () => {
         *("--disable-background-networking", "--disable-component-update", "--window-size=1200,900"),
         *(f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=20000", "--dump-dom", probe.as_uri()),
     ]
-    found = subprocess.run(command, check=True, capture_output=True, timeout=120, text=True).stdout
+    found = subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_SECONDS, text=True).stdout
     title = re.search(r"<title>(.*?)</title>", found)
     assert title
     assert title[1] == "sounds 21 of 21, pictures 21 of 21, fits true, bars 8"

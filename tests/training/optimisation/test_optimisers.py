@@ -67,8 +67,16 @@ def test_the_largest_batch_is_found_to_an_eighth(capacity):
     assert len(asked) < 20
 
 
-@pytest.mark.parametrize(("capacity", "found"), [(1, 1), (5, 5), (12, 12)])
-def test_a_run_finds_its_largest_batch(capacity, found, corpus_root, monkeypatch):
+@pytest.mark.parametrize(
+    ("capacity", "error"),
+    [
+        (1, torch.OutOfMemoryError("CUDA out of memory")),
+        (5, RuntimeError("[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory")),
+        (12, MemoryError()),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_run_finds_its_largest_batch(capacity, error, corpus_root, monkeypatch):
     build = batch_size.build_model
 
     def short_of_memory(config):
@@ -76,14 +84,14 @@ def test_a_run_finds_its_largest_batch(capacity, found, corpus_root, monkeypatch
 
         def check(module, inputs):
             if len(inputs[0]) > capacity:
-                raise torch.OutOfMemoryError("out of memory")
+                raise error
 
         model.register_forward_pre_hook(check)
         return model
 
     monkeypatch.setattr(batch_size, "build_model", short_of_memory)
     config = replace(CONFIG, batch_size="auto")
-    assert batch_size.largest_batch(config, corpus_root, torch.device("cpu")) == found
+    assert batch_size.largest_batch(config, corpus_root, torch.device("cpu")) == capacity
 
 
 def test_where_not_even_one_fits_it_is_a_sentence(corpus_root, monkeypatch):
