@@ -81,7 +81,7 @@ def test_a_step_that_makes_no_sense_is_a_sentence(trained, corpus_root, tmp_path
 
 
 def test_the_bundled_speech_model_is_prolonged(corpus_root, tmp_path):
-    recipe = RECIPES["speech"].config
+    recipe = RECIPES["speech"].build()
     before = inspect_model("speech").facts["steps"]
     assert isinstance(before, int)
     config = replace(
@@ -100,31 +100,41 @@ def test_the_bundled_speech_model_is_prolonged(corpus_root, tmp_path):
         assert (after[name] - tensor).abs().max() < 0.02 * max(float(tensor.abs().max()), 0.1), name
 
 
-MARGIN_DB = 0.3
+MARGIN_DB = 0.5
+"""Of the 0.27 dB that were found, most is the lag of the average in a model that still learns fast."""
 
 
 @pytest.mark.slow
 def test_after_500_steps_it_is_as_good_as_an_exact_resume(corpus_root, tmp_path):
-    """The mean validation loss, in dB, of the last two validations, from weights alone and from a checkpoint."""
+    """The validation loss, in dB, from weights alone and from a checkpoint.
+
+    As in a long run, the optimiser of the checkpoint has forgotten the beginning: it remembers some 50 steps of 300.
+    The warm-up is shorter in the same measure.
+    """
     config = replace(
         CONFIG,
+        optimiser=OptimiserConfig(learning_rate=2e-3, betas=(0.9, 0.98)),
         averaging=replace(CONFIG.averaging, ema_decay=0.98),
         validation=ValidationConfig(every=100, items=12),
         log=replace(CONFIG.log, sounds=0),
-        steps=400,
+        steps=300,
         save_every=100,
     )
     fit(config, corpus_root, tmp_path / "resumed")
-    begun = save_model(_average(tmp_path / "resumed", config), tmp_path / "begun.safetensors", facts={"steps": 400})
-    longer = replace(config, steps=900, init=InitConfig(start_step="auto", warmup_steps=100))
+    begun = save_model(_average(tmp_path / "resumed", config), tmp_path / "begun.safetensors", facts={"steps": 300})
+    longer = replace(
+        config,
+        optimiser=replace(config.optimiser, learning_rate=1e-3),
+        init=InitConfig(start_step="auto", warmup_steps=20),
+        steps=800,
+    )
     fit(longer, corpus_root, tmp_path / "resumed", resume=True)
     fit(longer, corpus_root, tmp_path / "begun", init=str(begun))
     resumed, anew = logged(tmp_path / "resumed", "valid_loss"), logged(tmp_path / "begun", "valid_loss")
-    print("resumed", resumed[-5:], "from weights", anew)
     assert len(anew) == 5
     # 500 steps make a difference that the margin is small against.
-    assert sum(anew[-2:]) / 2 < resumed[3] - 2 * MARGIN_DB
-    assert sum(anew[-2:]) / 2 < sum(resumed[-2:]) / 2 + MARGIN_DB
+    assert anew[-1] < resumed[2] - 4 * MARGIN_DB
+    assert anew[-1] < resumed[-1] + MARGIN_DB
 
 
 def _average(run, config):
