@@ -27,7 +27,9 @@ import soxr
 import torch
 from torch import Tensor
 
-from unbraid.separation.speakers.tracking import SpeakerTracker, align
+from unbraid.separation.speakers.online import OnlineTracker
+from unbraid.separation.speakers.ordering import align
+from unbraid.separation.speakers.tracking import RecordingTracker
 from unbraid.weights.store import load_model
 
 CORPUS_RATE = 16000
@@ -231,20 +233,19 @@ def main() -> None:
                 if options.one_microphone:
                     voices = [flatten_voice(voice) for voice in voices]
                 references = build_conversation(voices, options.minutes, rng)
-                trackers = [
-                    SpeakerTracker(len(kind), options.rate, int(OVERLAP_SECONDS * options.rate)) for _ in range(2)
-                ]
+                sizes = len(kind), options.rate, int(OVERLAP_SECONDS * options.rate)
+                tracker, live = RecordingTracker(*sizes), OnlineTracker(*sizes)
                 truth, online = {}, {}
                 for piece in cut_pieces(references, options.rate, condition, talk, options.stereo):
                     place = piece.chunk, piece.channel
                     before = time.process_time()
-                    trackers[0].observe(*place, piece.start, piece.estimate)
+                    tracker.observe(*place, piece.start, piece.estimate)
                     counts["cpu"] += time.process_time() - before
-                    online[place] = trackers[1].track_online(*place, piece.start, piece.estimate)[0]
+                    online[place] = live.track(*place, piece.start, piece.estimate)[0]
                     if piece.audible:
                         truth[place] = piece.order
                 before = time.process_time()
-                found = trackers[0].solve().orders
+                found = tracker.solve().orders
                 counts["cpu"] += time.process_time() - before
                 swaps = count_swaps(found, truth)
                 counts["pieces"] += len(truth)

@@ -30,7 +30,7 @@ class Range:
     at_most: float | None = None
     below: float | None = None
 
-    def holds(self, value: float) -> bool:
+    def holds(self, value: float | int) -> bool:
         return (
             (self.at_least is None or value >= self.at_least)
             and (self.above is None or value > self.above)
@@ -98,7 +98,7 @@ def fits(value: object, annotation: object) -> bool:
     return not isinstance(annotation, type) or isinstance(value, annotation)
 
 
-def is_number(value: object) -> TypeGuard[float]:
+def is_number(value: object) -> TypeGuard[float | int]:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 

@@ -49,9 +49,9 @@ def test_record(separate, talk, tmp_path):
         "seconds": 0.5,
         "bytes": os.stat("talk.wav").st_size,
     }
-    assert record["settings"]["overlap"] == 0.5
-    assert len(record["settings"]["shift_samples"]) == 2
-    assert record["settings"]["container"] == "flac"
+    assert record["settings"]["separation"]["overlap"] == 0.5
+    assert record["settings"]["separation"]["shifts"] == 2
+    assert record["settings"]["output"]["container"] == "flac"
     assert record["stems"]["speaker1"]["file"] == "speaker1.flac"
     assert record["gain"] == 1.0
     assert record["uncertain_joins"] == 0

@@ -52,13 +52,16 @@ def test_every_command_teaches(run, command):
 
 
 def test_choices_are_those_of_the_library():
-    from unbraid.output.stem_files import ClipMode
-    from unbraid.separation.stems import Consistency, OtherMethod
+    from unbraid.output.config import ClipMode
+    from unbraid.separation.config import Consistency, OtherMethod, Tracking
+    from unbraid.signal.chunking import Join
 
     hints = get_type_hints(separate)
     assert get_args(hints["clip_mode"]) == get_args(ClipMode)
     assert get_args(hints["consistency"]) == get_args(Consistency)
     assert get_args(hints["other_method"]) == get_args(OtherMethod)
+    assert get_args(hints["tracking"]) == get_args(Tracking)
+    assert get_args(hints["join"]) == get_args(Join)
 
 
 def test_unknown_commands_and_options_are_usage_errors(run):

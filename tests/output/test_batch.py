@@ -21,8 +21,9 @@ from unbraid.output.batch import (
     run_jobs,
     shard,
 )
-from unbraid.output.naming import FilenameTemplate
+from unbraid.output.config import OutputConfig
 from unbraid.output.record import ModelIdentity
+from unbraid.separation.runner import ModelRunner
 from unbraid.separation.separator import Separator
 
 STEMS = ("speaker1", "speaker2")
@@ -65,12 +66,12 @@ def test_no_two_recordings_share_a_file(names):
 
 
 def test_a_template_must_tell_recordings_apart():
-    template = FilenameTemplate("{stem}")
-    assert len(plan_jobs(found("x/a.wav", "y/b.wav"), Path("out"), STEMS, model="m", template=template)) == 2
+    output = OutputConfig(filename="{stem}")
+    assert len(plan_jobs(found("x/a.wav", "y/b.wav"), Path("out"), STEMS, model="m", output=output)) == 2
     with pytest.raises(ConfigError, match=r"put \{track\} into it"):
-        plan_jobs(found("a.wav", "b.wav"), Path("out"), STEMS, model="m", template=template)
+        plan_jobs(found("a.wav", "b.wav"), Path("out"), STEMS, model="m", output=output)
     with pytest.raises(ConfigError, match=r"put \{stem\} into it"):
-        plan_jobs(found("a.wav"), Path("out"), STEMS, model="m", template=FilenameTemplate("{track}"))
+        plan_jobs(found("a.wav"), Path("out"), STEMS, model="m", output=OutputConfig(filename="{track}"))
 
 
 def test_shards():
@@ -120,7 +121,7 @@ def test_interruptions_are_not_caught(separator, tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(separator, "_call", interrupt)
+    monkeypatch.setattr(ModelRunner, "_call", interrupt)
     with pytest.raises(KeyboardInterrupt):
         list(run_jobs(jobs, separator, MODEL))
     assert not (tmp_path / "out").exists()

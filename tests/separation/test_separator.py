@@ -1,6 +1,7 @@
 """The Separator with models whose right answer is known: lengths, rates, layouts, seams, order of speakers, memory."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ import torch
 
 from tests.conftest import TINY
 from unbraid import Recording, Separator, build_model
-from unbraid.errors import AudioReadError, ConfigError, DeviceError, UnknownNameError
+from unbraid.errors import AudioReadError, ConfigError, DeviceError, UnknownNameError, WeightsError
 from unbraid.models.contract import ModelSpec, SeparationModel
+from unbraid.separation.config import SeparationConfig
 from unbraid.separation.events import Block, Finished, Progress, Started
 
 
@@ -205,20 +207,31 @@ def test_stems_come_out_before_the_end_of_the_recording_is_read():
     assert max(seen) < 3 * 8000
 
 
-def test_out_of_memory_halves_the_batch_and_then_says_what_to_do(monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("too much"),
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_out_of_memory_halves_the_batch_and_then_says_what_to_do(error):
     class Small(Shares):
         def forward(self, mixture):
             if mixture.shape[0] > self.limit:
-                raise torch.OutOfMemoryError("too much")
+                raise self.error
             return super().forward(mixture)
 
     model, mixture = Small(), noise(4, 20_000)
-    model.limit = 1
+    model.limit, model.error = 1, error
     assert np.allclose(
         Separator(model, batch_size=4).separate(mixture, 8000)["most"].samples, 0.75 * mixture, atol=1e-6
     )
     model.limit = 0
     with pytest.raises(DeviceError, match="`segment_seconds`"):
+        Separator(model).separate(mixture, 8000)
+    model.error = RuntimeError("a defect")
+    with pytest.raises(RuntimeError, match="a defect"):
         Separator(model).separate(mixture, 8000)
 
 
@@ -229,6 +242,13 @@ def test_out_of_memory_halves_the_batch_and_then_says_what_to_do(monkeypatch):
         ({"segment_seconds": 0.01}, ConfigError),
         ({"shifts": 0}, ConfigError),
         ({"two_stems": "vocals"}, UnknownNameError),
+        ({"batch_size": -1}, ConfigError),
+        ({"segment_seconds": float("nan")}, ConfigError),
+        ({"segment_seconds": float("inf")}, ConfigError),
+        ({"segment_seconds": "whole", "overlap": 0.25}, ConfigError),
+        ({"seed": -1}, ConfigError),
+        ({"segments": 3.0}, ConfigError),
+        ({"config": SeparationConfig(), "shifts": 2}, ConfigError),
         ({"device": "cuda:99"}, DeviceError),
         ({"device": "toaster"}, DeviceError),
     ],
@@ -236,6 +256,11 @@ def test_out_of_memory_halves_the_batch_and_then_says_what_to_do(monkeypatch):
 def test_settings_out_of_range_are_refused(settings, error):
     with pytest.raises(error):
         Separator(Shares(), **settings)
+
+
+def test_a_name_that_no_file_can_have_is_refused():
+    with pytest.raises(WeightsError, match=r"'x{40}\.\.\.' is no name of a model"):
+        Separator("x" * 5000)
 
 
 def test_inputs_that_make_no_sense_are_refused():
@@ -246,8 +271,111 @@ def test_inputs_that_make_no_sense_are_refused():
         separator.separate(np.zeros((1, 0)), 8000)
     with pytest.raises(AudioReadError, match="NaN"):
         separator.separate(np.array([0.0, np.nan]), 8000)
-    mended = Separator(Shares(), mend_samples=True).separate(np.array([0.1, np.nan, 0.2]), 8000)
-    assert np.isfinite(mended["most"].samples).all()
+    for samples in (
+        [[0.1, 0.2], [0.3]],
+        np.zeros((2, 3, 4)),
+        np.zeros((8000, 2)),
+        1j * np.ones((1, 9)),
+    ):
+        with pytest.raises(ConfigError, match="give"):
+            separator.separate(samples, 8000)
+    half = torch.full((1, 4000), 0.5, dtype=torch.bfloat16)
+    assert np.allclose(separator.separate(half, 8000)["most"].samples, 0.375, atol=1e-6)
+
+
+@pytest.mark.parametrize("wrap", [lambda samples: samples, lambda samples: Recording(samples, 8000)])
+def test_samples_that_are_not_numbers_become_silence_when_asked(wrap):
+    """NaN and both infinities are mended to zero, in arrays as in recordings; neighbours stay."""
+    samples = np.full((1, 4000), 0.1, np.float32)
+    samples[0, [100, 200, 300]] = np.nan, np.inf, -np.inf
+    source = wrap(samples)
+    rate = None if isinstance(source, Recording) else 8000
+    stem = Separator(Shares(), mend_samples=True).separate(source, rate)["most"].samples
+    expected = np.where(np.isfinite(samples), 0.075, 0)
+    assert np.abs(stem - expected).max() < 1e-6
+    with pytest.raises(AudioReadError, match="NaN or infinite"):
+        Separator(Shares()).separate(source, rate)
+
+
+def test_a_whole_recording_is_one_call_of_the_model():
+    model, mixture = Shares(), noise(1, 8000 * 5 + 3)
+    separator = Separator(model, segment_seconds="whole")
+    assert np.abs(separator.separate(mixture, 8000)["most"].samples - 0.75 * mixture).max() < 1e-6
+    assert model.calls == [(1, 1, 8000 * 5 + 3)]
+    model.forward = lambda mixture: mixture
+    with pytest.raises(ConfigError, match="promises"):
+        separator.separate(mixture, 8000)
+
+
+def test_speakers_beyond_what_can_be_tracked_are_taken_whole():
+    model = Bands()
+    model.spec = replace(model.spec, sample_rate=2000)
+    mixture = noise(1, 3000)
+    assert len(Separator(model, segment_seconds="whole").separate(mixture, 2000)) == 2
+    with pytest.raises(ConfigError, match="4000 Hz"):
+        Separator(model).separate(mixture, 2000)
+
+
+class Peek(Shares):
+    """Keeps what it is given."""
+
+    def __init__(self, level, num_channels=1):
+        super().__init__(num_channels=num_channels)
+        self.spec = replace(self.spec, level=level)
+        self.seen = []
+
+    def forward(self, mixture):
+        self.seen.append(mixture.clone())
+        return super().forward(mixture)
+
+
+def test_a_model_gets_the_level_that_its_spec_wants():
+    mixture = 0.3 + noise(1, 8000 * 4)
+    mixture[:, 16_000:] *= 0.1
+    normalised, given, whole = (Peek(level) for level in ("normalised", "as-given", "whole-file"))
+    for model in (normalised, given, whole):
+        stem = Separator(model).separate(mixture, 8000)["most"].samples
+        # The mean that a whole file is rid of comes back with every stem.
+        back = 0.25 * mixture.mean() if model is whole else 0
+        assert np.abs(stem - 0.75 * mixture - back).max() < 1e-5
+    for chunk in normalised.seen:
+        assert 20 * np.log10(float(chunk.square().mean().sqrt())) == pytest.approx(-25, abs=1e-3)
+    first = given.seen[0][0, 0]
+    edge = Separator(given).plan.edge
+    assert np.array_equal(first[edge:].numpy(), mixture[0, : len(first) - edge])
+    scaled = (mixture[0] - mixture.mean(dtype=np.float64)) / mixture.std(dtype=np.float64, ddof=1)
+    assert np.abs(whole.seen[0][0, 0, edge:].numpy() - scaled[: len(first) - edge]).max() < 1e-4
+
+
+def test_a_file_has_the_level_of_the_channels_that_are_heard_together():
+    """At another rate and in six channels, where each group is to the model a file of its own."""
+    mixture = noise(6, 16_000 * 3) * np.array([[1, 1, 4, 1, 0.5, 0.5]], np.float32).T
+    model = Peek("whole-file", num_channels=2)
+    Separator(model).separate(mixture, 16_000)
+    heard = torch.stack([chunk[2] for chunk in model.seen if len(chunk) == 4 and chunk.shape[-1] == 8000])
+    assert float(heard.std()) == pytest.approx(1, abs=0.01)  # the low frequencies, in mono
+    assert not Separator(model).separate(np.zeros((1, 9000)), 8000)["most"].samples.any()
+
+
+def test_a_model_of_the_caller_stays_in_its_mode():
+    model = build_model("s4m-tiny", **TINY["s4m-tiny"]).train()
+    part = next(module for module in model.modules() if module is not model).eval()
+    mixture = noise(1, 9000)
+    first = Separator(model, device="cpu").separate(mixture, 16_000)["speaker1"].samples
+    assert model.training
+    assert not part.training
+    model.eval()
+    assert np.array_equal(first, Separator(model, device="cpu").separate(mixture, 16_000)["speaker1"].samples)
+
+
+def test_a_model_of_the_caller_stays_on_its_device():
+    model = build_model("s4m-tiny", **TINY["s4m-tiny"]).to("meta")
+    separator = Separator.__new__(Separator)
+    with pytest.raises(NotImplementedError):  # a copy without values cannot be made on another device
+        separator.__init__(model, device="cpu")
+    assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
+    here = build_model("s4m-tiny", **TINY["s4m-tiny"])
+    assert Separator(here, device="cpu").model is here
 
 
 def test_chunks_can_be_averaged_as_papers_do():

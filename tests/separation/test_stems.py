@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 
 from unbraid.errors import ConfigError, UnknownNameError
+from unbraid.separation.config import SeparationConfig
 from unbraid.separation.stems import StemPlan, parse_remix
 
 SOURCES = ("dialogue", "music", "effects")
+
+
+def plan_of(**settings) -> StemPlan:
+    return StemPlan(sources=SOURCES, config=SeparationConfig(**settings))
 
 
 @pytest.fixture
@@ -21,22 +26,38 @@ def signals() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_gains_of_zero_leave_the_recording(signals):
-    plan = StemPlan(sources=SOURCES, remix={"dialogue": 0.0, "music": 0.0})
+    plan = plan_of(remix={"dialogue": 0.0, "music": 0.0})
     assert plan.names == (*SOURCES, "remix")
     assert np.array_equal(plan.apply(*signals)[-1], signals[1])
 
 
 def test_gains_change_what_the_model_found_and_keep_the_rest(signals):
     estimates, mixture = signals
-    plan = StemPlan(sources=SOURCES, remix={"dialogue": 20.0, "effects": -math.inf})
+    plan = plan_of(remix={"dialogue": 20.0, "effects": -math.inf})
     expected = mixture + 9 * estimates[0] - estimates[2]
     np.testing.assert_allclose(plan.apply(estimates, mixture)[-1], expected, atol=1e-5)
 
 
 def test_a_remix_stands_beside_a_pair_and_a_residual(signals):
-    plan = StemPlan(sources=SOURCES, two_stems="dialogue", consistency="residual", remix={"music": 6.0})
+    plan = plan_of(two_stems="dialogue", consistency="residual", remix={"music": 6.0})
     assert plan.names == ("dialogue", "no_dialogue", "residual", "remix")
     assert plan.apply(*signals).shape == (4, 2, 500)
+
+
+@pytest.mark.parametrize("method", ["add", "minus"])
+def test_a_pair_and_its_residual_add_up_to_the_mixture(signals, method):
+    """The residual is counted once: what has a stem of its own is not in the rest as well."""
+    plan = plan_of(two_stems="dialogue", other_method=method, consistency="residual")
+    estimates, mixture = signals
+    stems = plan.apply(estimates, mixture)
+    np.testing.assert_allclose(stems.sum(axis=0), mixture, atol=1e-5)
+    np.testing.assert_allclose(stems[1], estimates[1] + estimates[2], atol=1e-5)
+
+
+def test_without_a_residual_stem_minus_is_all_the_rest(signals):
+    estimates, mixture = signals
+    stems = plan_of(two_stems="dialogue", other_method="minus").apply(estimates, mixture)
+    np.testing.assert_allclose(stems[1], mixture - estimates[0], atol=1e-6)
 
 
 def test_gains_are_read_as_people_write_them():
@@ -56,8 +77,8 @@ def test_what_is_no_gain_is_refused(text):
 
 def test_unknown_stems_and_absurd_gains_are_refused():
     with pytest.raises(UnknownNameError, match="'vocals'; it has: dialogue"):
-        StemPlan(sources=SOURCES, remix={"vocals": 3.0})
+        plan_of(remix={"vocals": 3.0})
     with pytest.raises(ConfigError, match="at most 40 dB"):
-        StemPlan(sources=SOURCES, remix={"music": 60.0})
+        plan_of(remix={"music": 60.0})
     with pytest.raises(ConfigError, match="at most 40 dB"):
-        StemPlan(sources=SOURCES, remix={"music": math.nan})
+        plan_of(remix={"music": math.nan})

@@ -83,7 +83,10 @@ def as_samples(samples: object) -> np.ndarray:
 
     Raises ConfigError on what looks like (sample, channel).
     """
-    array = np.asarray(samples)
+    try:
+        array = np.asarray(samples)
+    except ValueError as error:
+        raise ConfigError(f"cannot take samples ({error}): give (channel, sample), every channel as long") from error
     if array.dtype.kind not in "fiu" or array.dtype in (np.uint16, np.uint32, np.uint64):
         raise ConfigError(
             f"cannot take samples of type {array.dtype}", remedy="give floats in [-1, 1] or signed integers"

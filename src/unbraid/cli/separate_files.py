@@ -20,8 +20,8 @@ from unbraid.output.batch import (
     run_jobs,
     shard,
 )
-from unbraid.output.export import EncodingChoice
-from unbraid.output.naming import FilenameTemplate, safe_name
+from unbraid.output.config import OutputConfig
+from unbraid.output.naming import safe_name
 from unbraid.output.record import ModelIdentity
 from unbraid.separation.separator import Separator
 
@@ -33,18 +33,16 @@ def separate_files(
     separator: Separator,
     model_source: str,
     out: Path,
-    stems: tuple[str, ...],
-    choice: EncodingChoice,
+    output: OutputConfig,
     *,
-    template: str,
     part: tuple[int, int],
     resume: bool,
     quiet: bool,
 ) -> list[Result]:
     """Separates what was found and returns one result per recording, with what was not found among the failed."""
     model = ModelIdentity.of(model_source)
-    pattern = FilenameTemplate(template)
-    jobs = plan_jobs(found.files, out, stems, model=model.name, template=pattern, extension=choice.container)
+    stems = output.choose(separator.stem_plan.names)
+    jobs = plan_jobs(found.files, out, stems, model=model.name, output=output)
     jobs = shard(jobs, *part)
     results: list[Result] = []
     remarks = _Remarks(separator, model.name)
@@ -53,7 +51,7 @@ def separate_files(
             for error in found.errors:
                 report.say(str(error), kind="error")
                 results.append({"input": None, "status": "failed", "message": as_options(str(error))})
-            for event in run_jobs(jobs, separator, model, choice, resume=resume):
+            for event in run_jobs(jobs, separator, model, output, resume=resume):
                 match event:
                     case RecordingStarted():
                         report.start(event.job.name, event.started.expected_seconds)
@@ -74,7 +72,7 @@ def separate_files(
                         )
                 for remark in remarks.on(event):
                     report.warn(remark)
-            _sum_up(report, results, out if "model" in pattern.fields else out / safe_name(model.name), part)
+            _sum_up(report, results, out if "model" in output.template.fields else out / safe_name(model.name), part)
     except KeyboardInterrupt:
         done = sum(result["status"] != "failed" for result in results)
         raise KeyboardInterrupt(

@@ -6,7 +6,6 @@ Both give the same thing, so that all are scored by one protocol. Both can be se
 from __future__ import annotations
 
 import os
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -16,10 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from unbraid.audio.rate import resample
-from unbraid.axes import Float, Tensor
 from unbraid.data.clips import read_clip, to_channels
 from unbraid.data.items import Clip
 from unbraid.errors import ConfigError
@@ -28,11 +24,10 @@ from unbraid.evaluation.source_names import fold, name_rest, source_names
 from unbraid.evaluation.tracks import Track, TrackList, TrackReader
 from unbraid.files.scratch import make_array
 from unbraid.models.contract import SeparationModel
-from unbraid.separation.channels import gather_group, plan_groups, scatter_group
+from unbraid.separation.config import SeparationConfig
 from unbraid.separation.events import Block, Finished
 from unbraid.separation.separator import Separator
-from unbraid.signal.lengths import fit_length
-from unbraid.weights.store import inspect_model
+from unbraid.weights.store import hash_tensors, inspect_model
 
 WHOLE_SECONDS = 60.0
 """ours: mixtures of speakers up to this length go through a model in one call, as papers do; longer ones in chunks."""
@@ -70,11 +65,11 @@ class EstimateSource(ABC):
 
 
 class ModelEstimates(EstimateSource):
-    """A model, run on every track.
+    """A model, run on every track by a Separator, as a recording is separated.
 
     model: a bundled name, a weights file, a model, or a Separator, whose settings then hold; the last two stay in this
     process. settings: those of Separator, such as segment_seconds, overlap and shifts. whole: each track in one call of
-    the model; None does so with mixtures of speakers of up to a minute.
+    the model; None does so with mixtures of speakers of up to a minute, unless there are settings.
     """
 
     def __init__(
@@ -85,19 +80,38 @@ class ModelEstimates(EstimateSource):
         whole: bool | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        if isinstance(model, Separator) and settings:
-            raise ConfigError("a Separator has its settings already: give them to it, or give the model's name here")
+        if isinstance(model, Separator) and (settings or whole is not None):
+            raise ConfigError(
+                "a Separator has its settings already",
+                remedy='give them to it, also `segment_seconds="whole"`, or give the model here',
+            )
         self.model, self.device, self.whole, self.settings = model, device, whole, dict(settings or {})
-        if whole and self.settings:
+        if whole and self.settings.keys() & {"segment_seconds", "overlap", "join"}:
             raise ConfigError(
                 "a track in one call of the model takes no settings of chunks", remedy="choose `whole=False`"
             )
 
     @cached_property
     def separator(self) -> Separator:
+        """For tracks in chunks."""
         if isinstance(self.model, Separator):
             return self.model
         return Separator(self.model, device=self.device, **self.settings)
+
+    @cached_property
+    def whole_separator(self) -> Separator:
+        """The same model with the same settings, for tracks in one call."""
+        config = SeparationConfig.of({**self.settings, "segment_seconds": "whole"})
+        return Separator(self.separator.model, device=self.device, config=config)
+
+    def choose_separator(self, track: Track) -> Separator:
+        """The one that a track is separated by."""
+        if self.whole is None:
+            short = self.separator.spec.exchangeable and track.seconds <= WHOLE_SECONDS
+            whole = short and not self.settings and not isinstance(self.model, Separator)
+        else:
+            whole = self.whole
+        return self.whole_separator if whole else self.separator
 
     @property
     def can_be_sent(self) -> bool:
@@ -105,12 +119,20 @@ class ModelEstimates(EstimateSource):
         return isinstance(self.model, str | Path)
 
     def facts(self) -> dict[str, Any]:
-        facts: dict[str, Any] = {"kind": "model", "whole": self.whole, "settings": self.settings}
-        if self.can_be_sent:
-            stored = inspect_model(self.model)  # type: ignore[arg-type]
+        settings = self.model.config.changed() if isinstance(self.model, Separator) else self.settings
+        # The level says that the Separator has seen to it: before version 0.2, tracks in one call were as they are.
+        level = self.separator.spec.level
+        facts: dict[str, Any] = {"kind": "model", "whole": self.whole, "settings": settings, "level": level}
+        if isinstance(self.model, str | Path):
+            stored = inspect_model(self.model)
             return facts | {"name": stored.name, "sha256": stored.sha256}
-        model = self.separator.model
-        return facts | {"name": type(model).__name__, "sha256": ""}
+        return facts | {"name": type(self.separator.model).__name__, "sha256": self._hash}
+
+    @cached_property
+    def _hash(self) -> str:
+        """Over the weights of a model in memory, as files of weights have it."""
+        state = self.separator.model.state_dict()
+        return hash_tensors({name: tensor.detach().cpu() for name, tensor in state.items()})
 
     def sources(self, tracks: TrackList) -> tuple[str, ...]:
         spec = self.separator.spec
@@ -136,37 +158,14 @@ class ModelEstimates(EstimateSource):
         exchangeable = self.separator.spec.exchangeable
         meant = _meant(names, track.sources)
         wanted = list(range(len(names))) if exchangeable else [meant.index(source) for source in sources]
-        whole = self.whole
-        if whole is None:
-            whole = exchangeable and not self.settings and track.seconds <= WHOLE_SECONDS
-        began = time.perf_counter()
-        if whole and not isinstance(self.model, Separator):
-            mixture = torch.from_numpy(track.read_mixture(0, track.num_samples))
-            samples = separate_at_once(self.separator.model, mixture, track.sample_rate).numpy()
-            elapsed = time.perf_counter() - began
-            yield _stored(names, wanted, samples, elapsed)
-            return
         shape = (len(names), track.num_channels, track.num_samples)
         samples = make_array(shape)
-        elapsed = self._separate(track, samples)
+        elapsed = _separate(self.choose_separator(track), track, samples)
         yield _stored(names, wanted, samples, elapsed)
-
-    def _separate(self, track: Track, samples: np.ndarray) -> float:
-        """Fills `samples` and gives the wall time of the model."""
-        elapsed = 0.0
-        with closing(self.separator.stream(TrackReader(track))) as events:
-            for event in events:
-                match event:
-                    case Block():
-                        end = event.start_sample + event.samples.shape[-1]
-                        samples[..., event.start_sample : end] = event.samples
-                    case Finished():
-                        elapsed = event.model_seconds
-        return elapsed
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the loaded model, which another process loads itself."""
-        return {name: value for name, value in vars(self).items() if name != "separator"}
+        return {name: value for name, value in vars(self).items() if "separator" not in name}
 
 
 class FolderEstimates(EstimateSource):
@@ -202,22 +201,18 @@ class FolderEstimates(EstimateSource):
         yield TrackEstimates(names=tuple(clips), read_all=read, notes=tuple(_notes(track, clips)))
 
 
-def separate_at_once(
-    model: SeparationModel, mixture: Float[Tensor, "channel sample"], sample_rate: int
-) -> Float[Tensor, "source channel sample"]:
-    """One call of the model for a whole mixture, at the model's rate and back."""
-    spec = model.spec
-    samples = torch.from_numpy(resample(mixture.numpy(), sample_rate, spec.sample_rate))
-    device = next(model.parameters()).device
-    groups = plan_groups(samples.shape[0], spec.num_channels)
-    whole = samples.new_empty(spec.num_sources, *samples.shape)
-    with torch.inference_mode():
-        rows = torch.stack([gather_group(samples, group, spec.num_channels) for group in groups])
-        for group, part in zip(groups, model(rows.to(device)).float().cpu(), strict=True):
-            whole[:, list(group)] = scatter_group(part, group)
-    flat = resample(whole.flatten(0, 1).numpy(), spec.sample_rate, sample_rate)
-    back = np.ascontiguousarray(fit_length(flat, mixture.shape[-1]))
-    return torch.from_numpy(back).unflatten(0, (spec.num_sources, -1))
+def _separate(separator: Separator, track: Track, samples: np.ndarray) -> float:
+    """Fills `samples` and gives the wall time of the model."""
+    elapsed = 0.0
+    with closing(separator.stream(TrackReader(track))) as events:
+        for event in events:
+            match event:
+                case Block():
+                    end = event.start_sample + event.samples.shape[-1]
+                    samples[..., event.start_sample : end] = event.samples
+                case Finished():
+                    elapsed = event.model_seconds
+    return elapsed
 
 
 def _meant(names: Sequence[str], sources: Sequence[str]) -> list[str]:

@@ -12,8 +12,9 @@ from pathlib import Path, PurePath
 from unbraid.audio.discovery import AudioFile
 from unbraid.errors import ConfigError, UnbraidError
 from unbraid.files.names import printable
-from unbraid.output.export import EncodingChoice, Exported, export, export_settings
-from unbraid.output.naming import FilenameTemplate, OutputPaths, plan_paths, safe_name
+from unbraid.output.config import OutputConfig
+from unbraid.output.export import Exported, export
+from unbraid.output.naming import OutputPaths, plan_paths, safe_name
 from unbraid.output.record import ModelIdentity, is_done
 from unbraid.separation.events import Progress, Started
 from unbraid.separation.separator import Separator
@@ -89,16 +90,16 @@ def plan_jobs(
     stems: tuple[str, ...],
     *,
     model: str,
-    template: FilenameTemplate | None = None,
-    extension: str = "wav",
+    output: OutputConfig | None = None,
 ) -> list[Job]:
     """Decides all file names before anything runs, so that no recording overwrites the stems of another.
 
     Where two recordings would have the same files, as a.wav and a.mp3 have, the second is called "a (mp3)", and where
     that is taken as well, "a (2)" and so on.
-    `extension` is that of the output, without the dot.
+    `stems` are those to write, as `OutputConfig.choose` gives them.
     """
-    template = template or FilenameTemplate()
+    output = output or OutputConfig()
+    template = output.template
     if len(stems) > 1 and "stem" not in template.fields:
         raise ConfigError(
             "gives all stems the same name", subject=f"`filename` '{template.text}'", remedy="put {stem} into it"
@@ -114,7 +115,7 @@ def plan_jobs(
                 track=track,
                 track_extension=_extension(file),
                 stems=stems,
-                extension=extension,
+                extension=output.container,
                 model=model,
             )
             keys = {_key(path) for path in (*paths.stems.values(), paths.record)}
@@ -146,7 +147,7 @@ def run_jobs(
     jobs: Iterable[Job],
     separator: Separator,
     model: ModelIdentity,
-    choice: EncodingChoice | None = None,
+    output: OutputConfig | None = None,
     *,
     resume: bool = False,
 ) -> Generator[BatchEvent, None, None]:
@@ -154,14 +155,13 @@ def run_jobs(
 
     Closing the generator, or Ctrl-C, removes what was written of the current recording.
     """
-    choice = choice or EncodingChoice()
-    settings = export_settings(separator, choice)
+    output = output or OutputConfig()
     for index, job in enumerate(jobs):
-        if resume and is_done(job.paths, model, settings, job.file.path):
+        if resume and is_done(job.paths, model, separator, output, job.file.path):
             yield RecordingSkipped(index=index, job=job)
             continue
         try:
-            with closing(export(separator, job.file.path, job.paths, choice, model)) as events:
+            with closing(export(separator, job.file.path, job.paths, output, model)) as events:
                 for event in events:
                     match event:
                         case Started():

@@ -1,6 +1,6 @@
 """Separates one recording into files: all of its stems, or none.
 
-Separator.stream -> StemWriters (hidden files) -> final names -> record beside them
+Separator.stream -> StemWriters and record (hidden files) -> final names
 """
 
 from __future__ import annotations
@@ -9,19 +9,21 @@ import os
 import time
 from collections.abc import Generator
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from unbraid.audio.encode.wav import WavSink
-from unbraid.audio.formats import AudioInfo, Container, Encoding, SampleFormat
+from unbraid.audio.formats import AudioInfo, Encoding, SampleFormat
 from unbraid.audio.writing import check_target
-from unbraid.errors import AudioWriteError, ConfigError
+from unbraid.errors import AudioWriteError
 from unbraid.files.names import printable
 from unbraid.files.pending import writing_to
 from unbraid.files.protocols import Writable
+from unbraid.output.config import OutputConfig, index_of
 from unbraid.output.naming import OutputPaths
-from unbraid.output.record import ModelIdentity, forget, separation_settings, write_record
-from unbraid.output.stem_files import ClipMode, StemWriters
+from unbraid.output.record import ModelIdentity, build_record, replacing_record
+from unbraid.output.stem_files import StemWriters
 from unbraid.separation.events import Block, Event, Finished, Started
 from unbraid.separation.separator import Separator
 
@@ -30,30 +32,11 @@ SILENT_PEAK = 1e-7
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodingChoice:
-    """How stems are stored; what is left open follows the recording."""
-
-    container: Container = "wav"
-    sample: SampleFormat | None = None
-    """None keeps the depth of the recording as nearly as the container can."""
-    bitrate_kbps: int = 320
-    """MP3 only."""
-    clip_mode: ClipMode = "rescale"
-
-    def __post_init__(self) -> None:
-        Encoding(container=self.container, sample=self.sample, bitrate_kbps=self.bitrate_kbps)
-
-    def for_input(self, info: AudioInfo) -> Encoding:
-        kept = Encoding.for_input(info).within(self.container)
-        return replace(kept, sample=self.sample or kept.sample, bitrate_kbps=self.bitrate_kbps)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Exported:
     """All files of a recording have their names."""
 
     paths: OutputPaths
-    record: dict[str, object]
+    record: dict[str, Any]
     """What the JSON file says."""
     audio_seconds: float
     seconds_taken: float
@@ -66,13 +49,8 @@ class Exported:
     """Speakers who may be mere leakage, see `Finished`."""
 
 
-def export_settings(separator: Separator, choice: EncodingChoice) -> dict[str, object]:
-    """Everything, beside model and recording, that the files depend on."""
-    return separation_settings(separator) | asdict(choice)
-
-
 def export(
-    separator: Separator, source: Path, paths: OutputPaths, choice: EncodingChoice, model: ModelIdentity
+    separator: Separator, source: Path, paths: OutputPaths, output: OutputConfig, model: ModelIdentity
 ) -> Generator[Event | Exported, None, None]:
     """Separate `source` (Path("-") is standard input) into the files of `paths`; every event is handed on.
 
@@ -91,7 +69,7 @@ def export(
                 match event:
                     case Started():
                         info = event.info
-                        encoding = choice.for_input(info)
+                        encoding = output.encoding_for(info)
                         writers = StemWriters(
                             paths.stems,
                             info.sample_rate,
@@ -108,9 +86,21 @@ def export(
                     case Finished():
                         assert writers is not None
                         assert info is not None
-                        forget(paths)
-                        writers.commit(choice.clip_mode)
-                        exported = _exported(separator, source, paths, choice, model, info, writers, event, began)
+                        writers.encode(output.clip_mode)
+                        record = build_record(
+                            paths,
+                            model=model,
+                            separator=separator,
+                            output=output,
+                            info=info,
+                            input_bytes=None if source == Path("-") else os.stat(source).st_size,
+                            writers=writers,
+                            finished=event,
+                            seconds_taken=time.perf_counter() - began,
+                        )
+                        with replacing_record(paths, record) as pending:
+                            writers.commit(output.clip_mode, beside=[pending])
+                        exported = _exported(separator, paths, record, info, writers, event)
                         yield event
                         yield exported
                         return
@@ -126,32 +116,17 @@ def export(
 
 def _exported(
     separator: Separator,
-    source: Path,
     paths: OutputPaths,
-    choice: EncodingChoice,
-    model: ModelIdentity,
+    record: dict[str, Any],
     info: AudioInfo,
     writers: StemWriters,
     finished: Finished,
-    began: float,
 ) -> Exported:
-    seconds = time.perf_counter() - began
-    record = write_record(
-        paths,
-        model=model,
-        settings=export_settings(separator, choice),
-        device=str(separator.device),
-        info=info,
-        input_bytes=None if source == Path("-") else os.stat(source).st_size,
-        writers=writers,
-        finished=finished,
-        seconds_taken=seconds,
-    )
     return Exported(
         paths=paths,
         record=record,
         audio_seconds=finished.num_samples / info.sample_rate,
-        seconds_taken=seconds,
+        seconds_taken=record["seconds_taken"],
         gain=writers.gain,
         is_silent=max(writers.peaks.values()) < SILENT_PEAK,
         uncertain_joins=finished.uncertain_joins,
@@ -201,10 +176,3 @@ def _missing_folders(paths: OutputPaths) -> list[Path]:
     """Folders that will have to be made, the deepest first."""
     folders = {folder for path in paths.stems.values() for folder in path.parents}
     return sorted((folder for folder in folders if not os.path.exists(folder)), key=lambda folder: -len(folder.parts))
-
-
-def index_of(stem: str, names: tuple[str, ...]) -> int:
-    """Place of a stem among those that the separator gives."""
-    if stem not in names:
-        raise ConfigError(f"there is no stem '{stem}': with these settings there are: {', '.join(names)}")
-    return names.index(stem)

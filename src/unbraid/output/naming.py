@@ -19,7 +19,7 @@ _LONGEST_BYTES = 150
 
 @dataclass(frozen=True)
 class FilenameTemplate:
-    """A pattern for the files of one recording, such as "{track}/{stem}.{ext}".
+    """A pattern for the files of one recording, such as "{track}/{stem}.{ext}"; what it gives is a name below a folder.
 
     Fields: track (name of the recording without its extension), stem, ext (of the output), trackext (of the input) and
     model; file_name and instr mean track and stem. Without {ext}, the extension is added.
@@ -32,7 +32,13 @@ class FilenameTemplate:
 
     def __post_init__(self) -> None:
         try:
-            names = {name for _, name, _, _ in string.Formatter().parse(self.text) if name is not None}
+            fields = [part for part in string.Formatter().parse(self.text) if part[1] is not None]
+            names = {name for _, name, _, _ in fields if name is not None}
+            if any(width or conversion for _, _, width, conversion in fields):
+                # Fill characters would bring slashes and dots back that `safe_name` has taken out.
+                raise ConfigError(
+                    "takes no widths and conversions", subject=f"`filename` '{self.text}'", remedy="try {track}/{stem}"
+                )
             for name in names:
                 if _ALIASES.get(name, name) not in _FIELDS:
                     choices = ", ".join(f"{{{known}}}" for known in (*_FIELDS, *_ALIASES))
@@ -45,9 +51,9 @@ class FilenameTemplate:
                 f"is not a template ({error})", subject=f"`filename` '{self.text}'", remedy="try {track}/{stem}"
             ) from error
         if not parts or ".." in parts or PurePath(self.text).is_absolute():
-            raise ConfigError(
-                "leads out of the output folder", subject=f"`filename` '{self.text}'", remedy="choose that with `out`"
-            )
+            raise self._leads_out()
+        if self.text.endswith("/"):
+            raise self._has_no_name()
         object.__setattr__(self, "fields", frozenset(_ALIASES.get(name, name) for name in names))
 
     def fill(self, *, track: str, stem: str, extension: str, track_extension: str, model: str) -> PurePath:
@@ -63,7 +69,25 @@ class FilenameTemplate:
         name = self.text.format(**values)
         if "ext" not in self.fields and not self.text.lower().endswith(f".{extension}"):
             name += f".{extension}"
-        return PurePath(name)
+        path = PurePath(name)
+        # The parts between the fields may have come together to something else than they were apart.
+        if path.is_absolute() or ".." in path.parts:
+            raise self._leads_out()
+        if name.endswith("/") or path.name in ("", f".{extension}"):
+            raise self._has_no_name()
+        return path
+
+    def _leads_out(self) -> ConfigError:
+        return ConfigError(
+            "leads out of the output folder", subject=f"`filename` '{self.text}'", remedy="choose that with `out`"
+        )
+
+    def _has_no_name(self) -> ConfigError:
+        return ConfigError(
+            "leaves stems without a name",
+            subject=f"`filename` '{self.text}'",
+            remedy="put a field such as {stem} behind its last slash",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 import unbraid
 from unbraid.audio.formats import AudioInfo
-from unbraid.files.pending import PendingFile, commit_all, writing_to
+from unbraid.files.pending import PendingFile, writing_to
+from unbraid.output.config import OutputConfig
 from unbraid.output.naming import OutputPaths
 from unbraid.output.stem_files import StemWriters
 from unbraid.separation.events import Finished
 from unbraid.separation.separator import Separator
 from unbraid.weights.store import hash_tensors, inspect_model
 
-FORMAT = 1
+FORMAT = 2
+"""1 had the settings in another form, which `is_done` still reads."""
 
 
 @dataclass(frozen=True)
@@ -42,44 +47,66 @@ class ModelIdentity:
         return cls(name, hash_tensors({key: tensor.cpu() for key, tensor in separator.model.state_dict().items()}))
 
 
-def separation_settings(separator: Separator) -> dict[str, object]:
-    """What the samples of the stems depend on, beside model and recording."""
-    remix = {name: str(gain_db) for name, gain_db in separator.stem_plan.remix.items()}
-    settings: dict[str, object] = {
-        "segment_seconds": separator.plan.chunk / separator.spec.sample_rate,
-        "overlap": round(separator.plan.overlap / separator.plan.chunk, 6),
-        "join": separator.plan.join,
-        "shift_samples": list(separator.offsets),
-        "consistency": separator.stem_plan.consistency,
-        "two_stems": separator.stem_plan.two_stems,
-        "other_method": separator.stem_plan.other_method,
-        "tracking": separator.tracking if separator.spec.exchangeable else None,
-        "allow_truncated": separator.allow_truncated,
-        "mend_samples": separator.mend_samples,
+def record_settings(separator: Separator, output: OutputConfig) -> dict[str, Any]:
+    """What the files depend on, beside model and recording: every setting but those that the files' names show."""
+    separation = asdict(separator.config)
+    if separator.config.remix:
+        separation["remix"] = {name: _gain(gain_db) for name, gain_db in separator.config.remix.items()}
+    written = asdict(output)
+    # How many chunks go through the model together changes the time it takes, and nothing that is heard.
+    del separation["batch_size"], written["filename"], written["stems"]
+    return {"separation": separation, "output": written}
+
+
+def _gain(gain_db: float) -> float | str:
+    """JSON has no infinity."""
+    return "off" if gain_db == -math.inf else gain_db
+
+
+def _settings_of_format_1(separator: Separator, output: OutputConfig) -> dict[str, Any]:
+    """The same settings as records had them up to version 0.1.0."""
+    config, plan, rate = separator.config, separator.plan, separator.spec.sample_rate
+    settings: dict[str, Any] = {
+        "segment_seconds": plan.chunk / rate,
+        "overlap": round(plan.overlap / plan.chunk, 6),
+        "join": config.join,
+        "shift_samples": [0, *separator.offsets],
+        "consistency": config.consistency,
+        "two_stems": config.two_stems,
+        "other_method": config.other_method,
+        "tracking": config.tracking if separator.spec.exchangeable else None,
+        "allow_truncated": config.allow_truncated,
+        "mend_samples": config.mend_samples,
+        "container": output.container,
+        "sample": output.sample,
+        "bitrate_kbps": output.bitrate_kbps,
+        "clip_mode": output.clip_mode,
     }
-    return settings | {"remix_db": remix} if remix else settings
+    if config.remix:
+        settings["remix_db"] = {name: str(gain_db) for name, gain_db in config.remix.items()}
+    return settings
 
 
-def write_record(
+def build_record(
     paths: OutputPaths,
     *,
     model: ModelIdentity,
-    settings: dict[str, object],
-    device: str,
+    separator: Separator,
+    output: OutputConfig,
     info: AudioInfo,
     input_bytes: int | None,
     writers: StemWriters,
     finished: Finished,
     seconds_taken: float,
-) -> dict[str, object]:
-    """Write the record atomically and return it."""
-    record: dict[str, object] = {
+) -> dict[str, Any]:
+    """What the file says."""
+    return {
         "format": FORMAT,
         "model": {"name": model.name, "sha256": model.sha256},
         "unbraid": unbraid.__version__,
         "torch": torch.__version__,
-        "device": device,
-        "settings": settings,
+        "device": str(separator.device),
+        "settings": record_settings(separator, output),
         "input": {
             "name": info.name.strip("'"),
             "sample_rate": info.sample_rate,
@@ -98,17 +125,34 @@ def write_record(
         "seconds_taken": round(seconds_taken, 3),
         "model_seconds": round(finished.model_seconds, 3),
     }
+
+
+@contextmanager
+def replacing_record(paths: OutputPaths, record: Mapping[str, Any]) -> Iterator[PendingFile]:
+    """The new record, to be given its name together with the stems.
+
+    The earlier record is out of the way meanwhile, so that it never stands beside new stems that it does not describe,
+    and comes back with the earlier stems if the new ones do not get their names.
+    """
     pending = PendingFile(paths.record)
+    aside = pending.partial.with_name(f"{pending.partial.name}-before")
     try:
         with writing_to(pending.name):
             pending.file.write(json.dumps(record, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace"))
-        commit_all([pending])
+            with suppress(FileNotFoundError):
+                os.replace(paths.record, aside)
+        yield pending
+    except BaseException:
+        with suppress(OSError):
+            os.replace(aside, paths.record)
+        raise
     finally:
         pending.discard()
-    return record
+        with suppress(OSError):
+            aside.unlink()
 
 
-def is_done(paths: OutputPaths, model: ModelIdentity, settings: dict[str, object], source: Path) -> bool:
+def is_done(paths: OutputPaths, model: ModelIdentity, separator: Separator, output: OutputConfig, source: Path) -> bool:
     """Whether the stems of `source` are all there and were made by this model with these settings.
 
     A recording that has changed its size, or is newer than the record of its stems, is not done.
@@ -116,9 +160,9 @@ def is_done(paths: OutputPaths, model: ModelIdentity, settings: dict[str, object
     try:
         record = json.loads(paths.record.read_bytes())
         stat = os.stat(source)
+        settings = {FORMAT: record_settings, 1: _settings_of_format_1}[record["format"]](separator, output)
         return (
-            record["format"] == FORMAT
-            and record["model"]["sha256"] == model.sha256
+            record["model"]["sha256"] == model.sha256
             and record["settings"] == json.loads(json.dumps(settings))
             and record["input"]["bytes"] == stat.st_size
             and stat.st_mtime <= os.stat(paths.record).st_mtime
@@ -128,12 +172,6 @@ def is_done(paths: OutputPaths, model: ModelIdentity, settings: dict[str, object
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
-
-
-def forget(paths: OutputPaths) -> None:
-    """Remove the record of earlier stems, so that it never stands beside new ones that it does not describe."""
-    with suppress(OSError):
-        paths.record.unlink()
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from typing import Literal, get_args
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -13,8 +12,8 @@ from unbraid.audio.pcm import largest_integer
 from unbraid.audio.writing import AudioWriter, check_target, checked_peak
 from unbraid.errors import ConfigError
 from unbraid.files.pending import PendingFile, commit_all, writing_to
-
-ClipMode = Literal["rescale", "clamp", "none"]
+from unbraid.options import check_option
+from unbraid.output.config import ClipMode
 
 _LOSSY_PEAK = 0.989
 """ours: -0.1 dB, because a lossy codec does not keep the peak exactly."""
@@ -44,7 +43,7 @@ class StemWriters:
             raise ConfigError("two stems have the same file name", remedy="put {stem} into `filename`")
         check_target(sample_rate, num_channels, encoding)
         self.gain = 1.0
-        """What all stems were multiplied by, known after `commit`."""
+        """What all stems were multiplied by, known after `encode`."""
         self.num_samples = 0
         """Per channel."""
         self.peaks = dict.fromkeys(paths, 0.0)
@@ -57,6 +56,7 @@ class StemWriters:
         self._tags = tags
         self._writers: dict[str, AudioWriter] = {}
         self._raw: dict[str, PendingFile] = {}
+        self._encoded = False
         try:
             for stem, path in self._paths.items():
                 if encoding.is_float:
@@ -84,14 +84,17 @@ class StemWriters:
                     raw.file.write(block.T.astype(np.float32).tobytes())
         self.num_samples += stems.shape[2]
 
-    def commit(self, clip_mode: ClipMode = "rescale") -> None:
-        """Encode and give all stems their names.
+    def commit(self, clip_mode: ClipMode = "rescale", beside: Sequence[PendingFile] = ()) -> None:
+        """Encode, unless that is done, and give all stems and the files `beside` them their names, or none of them."""
+        self.encode(clip_mode)
+        commit_all([*(writer.pending for writer in self._writers.values()), *beside])
 
-        Where a stem of an integer or lossy target exceeds full scale, "rescale" turns all stems down by one gain, and
-        "clamp" and "none" cut the peaks off. Float targets keep every value.
-        """
-        if clip_mode not in get_args(ClipMode):
-            raise ConfigError(f"no clip mode '{clip_mode}': choose one of {', '.join(get_args(ClipMode))}")
+    def encode(self, clip_mode: ClipMode = "rescale") -> None:
+        """Everything but the names; `gain` is known then. Float targets keep every value, see `OutputConfig`."""
+        check_option("clip_mode", clip_mode, ClipMode)
+        if self._encoded:
+            return
+        self._encoded = True
         if not self._encoding.is_float:
             peak = max(self.peaks.values())
             if clip_mode == "rescale" and peak > 1.0:
@@ -102,7 +105,6 @@ class StemWriters:
         for writer in self._writers.values():
             if self._encoding.is_float:
                 writer.seal()
-        commit_all([writer.pending for writer in self._writers.values()])
 
     def discard(self) -> None:
         """Remove what was written; harmless after `commit`."""

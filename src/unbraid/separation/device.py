@@ -1,8 +1,9 @@
-"""Where models run."""
+"""Where models run, and whether they fit there."""
 
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from unbraid.errors import DeviceError
 
@@ -26,6 +27,21 @@ def choose_device(name: str = "auto") -> torch.device:
     if device.type not in ("cpu", "cuda", "mps"):
         raise DeviceError(f"'{name}' is not supported: choose auto, cpu, cuda, cuda:N or mps")
     return device
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory, on a GPU or elsewhere, was the trouble; on a CPU torch says so by a plain RuntimeError."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(
+        sign in str(error) for sign in ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    )
+
+
+def is_on(module: nn.Module, device: torch.device) -> bool:
+    """Whether all weights and buffers of a module are on a device; "cuda" is the current one of several."""
+    place = torch.empty(0, device=device).device
+    return all(tensor.device == place for tensor in (*module.parameters(), *module.buffers()))
 
 
 def mps_is_available() -> bool:

@@ -1,4 +1,4 @@
-"""Whatever the user hands over, as one kind of stream."""
+"""The way in: whatever the user hands over as one kind of reader, and its samples at the model's rate."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import torch
 
 from unbraid.audio.formats import AudioInfo, Encoding
+from unbraid.audio.rate import Resampler
 from unbraid.audio.reading import open_audio
 from unbraid.audio.recording import Recording, as_samples
 from unbraid.audio.sources import AudioSource
-from unbraid.axes import Tensor
+from unbraid.axes import Float, Tensor
 from unbraid.errors import AudioReadError, ConfigError
+
+_BLOCK_SECONDS = 1.0
 
 
 @runtime_checkable
@@ -26,19 +30,28 @@ class Reader(Protocol):
     def close(self) -> None: ...
 
 
-Input = AudioSource | Recording | np.ndarray | Tensor | Reader
-"""A path, "-" for standard input, bytes, a binary file object, a Recording, a reader of one's own, or an array or
-tensor with a rate."""
+Input = AudioSource | Recording | np.ndarray | list | Tensor | Reader
+"""A path, "-" for standard input, bytes, a binary file object, a Recording, a reader of one's own, or an array, list
+or tensor with a rate."""
 
 
 class MemoryReader:
     """A recording that is in memory already."""
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: Recording, *, mend_samples: bool = False) -> None:
+        """With `mend_samples`, samples that are NaN or infinite become zero; without it they are refused."""
         if recording.num_samples == 0:
             raise AudioReadError("the recording holds no samples; there is nothing to separate")
-        if not np.isfinite(recording.samples).all():
-            raise AudioReadError("the recording holds samples that are NaN or infinite; replace them first")
+        good = np.isfinite(recording.samples)
+        if not good.all():
+            if not mend_samples:
+                raise AudioReadError(
+                    "holds samples that are NaN or infinite",
+                    subject="the recording",
+                    remedy="pass `mend_samples=True` to replace them by zero",
+                )
+            mended = np.where(good, recording.samples, np.float32(0))
+            recording = Recording(mended, recording.sample_rate)
         self.recording = recording
         self.info = AudioInfo(
             name="the recording",
@@ -66,16 +79,63 @@ def open_input(
 ) -> Reader:
     """Opens any input; `sample_rate` in Hz goes with arrays and tensors, and only with those."""
     if isinstance(source, Tensor):
-        source = source.detach().cpu().numpy()
+        source = source.detach().cpu()
+        # numpy does not know bfloat16.
+        source = (source.float() if source.is_floating_point() else source).numpy()
     if isinstance(source, np.ndarray | list):
         if sample_rate is None:
             raise ConfigError("samples need their rate: separate(samples, sample_rate=44100)")
-        samples = as_samples(np.asarray(source))
-        return MemoryReader(Recording(np.nan_to_num(samples) if mend_samples else samples, sample_rate))
+        return MemoryReader(Recording(as_samples(source), sample_rate), mend_samples=mend_samples)
     if sample_rate is not None:
         raise ConfigError("sample_rate goes with an array or a tensor; files carry their own")
     if isinstance(source, Recording):
-        return MemoryReader(source)
+        return MemoryReader(source, mend_samples=mend_samples)
     if isinstance(source, Reader):
         return source
     return open_audio(source, allow_truncated=allow_truncated, mend_samples=mend_samples)
+
+
+class Intake:
+    """One pass over a recording, block by block, for a model of another rate."""
+
+    def __init__(self, reader: Reader, model_rate: int) -> None:
+        self.reader, self.model_rate = reader, model_rate
+        self.num_samples = 0
+        """Read so far, per channel, at the recording's own rate."""
+
+    def blocks(self) -> Iterator[Float[Tensor, "channel sample"]]:
+        """The recording at the model's rate; raises AudioReadError at the end of one that holds nothing."""
+        info = self.reader.info
+        resampler = Resampler(info.sample_rate, self.model_rate, info.num_channels)
+        for block in self.reader.blocks(_block_samples(self.reader)):
+            self.num_samples += block.shape[-1]
+            yield torch.from_numpy(np.ascontiguousarray(resampler.push(block)))
+        if self.num_samples == 0:
+            raise AudioReadError(f"{info.name} holds no samples; there is nothing to separate")
+        yield torch.from_numpy(np.ascontiguousarray(resampler.finish()))
+
+
+class Lookback:
+    """The recording a second time, in pieces of whatever length is asked for."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self._blocks = reader.blocks(_block_samples(reader))
+        self._held = np.zeros((reader.info.num_channels, 0), dtype=np.float32)
+
+    def read(self, num_samples: int) -> np.ndarray:
+        parts = [self._held]
+        have = self._held.shape[-1]
+        while have < num_samples:
+            parts.append(next(self._blocks))
+            have += parts[-1].shape[-1]
+        joined = np.concatenate(parts, axis=-1)
+        self._held = joined[:, num_samples:]
+        return joined[:, :num_samples]
+
+    def close(self) -> None:
+        self.reader.close()
+
+
+def _block_samples(reader: Reader) -> int:
+    return max(1, round(_BLOCK_SECONDS * reader.info.sample_rate))

@@ -1,4 +1,4 @@
-"""From sorted chunks at the model's rate to blocks of stems at the recording's rate, of exactly its length."""
+"""The way out: from sorted chunks at the model's rate to blocks of stems at the recording's rate."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ import numpy as np
 from unbraid.audio.rate import Resampler
 from unbraid.axes import Float, Tensor
 from unbraid.separation.events import Block
-from unbraid.separation.inputs import Reader
+from unbraid.separation.inputs import Lookback, Reader
 from unbraid.separation.stems import StemPlan
 from unbraid.signal.chunking import Chunk, ChunkPlan, OverlapAdder
 from unbraid.signal.lengths import fit_length
-
-_BLOCK_SECONDS = 1.0
 
 
 class Joiner:
@@ -27,7 +25,7 @@ class Joiner:
         self.adder = OverlapAdder(plan)
         self.resampler = Resampler(model_rate, info.sample_rate, self.num_sources * info.num_channels)
         self.position = 0
-        self.mixture = _Lookback(reader.reopen()) if stem_plan.needs_mixture else None
+        self.mixture = Lookback(reader.reopen()) if stem_plan.needs_mixture else None
 
     def push(self, chunk: Chunk, estimate: Float[Tensor, "source channel sample"], num_samples: int) -> Iterator[Block]:
         """What this chunk finishes; `num_samples` of the recording have been read so far."""
@@ -53,25 +51,3 @@ class Joiner:
         mixture = self.mixture.read(flat.shape[-1]) if self.mixture is not None else None
         yield Block(start_sample=self.position, samples=self.stem_plan.apply(estimates, mixture))
         self.position += flat.shape[-1]
-
-
-class _Lookback:
-    """The mixture a second time, in pieces of whatever length is asked for."""
-
-    def __init__(self, reader: Reader) -> None:
-        self.reader = reader
-        self._blocks = reader.blocks(max(1, round(_BLOCK_SECONDS * reader.info.sample_rate)))
-        self._held = np.zeros((reader.info.num_channels, 0), dtype=np.float32)
-
-    def read(self, num_samples: int) -> np.ndarray:
-        parts = [self._held]
-        have = self._held.shape[-1]
-        while have < num_samples:
-            parts.append(next(self._blocks))
-            have += parts[-1].shape[-1]
-        joined = np.concatenate(parts, axis=-1)
-        self._held = joined[:, num_samples:]
-        return joined[:, :num_samples]
-
-    def close(self) -> None:
-        self.reader.close()

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
 from unbraid.errors import ConfigError, UnknownNameError
-
-Consistency = Literal["none", "residual", "distribute"]
-OtherMethod = Literal["none", "add", "minus"]
-
-_MOST_GAIN_DB = 40.0
-"""ours: what is asked for beyond this is a slip of the hand, and hurts ears."""
+from unbraid.separation.config import SeparationConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,74 +19,69 @@ class StemPlan:
     sources: tuple[str, ...]
     """What the model gives."""
 
-    consistency: Consistency = "none"
-    """`distribute` spreads what is missing evenly over the estimates so that they add up to the mixture; `residual`
-    gives it out as a stem of its own."""
-
-    two_stems: str | None = None
-    """This source and one stem with all the rest."""
-
-    other_method: OtherMethod = "add"
-    """The rest is the sum of the other estimates (`add`, stem `no_X`), the mixture minus X (`minus`, stem `minus_X`),
-    or left out (`none`)."""
-
-    remix: Mapping[str, float] = field(default_factory=dict)
-    """By source, a gain in dB, -inf to take it out: one more stem, `remix`, is the mixture with these sources so much
-    louder or softer. Where every gain is 0 dB it is the mixture itself, whatever the model missed."""
+    config: SeparationConfig = field(default_factory=SeparationConfig)
+    """Of it, `consistency`, `two_stems`, `other_method` and `remix`."""
 
     def __post_init__(self) -> None:
-        for name in (*([] if self.two_stems is None else [self.two_stems]), *self.remix):
+        pair = [] if self.config.two_stems is None else [self.config.two_stems]
+        for name in (*pair, *self.config.gains):
             if name not in self.sources:
                 raise UnknownNameError(f"the model has no stem '{name}'; it has: {', '.join(self.sources)}")
-        for name, gain_db in self.remix.items():
-            if math.isnan(gain_db) or gain_db > _MOST_GAIN_DB:
-                raise ConfigError(f"remix: the gain of {name} is at most {_MOST_GAIN_DB:g} dB, not {gain_db:g}")
 
     @property
     def needs_mixture(self) -> bool:
-        minus = self.two_stems is not None and self.other_method == "minus"
-        return self.consistency != "none" or minus or bool(self.remix)
+        config = self.config
+        minus = config.two_stems is not None and config.other_method == "minus"
+        return config.consistency != "none" or minus or bool(config.gains)
 
     @property
     def names(self) -> tuple[str, ...]:
-        names = self.sources
-        if self.two_stems is not None:
-            other = {"none": (), "add": (f"no_{self.two_stems}",), "minus": (f"minus_{self.two_stems}",)}
-            names = (self.two_stems, *other[self.other_method])
-        if self.consistency == "residual":
+        names, chosen = self.sources, self.config.two_stems
+        if chosen is not None:
+            other = {"none": (), "add": (f"no_{chosen}",), "minus": (f"minus_{chosen}",)}
+            names = (chosen, *other[self.config.other_method])
+        if self.config.consistency == "residual":
             names = (*names, "residual")
-        return (*names, "remix") if self.remix else names
+        return (*names, "remix") if self.config.gains else names
 
     def apply(self, estimates: np.ndarray, mixture: np.ndarray | None) -> np.ndarray:
         """Stems (stem, channel, sample) from estimates (source, channel, sample) and mixture (channel, sample)."""
         if self.needs_mixture and mixture is None:
             raise ConfigError("these stems need the mixture beside the estimates")
+        config = self.config
         residual = None
-        if self.consistency != "none":
+        if config.consistency != "none":
             residual = mixture - estimates.sum(axis=0)
-            if self.consistency == "distribute":
-                estimates = estimates + residual / len(self.sources)
+        if config.consistency == "distribute":
+            assert residual is not None
+            estimates = estimates + residual / len(self.sources)
         stems = estimates
-        if self.two_stems is not None:
-            index = self.sources.index(self.two_stems)
+        if config.two_stems is not None:
+            index = self.sources.index(config.two_stems)
             chosen = estimates[index : index + 1]
-            rest = {
-                "none": lambda: chosen[:0],
-                "add": lambda: (estimates.sum(axis=0) - chosen[0])[None],
-                "minus": lambda: (mixture - chosen[0])[None],
-            }
-            stems = np.concatenate([chosen, rest[self.other_method]()])
-        if self.consistency == "residual":
+            stems = np.concatenate([chosen, self._rest(chosen, estimates, mixture)])
+        if config.consistency == "residual":
             assert residual is not None
             stems = np.concatenate([stems, residual[None]])
-        if self.remix:
+        if config.gains:
             assert mixture is not None
             changes = [
                 np.float32(10 ** (gain_db / 20) - 1) * estimates[self.sources.index(name)]
-                for name, gain_db in self.remix.items()
+                for name, gain_db in config.gains.items()
             ]
             stems = np.concatenate([stems, sum(changes, mixture)[None]])
         return stems.astype(np.float32, copy=False)
+
+    def _rest(self, chosen: np.ndarray, estimates: np.ndarray, mixture: np.ndarray | None) -> np.ndarray:
+        """What stands beside a chosen stem: one stem or none."""
+        method = self.config.other_method
+        if method == "none":
+            return chosen[:0]
+        # Where the residual has a stem of its own it is not in the rest as well, so that the stems add up.
+        if method == "add" or self.config.consistency == "residual":
+            return (estimates.sum(axis=0) - chosen[0])[None]
+        assert mixture is not None
+        return (mixture - chosen[0])[None]
 
 
 def parse_remix(texts: Sequence[str]) -> dict[str, float]:

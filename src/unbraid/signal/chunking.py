@@ -17,6 +17,7 @@ Both halves stream: memory does not depend on the length of the signal.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,6 +44,11 @@ class ChunkPlan:
     """Mirrored samples before the first and after the last sample of the signal."""
 
     join: Join = "fade"
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether signals of any length are one chunk."""
+        return self.chunk == sys.maxsize
 
     @property
     def hop(self) -> int:
@@ -72,6 +78,11 @@ def plan_chunks(chunk_samples: int, overlap: float, edge_samples: int, join: Joi
     shared = int(chunk_samples * overlap)
     edge = min(shared // 3, edge_samples) if join == "fade" else 0
     return ChunkPlan(chunk=chunk_samples, overlap=shared, edge=edge, join=join)
+
+
+def plan_whole() -> ChunkPlan:
+    """Plans one chunk, however long the signal is, with no more context than the signal has."""
+    return ChunkPlan(chunk=sys.maxsize, overlap=0, edge=0)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 from unbraid.data.items import Example
 from unbraid.errors import ConfigError, DeviceError
 from unbraid.models.catalog import build_model
+from unbraid.separation.device import is_out_of_memory
 from unbraid.training.config import TrainingConfig
 from unbraid.training.optimisation.objective import Objective
 from unbraid.training.optimisation.optimisers import build_optimiser
@@ -18,15 +19,6 @@ from unbraid.training.run_examples import Examples
 
 LARGEST = 1024
 """ours: more than this is not tried."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory, on a GPU or elsewhere, was the trouble."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(
-        sign in str(error) for sign in ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
-    )
 
 
 def smaller_batch(config: TrainingConfig) -> TrainingConfig | None:

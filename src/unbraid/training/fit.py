@@ -16,7 +16,8 @@ from rich.console import Console
 
 from unbraid.errors import ConfigError, DataError, DeviceError
 from unbraid.files.names import printable
-from unbraid.training.batch_size import choose_gpu, is_out_of_memory, largest_batch, smaller_batch
+from unbraid.separation.device import is_out_of_memory
+from unbraid.training.batch_size import choose_gpu, largest_batch, smaller_batch
 from unbraid.training.callbacks.averaging import ExponentialAverage
 from unbraid.training.callbacks.best import BEST_WEIGHTS, BestWeights
 from unbraid.training.callbacks.checkpoints import LAST_CHECKPOINT, AtomicCheckpoint, Interrupted

@@ -5,6 +5,7 @@ Nothing is ever unpickled. The hash is over the tensors' names, types, shapes an
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -164,12 +165,20 @@ def find_weights(source: str | Path) -> Path:
     from unbraid.weights.locate import find_elsewhere, is_foreign_file
 
     path = Path(source)
-    if path.is_file() and not is_foreign_file(path):
-        return path
-    if isinstance(source, str) and (bundled := PRETRAINED / f"{source}.safetensors").is_file():
-        return bundled
-    if elsewhere := find_elsewhere(str(source)):
-        return elsewhere
+    try:
+        if path.is_file() and not is_foreign_file(path):
+            return path
+        if isinstance(source, str) and (bundled := PRETRAINED / f"{source}.safetensors").is_file():
+            return bundled
+        if elsewhere := find_elsewhere(str(source)):
+            return elsewhere
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise WeightsError(
+            f"'{str(source)[:40]}...' is no name of a model ({error.strerror})",
+            remedy=f"choose one of: {_bundled_names()}",
+        ) from error
     if isinstance(source, Path) or path.suffix == ".safetensors" or len(path.parts) > 1:
         raise WeightsError(f"there is no weights file {path}", remedy=f"give its path or one of: {_bundled_names()}")
     hint = " (a preset has no trained weights; train it first)" if source in PRESETS else ""

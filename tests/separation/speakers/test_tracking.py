@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from unbraid.errors import ConfigError
-from unbraid.separation.speakers.ordering import all_orders, best_chain, chain_marginals, composition
-from unbraid.separation.speakers.tracking import SpeakerTracker, align
+from unbraid.separation.speakers.online import OnlineTracker
+from unbraid.separation.speakers.ordering import align, all_orders, best_chain, chain_marginals, composition
+from unbraid.separation.speakers.tracking import RecordingTracker
 
 RATE = 8000
 CHUNK, OVERLAP = 4 * RATE, RATE
@@ -91,7 +92,7 @@ def heard(estimate: Tensor) -> bool:
 
 @pytest.mark.parametrize(("sources", "rate", "leak"), [(2, 8000, 0.0), (2, 16000, 0.0), (2, 8000, 0.3), (3, 8000, 0.1)])
 def test_every_speaker_keeps_a_slot_across_pauses(sources, rate, leak):
-    tracker = SpeakerTracker(sources, rate, OVERLAP * rate // RATE)
+    tracker = RecordingTracker(sources, rate, OVERLAP * rate // RATE)
     truth = {}
     for chunk, channel, start, estimate, right in cut(long_talk(sources, 3, rate), 5, leak=leak, rate=rate):
         tracker.observe(chunk, channel, start, estimate)
@@ -106,9 +107,9 @@ def test_every_speaker_keeps_a_slot_across_pauses(sources, rate, leak):
 
 
 def test_online_orders_agree_with_the_truth():
-    tracker = SpeakerTracker(2, RATE, OVERLAP)
+    tracker = OnlineTracker(2, RATE, OVERLAP)
     for chunk, channel, start, estimate, right in cut(long_talk(2, 3), 5):
-        order, confidence = tracker.track_online(chunk, channel, start, estimate)
+        order, confidence = tracker.track(chunk, channel, start, estimate)
         assert 0.9 < confidence <= 1.0
         if heard(estimate):
             assert order == right
@@ -118,11 +119,11 @@ def test_online_orders_agree_with_the_truth():
     "gains", [[[1.0, 0.3], [0.3, 1.0]], [[1.0, 0.02], [0.02, 1.0]], [[1, 1], [0.7, 0.2], [0.02, 0.1]]]
 )
 def test_channels_share_their_speakers(gains):
-    tracker, online = SpeakerTracker(2, RATE, OVERLAP), SpeakerTracker(2, RATE, OVERLAP)
+    tracker, online = RecordingTracker(2, RATE, OVERLAP), OnlineTracker(2, RATE, OVERLAP)
     truth, decided = {}, {}
     for chunk, channel, start, estimate, right in cut(long_talk(2, 4), 6, gains, leak=0.1):
         tracker.observe(chunk, channel, start, estimate)
-        decided[chunk, channel] = online.track_online(chunk, channel, start, estimate)[0]
+        decided[chunk, channel] = online.track(chunk, channel, start, estimate)[0]
         if heard(estimate):
             truth[chunk, channel] = right
     orders = tracker.solve().orders
@@ -133,7 +134,7 @@ def test_channels_share_their_speakers(gains):
 def test_speaker_one_is_heard_first():
     for first in (0, 1):
         references = build_talk([(1, 5, first), (7, 5, 1 - first), (20, 5, first)], 27, 2)
-        tracker = SpeakerTracker(2, RATE, OVERLAP)
+        tracker = RecordingTracker(2, RATE, OVERLAP)
         for chunk, channel, start, estimate, right in cut(references, first):
             tracker.observe(chunk, channel, start, estimate)
             if chunk == 0:
@@ -144,18 +145,18 @@ def test_speaker_one_is_heard_first():
 @pytest.mark.parametrize("leak", [0.0, 0.1])
 def test_how_long_each_speaker_is_heard(leak):
     references = build_talk([(1, 5, 1), (7, 3, 0), (12, 5, 1)], 20, 2)
-    tracker, online = SpeakerTracker(2, RATE, OVERLAP), SpeakerTracker(2, RATE, OVERLAP)
+    tracker, online = RecordingTracker(2, RATE, OVERLAP), OnlineTracker(2, RATE, OVERLAP)
     assert online.heard_seconds == (0.0, 0.0)
     for chunk, channel, start, estimate, _ in cut(references, 2, [[1.0, 1.0], [0.5, 1.0]], leak):
         tracker.observe(chunk, channel, start, estimate)
-        online.track_online(chunk, channel, start, estimate)
+        online.track(chunk, channel, start, estimate)
     # Chunks overlap and channels hold the same people, but nothing counts twice.
     assert tracker.solve().heard_seconds == pytest.approx((10.0, 3.0), abs=0.75)
     assert online.heard_seconds == pytest.approx((10.0, 3.0), abs=0.75)
 
 
 def test_one_voice_in_both_slots_is_reported_as_uncertain():
-    tracker = SpeakerTracker(2, RATE, OVERLAP)
+    tracker = RecordingTracker(2, RATE, OVERLAP)
     voice = speak(0, 4, 1)
     for chunk in range(4):
         # No overlap, and both slots hold the same: nothing tells the orders apart.
@@ -166,7 +167,7 @@ def test_one_voice_in_both_slots_is_reported_as_uncertain():
 
 
 def test_silence_keeps_the_order_and_is_sure():
-    tracker = SpeakerTracker(3, RATE, OVERLAP)
+    tracker = RecordingTracker(3, RATE, OVERLAP)
     assert tracker.solve().orders == {}
     for chunk in range(5):
         tracker.observe(chunk, 0, chunk * HOP, torch.zeros(3, CHUNK))
@@ -178,35 +179,39 @@ def test_silence_keeps_the_order_and_is_sure():
 
 
 def test_short_and_missing_pieces_are_taken():
-    tracker = SpeakerTracker(2, RATE, OVERLAP)
+    tracker = RecordingTracker(2, RATE, OVERLAP)
     for chunk, channel, size in [(0, 0, 1), (0, 1, 100), (2, 1, CHUNK), (3, 0, 7)]:
         tracker.observe(chunk, channel, chunk * HOP, torch.randn(2, size))
     assert len(tracker.solve().orders) == 4
 
 
 def test_memory_of_three_hours_is_small():
-    tracker = SpeakerTracker(2, RATE, OVERLAP)
+    tracker = RecordingTracker(2, RATE, OVERLAP)
     voice = torch.stack([speak(0, 4, 1), speak(1, 4, 2)])
     for chunk in range(3):
         tracker.observe(chunk, 0, chunk * HOP, voice)
     piece = tracker._pieces[1, 0]
     kept = [piece.blocks, piece.match, piece.voices.count, piece.voices.total, piece.voices.scatter, piece.voices.pitch]
     assert sum(values.untyped_storage().nbytes() for values in kept) * 1800 < 6e6
-    assert tracker._tails[0][1].untyped_storage().nbytes() == 2 * OVERLAP * 4
+    assert tracker._meter._tails[0][1].untyped_storage().nbytes() == 2 * OVERLAP * 4
 
 
 def test_wrong_use_is_refused():
-    tracker = SpeakerTracker(2, RATE, OVERLAP)
+    tracker = RecordingTracker(2, RATE, OVERLAP)
     tracker.observe(1, 0, 0, torch.zeros(2, 100))
     for chunk, channel in [(0, 0), (1, 0)]:
         with pytest.raises(ConfigError, match="order of time"):
             tracker.observe(chunk, channel, 0, torch.zeros(2, 100))
     with pytest.raises(ConfigError, match="3 estimates"):
         tracker.observe(2, 0, 0, torch.zeros(3, 100))
+    online = OnlineTracker(2, RATE, OVERLAP)
+    online.track(0, 1, 0, torch.zeros(2, 100))
+    with pytest.raises(ConfigError, match="twice"):
+        online.track(0, 1, 0, torch.zeros(2, 100))
     with pytest.raises(ConfigError, match="2 to 4"):
-        SpeakerTracker(5, RATE, OVERLAP)
+        RecordingTracker(5, RATE, OVERLAP)
     with pytest.raises(ConfigError, match="4000 Hz"):
-        SpeakerTracker(2, 2000, OVERLAP)
+        RecordingTracker(2, 2000, OVERLAP)
 
 
 def test_align_undoes_any_permutation():

@@ -10,8 +10,9 @@ from unbraid.errors import ConfigError, DeviceError
 from unbraid.layers.mamba import Mamba, SelectiveSystem
 from unbraid.layers.state_space import StateSpace
 from unbraid.models.catalog import build_model
+from unbraid.separation.device import is_out_of_memory
 from unbraid.training import batch_size
-from unbraid.training.batch_size import is_out_of_memory, search, smaller_batch
+from unbraid.training.batch_size import search, smaller_batch
 from unbraid.training.config import OptimiserConfig
 from unbraid.training.optimisation.optimisers import MuonAndAdam, build_optimiser, parameter_groups
 

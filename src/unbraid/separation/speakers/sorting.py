@@ -16,7 +16,8 @@ import torch
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import DiskSpaceError
-from unbraid.separation.speakers.tracking import SpeakerTracker
+from unbraid.separation.speakers.online import OnlineTracker
+from unbraid.separation.speakers.tracking import RecordingTracker
 from unbraid.signal.chunking import Chunk
 
 _MEMORY_BYTES = 2**25
@@ -60,7 +61,7 @@ class KeepOrder:
 class SortOnline:
     """Speakers sorted chunk by chunk, with what has been heard so far."""
 
-    def __init__(self, tracker: SpeakerTracker) -> None:
+    def __init__(self, tracker: OnlineTracker) -> None:
         self.tracker, self.uncertain_joins = tracker, 0
 
     @property
@@ -70,7 +71,7 @@ class SortOnline:
     def push(self, chunk: Chunk, estimate: Tensor) -> Iterator[tuple[Chunk, Tensor]]:
         ordered = estimate.clone()
         for channel in range(estimate.shape[1]):
-            order, confidence = self.tracker.track_online(chunk.index, channel, chunk.start, estimate[:, channel])
+            order, confidence = self.tracker.track(chunk.index, channel, chunk.start, estimate[:, channel])
             ordered[:, channel] = estimate[list(order), channel]
             self.uncertain_joins += confidence < _SURE
         yield chunk, ordered
@@ -82,7 +83,7 @@ class SortOnline:
 class SortRecording:
     """Speakers sorted over the whole recording: estimates wait in a file until all chunks have been heard."""
 
-    def __init__(self, tracker: SpeakerTracker, scratch: Path | None) -> None:
+    def __init__(self, tracker: RecordingTracker, scratch: Path | None) -> None:
         self.tracker, self.scratch = tracker, scratch
         self.uncertain_joins, self.heard_seconds = 0, (0.0,) * tracker.num_sources
         self._file: BinaryIO | None = None

@@ -9,7 +9,7 @@ The full covariance matters: on read speech it halves the mistakes that means al
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,6 +49,16 @@ class VoiceStatistics:
     """Sum of the outer products of the cepstra, upper triangle."""
     pitch: Float[Tensor, "*piece pitch"]
     """Voiced frames at each pitch."""
+
+    @classmethod
+    def stack(cls, voices: Sequence["VoiceStatistics"]) -> "VoiceStatistics":
+        """Several of one shape along a new leading axis."""
+        return cls(
+            count=torch.stack([voice.count for voice in voices]),
+            total=torch.stack([voice.total for voice in voices]),
+            scatter=torch.stack([voice.scatter for voice in voices]),
+            pitch=torch.stack([voice.pitch for voice in voices]),
+        )
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "VoiceStatistics":
         """Every field changed alike; `change` must leave the last axis of all but `count` alone."""

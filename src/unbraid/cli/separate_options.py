@@ -1,0 +1,159 @@
+"""The options of `unbraid separate`: what each is called and what its help says."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import typer
+
+from unbraid.cli.options import DEVICE_HELP, flag
+
+_FORMAT, _HOW, _RUN = "What is written", "How it is separated", "How it runs"
+
+
+def _list_models(wanted: bool) -> bool:
+    if wanted:
+        from unbraid.cli.models import print_models
+
+        print_models()
+        raise typer.Exit
+    return wanted
+
+
+def _parse_segment(text: str) -> float | str:
+    """Seconds, or the word "whole"."""
+    if text == "whole":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"'{text}' is neither a number of seconds nor 'whole'") from None
+
+
+Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="INPUT...",
+        help="Recordings, folders of them, patterns such as '*.wav', or - for standard input. "
+        "Anything goes: WAV, FLAC, MP3, M4A, Ogg, video; any rate, any number of channels, any length.",
+        show_default=False,
+    ),
+]
+Name = Annotated[
+    str, typer.Option("--name", "-n", metavar="MODEL", help="Bundled model, or a .safetensors file of your own.")
+]
+Out = Annotated[
+    str,
+    typer.Option("--out", "-o", metavar="DIR", help="Folder for the stems; - writes one stem to stdout as WAV."),
+]
+ListModels = Annotated[bool, flag("--list-models/-l", "List models and exit.", callback=_list_models, is_eager=True)]
+Stem = Annotated[
+    list[str] | None,
+    typer.Option("--stem", metavar="STEM", help="Write this stem only; repeat it for more.", rich_help_panel=_FORMAT),
+]
+TwoStems = Annotated[
+    str | None,
+    typer.Option(metavar="STEM", help="Write this stem, and one of all the rest.", rich_help_panel=_FORMAT),
+]
+OtherMethod = Annotated[
+    Literal["none", "add", "minus"],
+    typer.Option(
+        help="The rest: left out, the other stems added up, or the recording minus STEM.", rich_help_panel=_FORMAT
+    ),
+]
+Remix = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="STEM=DB,...",
+        help="Write the recording with stems louder, softer or off as well, as remix: dialogue=+6,music=off. "
+        "With --stem remix, that alone.",
+        rich_help_panel=_FORMAT,
+    ),
+]
+Filename = Annotated[
+    str,
+    typer.Option(
+        metavar="TEMPLATE",
+        help="Names below DIR/MODEL. Fields: {track} {stem} {ext} {trackext} {model} {file_name} {instr}.",
+        rich_help_panel=_FORMAT,
+    ),
+]
+Wav = Annotated[bool, flag("--wav", "WAV, the default.", _FORMAT)]
+Flac = Annotated[bool, flag("--flac", "FLAC.", _FORMAT)]
+Mp3 = Annotated[bool, flag("--mp3", "MP3.", _FORMAT)]
+Ogg = Annotated[bool, flag("--ogg", "Ogg Vorbis.", _FORMAT)]
+Mp3Bitrate = Annotated[int, typer.Option(metavar="KBPS", help="MP3 bit rate.", rich_help_panel=_FORMAT)]
+Int16 = Annotated[bool, flag("--int16", "16 bits. Without it, the recording's own depth.", _FORMAT)]
+Int24 = Annotated[bool, flag("--int24", "24 bits.", _FORMAT)]
+Float32 = Annotated[bool, flag("--float32", "32-bit float, which never clips.", _FORMAT)]
+ClipMode = Annotated[
+    Literal["rescale", "clamp", "none"],
+    typer.Option(
+        help="When a stem exceeds full scale: turn all stems down alike, or cut its peaks off.",
+        rich_help_panel=_FORMAT,
+    ),
+]
+Consistency = Annotated[
+    Literal["none", "residual", "distribute"],
+    typer.Option(
+        help="Make the stems add up to the recording: write what is missing as a stem, or spread it over all.",
+        rich_help_panel=_HOW,
+    ),
+]
+Overlap = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Fraction that chunks share, 0 to 0.5; by default a quarter, or half with --join average.",
+        show_default=False,
+        rich_help_panel=_HOW,
+    ),
+]
+Join = Annotated[
+    Literal["fade", "average"],
+    typer.Option(
+        help="Fade between chunks without a seam, or average what they share as papers do.", rich_help_panel=_HOW
+    ),
+]
+Segment = Annotated[
+    Any,
+    typer.Option(
+        parser=_parse_segment,
+        metavar="SEC",
+        help="Length of chunks; by default the model's own. 'whole' takes a recording in one piece.",
+        show_default=False,
+        rich_help_panel=_HOW,
+    ),
+]
+Shifts = Annotated[
+    int,
+    typer.Option(
+        min=1, metavar="N", help="Average over so many passes: slower, a little better.", rich_help_panel=_HOW
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the shifts.", rich_help_panel=_HOW)]
+Tracking = Annotated[
+    Literal["recording", "online"],
+    typer.Option(
+        help="Tell speakers apart over the whole recording, or with what has been heard so far.",
+        rich_help_panel=_HOW,
+    ),
+]
+AllowTruncated = Annotated[bool, flag("--allow-truncated", "Separate what a truncated file holds.", _HOW)]
+MendSamples = Annotated[bool, flag("--mend-samples", "Replace NaN and infinite samples by zero.", _HOW)]
+Device = Annotated[str, typer.Option("--device", "-d", metavar="DEVICE", help=DEVICE_HELP, rich_help_panel=_RUN)]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Chunks per call of the model.", show_default=False, rich_help_panel=_RUN),
+]
+Resume = Annotated[
+    bool, flag("--resume", "Skip recordings whose stems this model made with these settings already.", _RUN)
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I/N", help="Do part I of N only, as on N machines.", show_default=False, rich_help_panel=_RUN
+    ),
+]
+Json = Annotated[bool, flag("--json", "Print what was done as JSON.", _RUN)]
+Quiet = Annotated[bool, flag("--quiet/-q", "Print errors only.", _RUN)]

@@ -1,0 +1,69 @@
+"""How stems are written, as one value: their format, their level, and their names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from unbraid.audio.formats import AudioInfo, Container, Encoding, SampleFormat
+from unbraid.errors import ConfigError, UnknownNameError
+from unbraid.options import check_options
+from unbraid.output.naming import FilenameTemplate
+
+ClipMode = Literal["rescale", "clamp", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputConfig:
+    """Everything, beside the samples of the stems, that decides what files there are; what is left open follows the
+    recording."""
+
+    container: Container = "wav"
+
+    sample: SampleFormat | None = None
+    """None keeps the depth of the recording as nearly as the container can."""
+
+    bitrate_kbps: int = 320
+    """MP3 only."""
+
+    clip_mode: ClipMode = "rescale"
+    """Where a stem of an integer or lossy format exceeds full scale, `rescale` turns all stems down by one gain, and
+    `clamp` and `none` cut the peaks off."""
+
+    filename: str = "{track}/{stem}.{ext}"
+    """Names of the files below the folder of the model; see `FilenameTemplate`."""
+
+    stems: tuple[str, ...] | None = None
+    """Only these; None: all that the separator gives."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        Encoding(container=self.container, sample=self.sample, bitrate_kbps=self.bitrate_kbps)
+        FilenameTemplate(self.filename)
+        if self.stems is not None:
+            if not self.stems:
+                raise ConfigError("there are no stems to write", remedy="name at least one")
+            object.__setattr__(self, "stems", tuple(dict.fromkeys(self.stems)))
+
+    @property
+    def template(self) -> FilenameTemplate:
+        """`filename`, read and checked."""
+        return FilenameTemplate(self.filename)
+
+    def encoding_for(self, info: AudioInfo) -> Encoding:
+        """The format of the stems of one recording."""
+        kept = Encoding.for_input(info).within(self.container)
+        return replace(kept, sample=self.sample or kept.sample, bitrate_kbps=self.bitrate_kbps)
+
+    def choose(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """The stems to write of those that a separator gives; raises UnknownNameError for one that it does not."""
+        for stem in self.stems or ():
+            index_of(stem, names)
+        return self.stems or names
+
+
+def index_of(stem: str, names: tuple[str, ...]) -> int:
+    """The place of a stem among those of a separator."""
+    if stem not in names:
+        raise UnknownNameError(f"there is no stem '{stem}'", remedy=f"with these settings there are {', '.join(names)}")
+    return names.index(stem)

@@ -1,0 +1,102 @@
+"""How a recording is separated, as one value that the command line, Python, an evaluation and a record share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal
+
+from unbraid.errors import ConfigError
+from unbraid.options import NonNegativeInt, PositiveInt, Range, check_options, is_number
+from unbraid.signal.chunking import Join
+
+Consistency = Literal["none", "residual", "distribute"]
+OtherMethod = Literal["none", "add", "minus"]
+Tracking = Literal["recording", "online"]
+Segment = Annotated[float, Range(at_least=0.1)] | Literal["whole"]
+
+MOST_GAIN_DB = 40.0
+"""ours: what is asked for beyond this is a slip of the hand, and hurts ears."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeparationConfig:
+    """Everything, beside model and recording, that decides what stems come out; every field is checked."""
+
+    segment_seconds: Segment | None = None
+    """Length of chunks; None: what the model's spec advises. "whole" takes a recording in one piece, as papers do with
+    short mixtures: nothing is joined, and memory grows with the recording."""
+
+    overlap: Annotated[float, Range(at_least=0.0, at_most=0.5)] | None = None
+    """Fraction of a chunk that neighbours share; None: a quarter, or half where they are averaged."""
+
+    join: Join = "fade"
+    """`fade` leaves no seam; `average` is the plain mean of what two chunks share, as papers report figures."""
+
+    batch_size: PositiveInt | None = None
+    """Chunks per call of the model; None: 1 on a CPU and 8 elsewhere."""
+
+    shifts: PositiveInt = 1
+    """Average over so many passes, each shifted in time by a seeded amount."""
+
+    seed: NonNegativeInt = 0
+    """Of the shifts."""
+
+    consistency: Consistency = "none"
+    """`distribute` spreads what is missing evenly over the estimates so that they add up to the mixture; `residual`
+    gives it out as a stem of its own."""
+
+    two_stems: str | None = None
+    """This source and one stem with all the rest."""
+
+    other_method: OtherMethod = "add"
+    """The rest is the sum of the other estimates (`add`, stem `no_X`), the mixture minus X (`minus`, stem `minus_X`),
+    or left out (`none`)."""
+
+    remix: Mapping[str, float] | None = None
+    """By source, a gain in dB, -inf to take it out: one more stem, `remix`, is the mixture with these sources so much
+    louder or softer. Where every gain is 0 dB it is the mixture itself, whatever the model missed."""
+
+    tracking: Tracking = "recording"
+    """Sort speakers over the whole recording, or with what has been heard so far, which gives blocks out at once."""
+
+    allow_truncated: bool = False
+    """A recording that ends too early gives what it holds instead of an error."""
+
+    mend_samples: bool = False
+    """Samples that are NaN or infinite become zero instead of an error."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.segment_seconds == "whole" and self.overlap is not None:
+            raise ConfigError(
+                "a recording in one piece has no overlap", remedy="choose either `overlap` or whole segments"
+            )
+        remix = None if self.remix is None else dict(self.remix)
+        object.__setattr__(self, "remix", remix)
+        for name, gain_db in (remix or {}).items():
+            if not is_number(gain_db) or math.isnan(gain_db) or gain_db > MOST_GAIN_DB:
+                raise ConfigError(
+                    f"`remix`: the gain of {name} is a number of at most {MOST_GAIN_DB:g} dB, not {gain_db}"
+                )
+
+    @property
+    def gains(self) -> Mapping[str, float]:
+        """`remix`, empty where there is none."""
+        return self.remix or {}
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> SeparationConfig:
+        """From settings by their names; a name that is none is answered with those that are."""
+        known = [field.name for field in fields(cls)]
+        for name in settings:
+            if name not in known:
+                raise ConfigError(f"there is no setting '{name}' of separation; there are: {', '.join(known)}")
+        return cls(**settings)
+
+    def changed(self) -> dict[str, Any]:
+        """The settings that are not the default."""
+        default = SeparationConfig()
+        names = (field.name for field in fields(self))
+        return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(default, name)}
