@@ -237,7 +237,7 @@ def test_stems_are_chosen_of_those_there_are():
     output = OutputConfig(stems=("music", "music"))
     assert output.choose(("dialogue", "music")) == ("music",)
     assert OutputConfig().choose(("a", "b")) == ("a", "b")
-    with pytest.raises(UnknownNameError, match="no stem 'music': with these settings there are a, b"):
+    with pytest.raises(UnknownNameError, match="no stem 'music': with these settings there are: a, b"):
         output.choose(("a", "b"))
     with pytest.raises(ConfigError, match="name at least one"):
         OutputConfig(stems=())
