@@ -65,5 +65,7 @@ class OutputConfig:
 def index_of(stem: str, names: tuple[str, ...]) -> int:
     """The place of a stem among those of a separator."""
     if stem not in names:
-        raise UnknownNameError(f"there is no stem '{stem}'", remedy=f"with these settings there are: {', '.join(names)}")
+        raise UnknownNameError(
+            f"there is no stem '{stem}'", remedy=f"with these settings there are: {', '.join(names)}"
+        )
     return names.index(stem)
