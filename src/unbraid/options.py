@@ -39,6 +39,51 @@ class Range:
         )
 
     def __str__(self) -> str:
+        if self.at_least is not None and self.at_most is not None:
+            return f"from {self.at_least:g} to {self.at_most:g}"
+        bounds = {"of at least": self.at_least, "above": self.above, "of at most": self.at_most, "below": self.below}
+        return " and ".join(f"{words} {bound:g}" for words, bound in bounds.items() if bound is not None)
+
+
+PositiveInt = 4
+    fusion: Literal["next", "previous"] = "next"
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+A misspelt word, a number out of range, NaN, infinity and a value of another type end in one sentence that lists what is
+allowed.
+"""
+
+from __future__ import annotations
+
+import types
+from dataclasses import dataclass, fields
+from functools import cache
+from numbers import Integral, Real
+from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_origin, get_type_hints
+
+from unbraid.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """Bounds of a number, for `Annotated`; a number without bounds still has to be finite."""
+
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+
+    def holds(self, value: float | int) -> bool:
+        return (
+            (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.below is None or value < self.below)
+        )
+
+    def __str__(self) -> str:
         bounds = {"at least": self.at_least, "above": self.above, "at most": self.at_most, "below": self.below}
         return " and ".join(f"{words} {bound:g}" for words, bound in bounds.items() if bound is not None)
 
@@ -64,6 +109,13 @@ def check_option(name: str, value: object, annotation: object) -> None:
     """Checks one value, such as the word that a function was given: `check_option("join", join, Join)`."""
     if not fits(value, annotation):
         raise ConfigError(f"is {describe(annotation)}, not {value!r}", subject=name)
+
+
+def check_range(name: str, bounds: tuple[float | int, float | int], least: float | None = None) -> None:
+    """Refuses a pair that goes from high to low, or begins below `least`."""
+    if bounds[0] > bounds[1] or (least is not None and bounds[0] < least):
+        floor = f" and begins at {least:g} or above" if least is not None else ""
+        raise ConfigError(f"goes from low to high{floor}, not {bounds}", subject=name)
 
 
 @cache
@@ -112,7 +164,7 @@ _PLAIN: dict[object, str] = {
 
 
 def describe(annotation: object) -> str:
-    """What an annotation allows, in words: "'next' or 'previous'", "a whole number at least 1"."""
+    """What an annotation allows, in words: "'next' or 'previous'", "a whole number of at least 1"."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return " ".join([describe(arguments[0]), *(str(bound) for bound in arguments[1:] if isinstance(bound, Range))])

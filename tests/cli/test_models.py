@@ -116,7 +116,7 @@ def test_doctor_says_what_is_broken(run, monkeypatch):
         (("speech", "--set", "steps"), "--set steps is not a setting"),
         (("speech", "--set", "step=3"), "there is no setting 'step' here; there are: name, model"),
         (("speech", "--set", "steps=many"), "--set steps=many: input should be a valid integer"),
-        (("speech", "--set", "steps=0"), "steps is at least 1"),
+        (("speech", "--set", "steps=0"), "steps is a whole number of at least 1"),
         (("speech", "--set", "model=3"), "'model' is a group of settings: name one of model.sample_rate"),
         (("speech", "--set", "steps.more=3"), "'steps' is a single value"),
         (("speech", "--set", "precision=8"), "--set precision=8: input should be '32-true'"),

@@ -14,6 +14,7 @@ from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
 from unbraid.layers.linear import Linear
 from unbraid.layers.rotary import rotate
+from unbraid.options import Dropout, PositiveInt, check_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,20 +23,21 @@ class SelfAttentionConfig:
 
     kind: Literal["self-attention"] = "self-attention"
 
-    num_heads: int = 4
+    num_heads: PositiveInt = 4
 
-    inner_dim: int = 96
+    inner_dim: PositiveInt = 96
     """Features of all heads together."""
 
     positions: Literal["none", "rotary"] = "none"
     """Whether frames know their places: SFC found it better without, the original TF-Locoformer rotates."""
 
-    dropout: float = 0.1
+    dropout: Dropout = 0.1
 
     bias: bool = False
     """Whether the projections have biases."""
 
     def __post_init__(self) -> None:
+        check_options(self)
         if self.inner_dim % self.num_heads:
             raise ConfigError(f"inner_dim {self.inner_dim} is not a multiple of num_heads {self.num_heads}")
         if self.positions == "rotary" and self.inner_dim // self.num_heads % 2:

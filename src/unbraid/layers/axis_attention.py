@@ -23,6 +23,7 @@ from unbraid.errors import ConfigError
 from unbraid.layers.linear import Linear
 from unbraid.layers.norms import BatchNorm
 from unbraid.layers.rotary import rotate
+from unbraid.options import PositiveInt, check_options
 
 Weights = dict[int, Tensor]
 """By step, (row, head, frame, frame_seen): what each frame takes of each other one; sums up to one."""
@@ -41,32 +42,31 @@ class TemporalFrequencyConfig:
     order: Literal["time-frequency", "frequency-time", "parallel", "time", "frequency"] = "time-frequency"
     """Which axis comes first. "parallel" joins both by a linear map; "time" and "frequency" leave the other out."""
 
-    num_heads: int = 4
+    num_heads: PositiveInt = 4
     """ours, as in TFSWA-ResUNet; not for the light form, which has one."""
 
-    mlp_ratio: int = 2
+    mlp_ratio: PositiveInt = 2
     """ours: hidden features of the MLP over features."""
 
     positions: Literal["none", "relative", "rotary"] = "none"
     """ours: none, since convolutions around tell places; "relative" learns a bias per head and distance."""
 
-    reach: int = 64
+    reach: PositiveInt = 64
     """ours: greatest distance with a bias of its own, where positions are relative."""
 
-    pyramid: tuple[int, ...] = (1,)
+    pyramid: tuple[PositiveInt, ...] = (1,)
     """Attention over averages of so many neighbours as well, joined by a linear map: scales inside one module."""
 
-    patterns: tuple[int, ...] = (1,)
+    patterns: tuple[PositiveInt, ...] = (1,)
     """Queries and keys made of so many neighbours (odd): how long a pattern must be alike. Heads are shared out."""
 
-    map_dim: int = 8
+    map_dim: PositiveInt = 8
     """ours: features of a bin (or frame), per head, by which the global form compares."""
 
     def __post_init__(self) -> None:
-        if min(self.num_heads, self.mlp_ratio, self.reach, self.map_dim) < 1:
-            raise ConfigError("num_heads, mlp_ratio, reach and map_dim are at least 1")
-        if not self.pyramid or min(self.pyramid) < 1 or not self.patterns or min(self.patterns) < 1:
-            raise ConfigError("pyramid and patterns are numbers of neighbours from 1 up, such as 1,2,4")
+        check_options(self)
+        if not self.pyramid or not self.patterns:
+            raise ConfigError("pyramid and patterns hold at least one number of neighbours each, such as 1,2,4")
         if any(size % 2 == 0 for size in self.patterns):
             raise ConfigError(f"patterns are odd, so that each has a middle, not {self.patterns}")
         if self.num_heads % len(self.patterns):

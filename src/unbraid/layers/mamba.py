@@ -27,6 +27,7 @@ from unbraid.layers.convolution import CausalDepthwiseConv
 from unbraid.layers.kernels.selective_scan import selective_scan
 from unbraid.layers.linear import Linear
 from unbraid.layers.norms import at_least_float32
+from unbraid.options import NonNegativeFloat, PositiveFloat, PositiveInt, check_options
 
 _SEQUENCES_AT_ONCE = 128
 
@@ -37,35 +38,31 @@ class MambaConfig:
 
     kind: Literal["mamba"] = "mamba"
 
-    state_size: int = 8
+    state_size: PositiveInt = 8
     """States of each feature."""
 
-    conv_size: int = 4
+    conv_size: PositiveInt = 4
     """Frames that the causal convolution sees, the present one among them."""
 
-    expand: int = 1
+    expand: PositiveInt = 1
     """How many times wider than the layer's features the inner ones are (Mamba-1: 2)."""
 
-    step_rank: int | None = None
+    step_rank: PositiveInt | None = None
     """Width through which the step dt is computed; None is a sixteenth of the layer's, rounded up."""
 
-    min_step: float = 1e-3
+    min_step: PositiveFloat = 1e-3
     """Smallest initial dt, in frames."""
 
-    max_step: float = 1e-1
+    max_step: PositiveFloat = 1e-1
     """Largest initial dt, in frames."""
 
-    step_floor: float = 1e-4
+    step_floor: NonNegativeFloat = 1e-4
     """What an initial dt is raised to where it is smaller."""
 
     def __post_init__(self) -> None:
-        for name in ("state_size", "conv_size", "expand"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be 1 or more, not {getattr(self, name)}")
-        if self.step_rank is not None and self.step_rank < 1:
-            raise ConfigError(f"step_rank must be 1 or more, not {self.step_rank}; None takes a sixteenth of the width")
-        if not 0 < self.min_step <= self.max_step:
-            raise ConfigError("min_step and max_step must be positive and in this order")
+        check_options(self)
+        if self.min_step > self.max_step:
+            raise ConfigError(f"min_step is at most max_step, not {self.min_step} and {self.max_step}")
 
 
 class Mamba(nn.Module):

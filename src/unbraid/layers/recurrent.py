@@ -9,6 +9,7 @@ from torch import nn
 
 from unbraid.axes import Float, Tensor
 from unbraid.layers.linear import Linear
+from unbraid.options import PositiveInt, check_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,10 +18,13 @@ class RecurrentConfig:
 
     kind: Literal["gru", "lstm"] = "gru"
 
-    hidden_dim: int = 128
+    hidden_dim: PositiveInt = 128
     """Features of the state, in each direction."""
 
     bidirectional: bool = True
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 class Recurrent(nn.Module):

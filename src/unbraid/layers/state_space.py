@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from unbraid.axes import Complex, Float, Tensor
 from unbraid.errors import ConfigError
 from unbraid.layers.linear import Linear
+from unbraid.options import Dropout, PositiveFloat, PositiveInt, check_options
 from unbraid.signal.lengths import fast_fft_length
 
 StateSpaceKind = Literal["s4", "s4d-legs", "s4d-lin", "s4d-inv", "s4d-real"]
@@ -39,25 +40,26 @@ class StateSpaceConfig:
     kind: StateSpaceKind = "s4"
     """`s4` is DPLR with HiPPO-LegS and bilinear steps; the `s4d-...` kinds are diagonal with zero-order-hold steps."""
 
-    state_dim: int = 16
+    state_dim: PositiveInt = 16
     """Real states per feature: twice the number of stored complex modes."""
 
     bidirectional: bool = True
     """Adds a second readout that runs backwards in time; it shares A, B and dt with the forward one."""
 
-    min_step: float = 1e-3
+    min_step: PositiveFloat = 1e-3
     """Smallest initial dt, in frames."""
 
-    max_step: float = 1e-1
+    max_step: PositiveFloat = 1e-1
     """Largest initial dt, in frames."""
 
-    dropout: float = 0.0
+    dropout: Dropout = 0.0
 
     def __post_init__(self) -> None:
-        if self.state_dim < 2 or self.state_dim % 2:
-            raise ConfigError(f"state_dim must be an even number from 2 up, not {self.state_dim}")
-        if not 0 < self.min_step <= self.max_step:
-            raise ConfigError("min_step and max_step must be positive and in this order")
+        check_options(self)
+        if self.state_dim % 2:
+            raise ConfigError(f"state_dim is an even number, not {self.state_dim}")
+        if self.min_step > self.max_step:
+            raise ConfigError(f"min_step is at most max_step, not {self.min_step} and {self.max_step}")
 
 
 @dataclass(frozen=True)

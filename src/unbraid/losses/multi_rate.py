@@ -24,6 +24,7 @@ import torch
 from unbraid.axes import Bool, Float, Tensor
 from unbraid.errors import ConfigError
 from unbraid.losses.weighted import Loss, WeightedLoss
+from unbraid.options import PositiveInt, check_options
 
 PAPER_RATES_HZ = (500, 1000, 2000, 3000, 4000, 5000, 8000, 8000)
 """Of the eight blocks, for audio of 8 kHz."""
@@ -43,15 +44,16 @@ def rising_rates(num_blocks: int, sample_rate: int) -> tuple[int, ...]:
 class MultiLossConfig:
     """What is asked of the intermediate estimates of a model."""
 
-    rates: Literal["rising", "same"] | tuple[int, ...] = "rising"
+    rates: Literal["rising", "same"] | tuple[PositiveInt, ...] = "rising"
     """Rates at which the blocks are compared: the paper's, the full rate for all, or one in Hz for each block."""
 
     reading: Literal["both", "target"] = "both"
     """Whether estimate and source are compared at the block's rate, or only the source is band-limited to it."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.rates, tuple) and (not self.rates or min(self.rates) < 1):
-            raise ConfigError(f"multi_loss.rates has one positive rate per block, not {self.rates}")
+        check_options(self)
+        if not self.rates:
+            raise ConfigError("multi_loss.rates has one rate per block, not none")
 
     def rates_hz(self, num_blocks: int, sample_rate: int) -> tuple[int, ...]:
         """One rate per block; raises ConfigError where the rates given are not that."""

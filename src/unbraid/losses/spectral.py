@@ -8,15 +8,18 @@ from typing import Literal
 import torch
 
 from unbraid.axes import Float, Tensor
+from unbraid.options import check_option
 from unbraid.signal.stft import stft
 from unbraid.signal.windows import hann
+
+Compared = Literal["magnitude", "complex"]
 
 
 def multi_resolution_stft(
     estimate: Float[Tensor, "*#axes channel sample"],
     reference: Float[Tensor, "*#axes channel sample"],
     windows_samples: Sequence[int] = (2048, 1024, 512),
-    compare: Literal["magnitude", "complex"] = "magnitude",
+    compare: Compared = "magnitude",
     eps: float = 1e-5,
 ) -> Float[Tensor, "*#axes"]:
     """Mean distance of the spectrograms with windows of these lengths, each advancing by a quarter.
@@ -25,6 +28,7 @@ def multi_resolution_stft(
     WaveGAN", ICASSP 2020); magnitudes are not below `eps`, which keeps silence finite. "complex": mean absolute
     difference of real and imaginary parts, which sees phase as well (as in BS-RoFormer, W.-T. Lu et al., 2024).
     """
+    check_option("compare", compare, Compared)
     total = torch.zeros((), device=estimate.device)
     for window_samples in windows_samples:
         window = hann(window_samples).to(estimate.device)

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, get_type_hints
 
 import torch
 
@@ -22,6 +22,7 @@ from unbraid.losses.distances import (
 )
 from unbraid.losses.permutation import mean_above, pairwise_distances, reorder
 from unbraid.losses.spectral import multi_resolution_stft
+from unbraid.options import NonNegativeFloat, check_option, check_options
 from unbraid.signal.assignment import cheapest_assignment
 
 DISTANCES: dict[str, Callable[..., Tensor]] = {
@@ -45,12 +46,13 @@ class LossTerm:
     name: str
     """One of `DISTANCES`."""
 
-    weight: float = 1.0
+    weight: NonNegativeFloat = 1.0
 
     settings: Mapping[str, object] = field(default_factory=dict)
     """Keyword arguments of the distance, such as {"snr_max_db": 30.0}."""
 
     def __post_init__(self) -> None:
+        check_options(self)
         if self.name not in DISTANCES:
             raise UnknownNameError(f"there is no loss '{self.name}'; there are: {', '.join(DISTANCES)}")
         known = [name for name in inspect.signature(DISTANCES[self.name]).parameters if name not in _SIGNALS]
@@ -58,6 +60,9 @@ class LossTerm:
             raise ConfigError(
                 f"the loss '{self.name}' has no setting '{unknown[0]}'; it has: {', '.join(known) or '-'}"
             )
+        allowed = get_type_hints(DISTANCES[self.name], include_extras=True)
+        for name, value in self.settings.items():
+            check_option(name, value, allowed[name])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +75,7 @@ class LossConfig:
     """Examples whose whole loss is below this no longer count towards the mean; -30 for S4M."""
 
     def __post_init__(self) -> None:
+        check_options(self)
         if not any(term.name != "mixture-consistency" for term in self.terms):
             raise ConfigError("a loss needs at least one term that compares estimates with references")
 

@@ -15,13 +15,14 @@ The last is what museval's `eval_mus_track` does when it is given an accompanime
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
 from unbraid.metrics.framewise import framewise_sdr
+from unbraid.options import check_option
 
 CsdrProtocol = Literal["single", "joint", "accompaniment"]
 
@@ -48,8 +49,7 @@ def csdr_frames(
     vocals: int | None = None,
 ) -> Float[Tensor, "source frame"]:
     """The SDR of each second, nan where the protocol leaves it out."""
-    if protocol not in get_args(CsdrProtocol):
-        raise ConfigError(f"there is no protocol '{protocol}': choose one of {', '.join(get_args(CsdrProtocol))}")
+    check_option("protocol", protocol, CsdrProtocol)
     frames = framewise_sdr(estimate, reference, sample_rate, joint=protocol != "single")
     if protocol == "accompaniment":
         if vocals is None or not 0 <= vocals < len(reference):

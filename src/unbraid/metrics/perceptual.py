@@ -10,13 +10,14 @@ import importlib
 import warnings
 from collections.abc import Callable
 from types import ModuleType
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError, MissingExtraError
 from unbraid.metrics.pairs import check_pair
+from unbraid.options import check_option
 
 Band = Literal["wide", "narrow"]
 
@@ -55,8 +56,7 @@ def pesq(
 
     The wide band takes 16 kHz only, the narrow one 8 or 16 kHz: resample before. Raises MissingExtraError without pesq.
     """
-    if band not in get_args(Band):
-        raise ConfigError(f"there is no band '{band}': choose one of {', '.join(get_args(Band))}")
+    check_option("band", band, Band)
     if sample_rate != 16_000 and not (band == "narrow" and sample_rate == 8_000):
         raise ConfigError(
             f"PESQ in the {band} band does not take {sample_rate} Hz: resample to 16000 Hz"

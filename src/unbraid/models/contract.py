@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from torch import nn
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
+from unbraid.options import PositiveFloat, PositiveInt, SampleRate, check_options
 
 InputLevel = Literal["normalised", "as-given", "whole-file"]
 """How loud a model wants its input, which whoever separates a recording sees to."""
@@ -19,10 +20,10 @@ InputLevel = Literal["normalised", "as-given", "whole-file"]
 class ModelSpec:
     """What goes into a model and what comes out of it."""
 
-    sample_rate: int
+    sample_rate: SampleRate
     """Rate of the mixture and of the estimates, in Hz."""
 
-    num_channels: int
+    num_channels: PositiveInt
     """Audio channels that the model takes together: 1 for mono models, 2 for stereo ones."""
 
     sources: tuple[str, ...]
@@ -31,7 +32,7 @@ class ModelSpec:
     exchangeable: bool
     """True when the order of the sources carries no meaning (speakers), False when each has its place (stems)."""
 
-    chunk_seconds: float
+    chunk_seconds: PositiveFloat
     """Length of the pieces in which long recordings are best given to the model."""
 
     level: InputLevel = "normalised"
@@ -40,16 +41,9 @@ class ModelSpec:
     itself; `whole-file`: the mean of the whole recording is taken off and its standard deviation becomes one."""
 
     def __post_init__(self) -> None:
-        if self.sample_rate < 1000:
-            raise ConfigError(f"sample_rate is in Hz and at least 1000, not {self.sample_rate}")
-        if self.num_channels < 1:
-            raise ConfigError(f"num_channels is at least 1, not {self.num_channels}")
+        check_options(self)
         if not self.sources or len(set(self.sources)) != len(self.sources):
             raise ConfigError(f"sources needs at least one name and no name twice: {self.sources}")
-        if self.chunk_seconds <= 0:
-            raise ConfigError(f"chunk_seconds is positive, not {self.chunk_seconds}")
-        if self.level not in get_args(InputLevel):
-            raise ConfigError(f"level is one of {', '.join(get_args(InputLevel))}, not '{self.level}'")
 
     @property
     def num_sources(self) -> int:

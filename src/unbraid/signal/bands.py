@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 
 from unbraid.axes import Bool, Float, Int, Tensor
 from unbraid.errors import ConfigError
+from unbraid.options import check_option
 
 BandScale = Literal["musical", "mel", "uniform", "bs-roformer", "full"]
 
@@ -77,8 +78,7 @@ class BandTable:
 
 def build_bands(scale: BandScale, num_freqs: int, num_bands: int) -> BandTable:
     """The table of a scale for `num_freqs` bins (n_fft / 2 + 1)."""
-    if scale not in get_args(BandScale):
-        raise ConfigError(f"there is no band scale '{scale}': choose one of {', '.join(get_args(BandScale))}")
+    check_option("band scale", scale, BandScale)
     if not 2 <= num_bands < num_freqs:
         raise ConfigError(f"{num_bands} bands of {num_freqs} bins: choose at least 2 bands and fewer than bins")
     match scale:

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
+from unbraid.options import check_option
 
 Join = Literal["fade", "average"]
 
@@ -71,6 +72,7 @@ class ChunkPlan:
 
 def plan_chunks(chunk_samples: int, overlap: float, edge_samples: int, join: Join = "fade") -> ChunkPlan:
     """Plans chunks that share `overlap` (a fraction of a chunk, 0 to 0.5) with their neighbours."""
+    check_option("join", join, Join)
     if not 0 <= overlap <= 0.5:
         raise ConfigError(f"overlap is a fraction of a chunk from 0 to 0.5, not {overlap}")
     if chunk_samples < 8:

@@ -4,7 +4,7 @@ Frames are centred: frame t looks at the samples around t * hop, and both ends a
 `istft(stft(x), length)` gives x back for every length from one sample up.
 """
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from einops import rearrange
@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
+from unbraid.options import check_option
 from unbraid.signal.frames import add_frames
 from unbraid.signal.windows import WindowName, build_window
 
@@ -108,8 +109,7 @@ class Stft(nn.Module):
         padding: Padding = "reflect",
     ) -> None:
         super().__init__()
-        if padding not in get_args(Padding):
-            raise ConfigError(f"There is no padding '{padding}': choose one of {', '.join(get_args(Padding))}.")
+        check_option("padding", padding, Padding)
         self.n_fft = n_fft
         self.hop = hop
         self.padding: Padding = padding
@@ -158,4 +158,6 @@ def _pad(signal: Tensor, left: int, right: int, padding: Padding) -> Tensor:
         mirrored = min(left, reach), min(max(right, 0), reach)
         signal = functional.pad(signal, mirrored, mode="reflect")
         left, right = left - mirrored[0], right - mirrored[1]
+    elif padding != "constant":
+        check_option("padding", padding, Padding)
     return functional.pad(signal, (left, right))

@@ -4,20 +4,20 @@ The periodic form (not the symmetric one of filter design) is what makes shifted
 """
 
 import math
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
+from unbraid.options import check_option
 
 WindowName = Literal["hann", "hamming", "sqrt_hann", "rectangular"]
 
 
 def build_window(name: WindowName, num_samples: int) -> Float[Tensor, " sample"]:
     """The taper of that name in float32; "rectangular" is all ones."""
-    if name not in get_args(WindowName):
-        raise ConfigError(f"There is no window '{name}': choose one of {', '.join(get_args(WindowName))}.")
+    check_option("window", name, WindowName)
     if num_samples < 1:
         raise ConfigError(f"A window of {num_samples} samples is empty: ask for at least 1.")
     # In float64, or the last samples of long windows (near 1e-7) lose their digits.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from unbraid.data.mixing.drawing import GivenMixtures, Mixing, SpeakerMixing, StemMixing
 from unbraid.data.mixing.turns import Turns
-from unbraid.errors import ConfigError
 from unbraid.losses.multi_rate import MultiLossConfig
 from unbraid.losses.weighted import LossConfig, LossTerm
 from unbraid.models.catalog import ModelConfig
+from unbraid.options import Dropout, NonNegativeInt, PositiveFloat, PositiveInt, Range, check_options
 from unbraid.training.optimisation.optimisers import OptimiserConfig
 from unbraid.training.optimisation.schedules import HalveOnPlateau, Schedule, Trapezoid, WarmupDecay
 
@@ -41,96 +41,93 @@ __all__ = [
 class AveragingConfig:
     """Averages of weights, over the steps and over the best validations."""
 
-    ema_decay: float | None = 0.999
+    ema_decay: Annotated[float, Range(at_least=0.0, below=1.0)] | None = 0.999
     """The weights that are validated and exported are an exponential average with this decay per step; None: as they
     are."""
 
-    ema_start_step: int = 0
+    ema_start_step: NonNegativeInt = 0
     """Before this step the average is the present weights."""
 
-    keep_best: int = 1
+    keep_best: PositiveInt = 1
     """The best so many validated weights are kept, and averaged into `average.safetensors` if there are several."""
 
     def __post_init__(self) -> None:
-        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
-            raise ConfigError(f"ema_decay lies between 0 and 1, not {self.ema_decay}")
-        if self.keep_best < 1:
-            raise ConfigError(f"keep_best is at least 1, not {self.keep_best}")
+        check_options(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationConfig:
     """How a run is judged between steps."""
 
-    every: int = 1000
+    every: PositiveInt = 1000
     """Steps between validations."""
 
-    items: int = 200
+    items: PositiveInt = 200
     """So many mixtures at most, from the head of the list."""
 
     list_name: str | None = None
     """A bundled list of mixtures, used if the data holds its files; else the items of the split `valid`, or, where
     these are single sources, mixtures of them drawn once and for all."""
 
-    piece_seconds: float = 30.0
+    piece_seconds: PositiveFloat = 30.0
     """Longer items are separated and scored in pieces of this length, so that memory is bounded."""
 
     metric: Literal["auto", "si_sdri_db", "si_sdr_db", "snr_db", "loss"] = "auto"
     """What the best weights are best in; auto: the SI-SDR improvement for speakers, the SNR for stems."""
 
     def __post_init__(self) -> None:
-        if self.every < 1 or self.items < 1:
-            raise ConfigError("validation.every and validation.items are at least 1")
-        if self.piece_seconds <= 0:
-            raise ConfigError(f"validation.piece_seconds is positive, not {self.piece_seconds}")
+        check_options(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogConfig:
     """What is written down besides; CSV and TensorBoard always are."""
 
-    every: int = 20
+    every: PositiveInt = 20
     """Steps between two entries."""
 
-    sounds: int = 2
+    sounds: NonNegativeInt = 2
     """From so many fixed validation items audio and spectrogram go to the log."""
 
     wandb_project: str | None = None
     """Logs to this project of Weights & Biases as well."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class InitConfig:
     """How a run begins that takes over the weights of a trained model; nothing else of that model's run is known."""
 
-    start_step: int | Literal["auto"] = 0
+    start_step: NonNegativeInt | Literal["auto"] = 0
     """The step at which it begins: 0 for another task, "auto" for the step that the weights file says it was trained
     to, which prolongs that run with its schedule, its examples and its count of steps."""
 
-    warmup_steps: int = 200
+    warmup_steps: NonNegativeInt = 200
     """ours: over so many steps the learning rate rises to what the schedule says, while the optimiser gathers its
     moments of the gradient anew."""
 
     def __post_init__(self) -> None:
-        if self.start_step != "auto" and self.start_step < 0:
-            raise ConfigError(f"init.start_step is a step from 0 up, or auto, not {self.start_step}")
-        if self.warmup_steps < 0:
-            raise ConfigError(f"init.warmup_steps is at least 0, not {self.warmup_steps}")
+        check_options(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoraConfig:
     """Low-rank adapters on linear layers (E. Hu et al., "LoRA", ICLR 2022); everything else is frozen."""
 
-    rank: int = 8
+    rank: PositiveInt = 8
 
-    alpha: float = 16.0
+    alpha: PositiveFloat = 16.0
     """Adapters are scaled by alpha / rank."""
 
-    dropout: float = 0.0
+    dropout: Dropout = 0.0
 
     targets: tuple[str, ...] = ()
     """Linear layers whose name begins so, or holds it as a part; by default all."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,22 +171,22 @@ class TrainingConfig:
     rename: tuple[str, ...] = ()
     """Other names for the data set's sources, such as "speech:dialogue"; sources that get the same name are summed."""
 
-    steps: int = 100_000
+    steps: PositiveInt = 100_000
     """Optimiser steps."""
 
-    batch_size: int | Literal["auto"] = 4
+    batch_size: PositiveInt | Literal["auto"] = 4
     """Examples per process and forward pass; "auto" tries how many fit into the GPU's memory."""
 
-    accumulate: int = 1
+    accumulate: PositiveInt = 1
     """Batches whose gradients make one step."""
 
-    save_every: int = 500
+    save_every: PositiveInt = 500
     """Steps between resumable checkpoints."""
 
-    early_stop: int | None = None
+    early_stop: PositiveInt | None = None
     """The run ends after so many validations in a row without improvement."""
 
-    seed: int = 2026
+    seed: NonNegativeInt = 2026
 
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     """Mixed precision leaves STFT, S4 and losses in float32."""
@@ -203,16 +200,10 @@ class TrainingConfig:
     deterministic: bool = False
     """Refuse operations whose result changes from run to run on a GPU."""
 
-    num_workers: int = 0
+    num_workers: NonNegativeInt = 0
     """Processes that prepare examples beside the training process."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "accumulate", "save_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is at least 1, not {getattr(self, name)}")
-        if self.batch_size != "auto" and self.batch_size < 1:
-            raise ConfigError(f"batch_size is at least 1, not {self.batch_size}")
+        check_options(self)
         if wrong := [pair for pair in self.rename if not all(pair.partition(":")[::2])]:
             raise ConfigError(f"rename takes pairs such as speech:dialogue, not '{wrong[0]}'")
-        if self.early_stop is not None and self.early_stop < 1:
-            raise ConfigError(f"early_stop is at least 1, not {self.early_stop}")

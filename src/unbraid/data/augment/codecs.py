@@ -10,8 +10,9 @@ import av
 import numpy as np
 import soxr
 
-from unbraid.data.augment.base import Occasional, check_range
+from unbraid.data.augment.base import Occasional
 from unbraid.errors import ConfigError
+from unbraid.options import PositiveFloat, check_range
 from unbraid.signal.lengths import fit_length
 
 CodecName = Literal["mp3", "aac", "opus"]
@@ -37,7 +38,7 @@ class Codec(Occasional):
 
     names: tuple[CodecName, ...] = ("mp3", "aac", "opus")
 
-    range_kbps: tuple[float, float] = (32.0, 160.0)
+    range_kbps: tuple[PositiveFloat, PositiveFloat] = (32.0, 160.0)
     """Of the bit rate for all channels together, uniform in octaves."""
 
     def __post_init__(self) -> None:

@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from unbraid.data.augment.base import Occasional, check_range
+from unbraid.data.augment.base import Occasional
 from unbraid.data.augment.biquads import Biquad, apply_biquads, high_pass, high_shelf, low_pass, low_shelf, peak
-from unbraid.errors import ConfigError
+from unbraid.options import PositiveFloat, PositiveInt, Share, check_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,24 +18,23 @@ class Equaliser(Occasional):
 
     kind: Literal["equaliser"] = "equaliser"
 
-    num_bands: tuple[int, int] = (1, 4)
+    num_bands: tuple[PositiveInt, PositiveInt] = (1, 4)
     """Fewest and most."""
 
-    range_hz: tuple[float, float] = (60.0, 12_000.0)
+    range_hz: tuple[PositiveFloat, PositiveFloat] = (60.0, 12_000.0)
     """Of their centres, uniform in octaves."""
 
     range_db: tuple[float, float] = (-6.0, 6.0)
 
-    range_quality: tuple[float, float] = (0.5, 2.0)
+    range_quality: tuple[PositiveFloat, PositiveFloat] = (0.5, 2.0)
     """Of the peaks: centre over width."""
 
-    shelf_probability: float = 0.3
+    shelf_probability: Share = 0.3
     """Of a band being a shelf, low below the middle of the range and high above it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 1 <= self.num_bands[0] <= self.num_bands[1]:
-            raise ConfigError(f"num_bands goes from 1 or more upwards, not {self.num_bands}")
+        check_range("num_bands", self.num_bands)
         check_range("range_hz", self.range_hz, 20.0)
         check_range("range_db", self.range_db)
         check_range("range_quality", self.range_quality, 0.1)
@@ -63,7 +62,7 @@ class LowPass(Occasional):
 
     kind: Literal["low-pass"] = "low-pass"
 
-    range_hz: tuple[float, float] = (3000.0, 16_000.0)
+    range_hz: tuple[PositiveFloat, PositiveFloat] = (3000.0, 16_000.0)
     """Of the cut-off, uniform in octaves. Above 0.45 times the sample rate nothing is done."""
 
     def __post_init__(self) -> None:
@@ -83,7 +82,7 @@ class HighPass(Occasional):
 
     kind: Literal["high-pass"] = "high-pass"
 
-    range_hz: tuple[float, float] = (30.0, 300.0)
+    range_hz: tuple[PositiveFloat, PositiveFloat] = (30.0, 300.0)
     """Of the cut-off, uniform in octaves."""
 
     def __post_init__(self) -> None:

@@ -7,8 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from unbraid.data.augment.base import Occasional, check_range
+from unbraid.data.augment.base import Occasional
 from unbraid.data.mixing.levels import to_level
+from unbraid.options import check_range
 
 
 @dataclass(frozen=True, kw_only=True)

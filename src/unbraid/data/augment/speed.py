@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 import soxr
 
-from unbraid.data.augment.base import Occasional, check_range
+from unbraid.data.augment.base import Occasional
 from unbraid.errors import MissingExtraError
+from unbraid.options import PositiveFloat, check_range
 from unbraid.signal.lengths import fit_length
 
 
@@ -19,7 +20,7 @@ class Speed(Occasional):
 
     kind: Literal["speed"] = "speed"
 
-    range_factor: tuple[float, float] = (0.95, 1.05)
+    range_factor: tuple[PositiveFloat, PositiveFloat] = (0.95, 1.05)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,7 +45,7 @@ class PitchTempo(Occasional):
 
     range_semitones: tuple[float, float] = (-2.0, 2.0)
 
-    range_tempo: tuple[float, float] = (0.88, 1.12)
+    range_tempo: tuple[PositiveFloat, PositiveFloat] = (0.88, 1.12)
     """Above 1 is faster."""
 
     def __post_init__(self) -> None:

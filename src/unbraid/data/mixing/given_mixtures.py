@@ -9,20 +9,20 @@ import torch
 
 from unbraid.data.clips import read_source
 from unbraid.data.items import Clip, Dataset, Example, Item
-from unbraid.errors import ConfigError, DataError
+from unbraid.errors import DataError
 from unbraid.models.contract import ModelSpec
+from unbraid.options import PositiveFloat, check_options
 
 
 @dataclass(frozen=True, kw_only=True)
 class GivenMixtures:
     """Training on a data set's own mixtures, each once per round in a new order, at a random place."""
 
-    segment_seconds: float = 3.0
+    segment_seconds: PositiveFloat = 3.0
     """What is shorter gets silence at its end."""
 
     def __post_init__(self) -> None:
-        if self.segment_seconds <= 0:
-            raise ConfigError(f"segment_seconds is positive, not {self.segment_seconds}")
+        check_options(self)
 
 
 class GivenDrawer:

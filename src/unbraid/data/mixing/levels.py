@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from unbraid.errors import ConfigError
+from unbraid.options import NonNegativeFloat, check_options, check_range
 from unbraid.signal.loudness import loudness
 
 Measure = Literal["as-recorded", "rms", "mean-amplitude", "lufs"]
@@ -25,7 +25,7 @@ class Level:
     mean_db: float = 0.0
     """dB relative to full scale, LUFS where `measure` is "lufs", a gain in dB where it is "as-recorded"."""
 
-    spread_db: float = 0.0
+    spread_db: NonNegativeFloat = 0.0
     """Half the width of a uniform distribution, or the standard deviation of a normal one."""
 
     distribution: Literal["uniform", "normal"] = "uniform"
@@ -38,10 +38,9 @@ class Level:
     recording's own level and only adds to it."""
 
     def __post_init__(self) -> None:
-        if self.spread_db < 0:
-            raise ConfigError(f"spread_db is not negative, but it is {self.spread_db}")
-        if self.limits_db is not None and self.limits_db[0] > self.limits_db[1]:
-            raise ConfigError(f"limits_db goes from low to high, not {self.limits_db}")
+        check_options(self)
+        if self.limits_db is not None:
+            check_range("limits_db", self.limits_db)
 
     def draw(self, generator: np.random.Generator) -> float:
         """One level in dB."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unbraid.data.mixing.levels import Measure, measure_db, rms, to_level
-from unbraid.errors import ConfigError
+from unbraid.options import NonNegativeFloat, PositiveFloat, check_options, check_range
 
 MIXTURE_LEVEL_DB = -25.0
 """RMS level of a mixture in dB below full scale: that of ordinary speech recordings."""
@@ -25,7 +25,7 @@ Speech = tuple[np.ndarray, np.ndarray | None]
 class BalancedLevels:
     """ours: speakers about as loud as each other, the mixture as loud as ordinary recordings."""
 
-    level_difference_db: float = 5.0
+    level_difference_db: NonNegativeFloat = 5.0
     """Relative levels are within plus and minus this."""
 
     gain_range_db: tuple[float, float] = (-10.0, 10.0)
@@ -33,6 +33,9 @@ class BalancedLevels:
 
     noise_below_db: tuple[float, float] = (0.0, 15.0)
     """How far the noise lies below all speakers together."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
     def scale(
         self, speakers: np.ndarray, noise: np.ndarray | None, sample_rate: int, generator: np.random.Generator
@@ -69,8 +72,11 @@ class ChainedLevels:
 
     measure: Measure = "mean-amplitude"
 
-    peak: float | None = 0.9
+    peak: PositiveFloat | None = 0.9
     """Mixture and sources are scaled together so that the largest sample of any of them is this."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
     def scale(
         self, speakers: np.ndarray, noise: np.ndarray | None, sample_rate: int, generator: np.random.Generator
@@ -99,12 +105,13 @@ class LoudnessLevels:
 
     noise_lufs: tuple[float, float] = (-38.0, -30.0)
 
-    peak: float = 0.9
+    peak: PositiveFloat = 0.9
     """A source that would clip is scaled to this, and all of a mixture that goes beyond it."""
 
     def __post_init__(self) -> None:
-        if self.peak <= 0:
-            raise ConfigError(f"peak is positive, not {self.peak}")
+        check_options(self)
+        check_range("speech_lufs", self.speech_lufs)
+        check_range("noise_lufs", self.noise_lufs)
 
     def scale(
         self, speakers: np.ndarray, noise: np.ndarray | None, sample_rate: int, generator: np.random.Generator

@@ -6,7 +6,7 @@ Works on utterances with known speakers, and as well on finished mixtures, whose
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -19,15 +19,16 @@ from unbraid.data.mixing.speaker_levels import BalancedLevels, SpeakerLevels
 from unbraid.data.mixing.turns import Turns
 from unbraid.errors import ConfigError, DataError
 from unbraid.models.contract import ModelSpec
+from unbraid.options import PositiveFloat, Range, Share, check_options, check_range
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpeakerMixing:
     """How training mixtures of speakers are drawn."""
 
-    num_speakers: int = 2
+    num_speakers: Annotated[int, Range(at_least=2.0)] = 2
 
-    segment_seconds: float = 3.0
+    segment_seconds: PositiveFloat = 3.0
     """Length of a mixture, the greatest length where `length` says so."""
 
     length: Literal["segment", "min", "max"] = "segment"
@@ -35,10 +36,10 @@ class SpeakerMixing:
 
     levels: SpeakerLevels = field(default_factory=BalancedLevels)
 
-    speed_range: tuple[float, float] = (0.95, 1.05)
+    speed_range: tuple[PositiveFloat, PositiveFloat] = (0.95, 1.05)
     """Each speaker is resampled by a factor from this range, which moves pitch, formants and tempo together."""
 
-    speed_choices: tuple[float, ...] = ()
+    speed_choices: tuple[PositiveFloat, ...] = ()
     """Factors to choose from instead of the range, such as SpeechBrain's (0.95, 1.0, 1.05)."""
 
     speaker_weights: Literal["equal", "utterances"] = "equal"
@@ -49,7 +50,7 @@ class SpeakerMixing:
     noise: str | None = None
     """Name of the source of the data set that noise is taken from; None mixes speakers only."""
 
-    noise_share: float = 1.0
+    noise_share: Share = 1.0
     """Share of the mixtures that have noise, where `noise` names some; the others are speakers only."""
 
     turns: Turns = field(default_factory=Turns)
@@ -59,14 +60,8 @@ class SpeakerMixing:
     """Done to every speaker before the levels are set."""
 
     def __post_init__(self) -> None:
-        if self.num_speakers < 2:
-            raise ConfigError(f"num_speakers is at least 2, not {self.num_speakers}")
-        if self.segment_seconds <= 0:
-            raise ConfigError(f"segment_seconds is positive, not {self.segment_seconds}")
-        if not 0 <= self.noise_share <= 1:
-            raise ConfigError(f"noise_share lies between 0 and 1, not {self.noise_share}")
-        if min(self.speed_range + self.speed_choices) <= 0 or self.speed_range[0] > self.speed_range[1]:
-            raise ConfigError(f"speeds are positive, and the range goes from low to high, not {self.speed_range}")
+        check_options(self)
+        check_range("speed_range", self.speed_range)
 
 
 class SpeakerDrawer:

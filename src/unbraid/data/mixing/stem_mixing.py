@@ -19,6 +19,7 @@ from unbraid.data.mixing.levels import Level, to_level
 from unbraid.data.mixing.pools import Pool, SourceRecording, Weights, fit_memory, is_silent, place, recordings_of
 from unbraid.errors import ConfigError, DataError
 from unbraid.models.contract import ModelSpec
+from unbraid.options import Dropout, PositiveFloat, PositiveInt, Share, check_options, check_range
 
 _FADE_SECONDS = 0.005
 """ours: at both ends of a piece that stands alone in a segment, so that a cut does not click."""
@@ -31,13 +32,13 @@ class SourceDrawing:
     level: Level = field(default_factory=lambda: Level(spread_db=10.0))
     """SFC: RMS 0 dB and a gain within 10 dB of it. A silent source stays silent."""
 
-    drop_probability: float = 0.1
+    drop_probability: Dropout = 0.1
     """Of being silent in a mixture. SFC: 0.1 for MUSDB18, 0.05 for Divide and Remaster."""
 
-    num_pieces: tuple[int, int] = (1, 1)
+    num_pieces: tuple[PositiveInt, PositiveInt] = (1, 1)
     """Fewest and most pieces of different recordings in a segment. MTFA's mix-audio is (2, 2)."""
 
-    piece_seconds: tuple[float, float] | None = None
+    piece_seconds: tuple[PositiveFloat, PositiveFloat] | None = None
     """Shortest and longest piece; None takes each recording up to the segment's length."""
 
     piece_level: Level = field(default_factory=lambda: Level(measure="as-recorded"))
@@ -56,19 +57,17 @@ class SourceDrawing:
     """Done to every piece before the levels are set."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.drop_probability < 1:
-            raise ConfigError(f"drop_probability is at least 0 and below 1, not {self.drop_probability}")
-        if not 1 <= self.num_pieces[0] <= self.num_pieces[1]:
-            raise ConfigError(f"num_pieces goes from 1 or more upwards, not {self.num_pieces}")
-        if self.piece_seconds is not None and not 0 < self.piece_seconds[0] <= self.piece_seconds[1]:
-            raise ConfigError(f"piece_seconds is positive and goes from low to high, not {self.piece_seconds}")
+        check_options(self)
+        check_range("num_pieces", self.num_pieces)
+        if self.piece_seconds is not None:
+            check_range("piece_seconds", self.piece_seconds)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StemMixing:
     """How training mixtures of named sources are drawn."""
 
-    segment_seconds: float = 6.0
+    segment_seconds: PositiveFloat = 6.0
 
     drawing: SourceDrawing = field(default_factory=SourceDrawing)
     """For every source that `drawings` does not name."""
@@ -76,7 +75,7 @@ class StemMixing:
     drawings: Mapping[str, SourceDrawing] = field(default_factory=dict)
     """By source of the data set."""
 
-    coherent_probability: float = 0.0
+    coherent_probability: Share = 0.0
     """Of taking all sources from one song and moment, each as one piece. Levels are set all the same: a `level` with
     measure "as-recorded" keeps the song's balance. Sources that the song lacks are then not present."""
 
@@ -84,10 +83,7 @@ class StemMixing:
     """Of the mixture, all of it scaled together; None leaves it where the sources put it."""
 
     def __post_init__(self) -> None:
-        if self.segment_seconds <= 0:
-            raise ConfigError(f"segment_seconds is positive, not {self.segment_seconds}")
-        if not 0 <= self.coherent_probability <= 1:
-            raise ConfigError(f"coherent_probability lies between 0 and 1, not {self.coherent_probability}")
+        check_options(self)
 
 
 class StemDrawer:

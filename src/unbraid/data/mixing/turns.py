@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unbraid.errors import ConfigError
+from unbraid.options import Share, check_options, check_range
 
 _FADE_SECONDS = 0.01
 
@@ -21,23 +22,22 @@ class Turns:
     `thresholded-snr`.
     """
 
-    alone_share: float = 0.0
+    alone_share: Share = 0.0
     """Share of the mixtures in which one speaker is heard alone."""
 
-    turns_share: float = 0.0
+    turns_share: Share = 0.0
     """Share of the mixtures in which the speakers come one after the other; of three or more, one may have no turn."""
 
     overlap_seconds: tuple[float, float] = (-0.5, 1.0)
     """For how long one still speaks when the next begins; below 0 it is a pause."""
 
     def __post_init__(self) -> None:
-        if min(self.alone_share, self.turns_share) < 0 or self.alone_share + self.turns_share > 1:
+        check_options(self)
+        if self.alone_share + self.turns_share > 1:
             raise ConfigError(
-                f"alone_share and turns_share lie between 0 and 1, and so does their sum, "
-                f"not {self.alone_share} and {self.turns_share}"
+                f"alone_share and turns_share are at most 1 together, not {self.alone_share} and {self.turns_share}"
             )
-        if self.overlap_seconds[0] > self.overlap_seconds[1]:
-            raise ConfigError(f"overlap_seconds goes from low to high, not {self.overlap_seconds}")
+        check_range("overlap_seconds", self.overlap_seconds)
 
     def take(self, speakers: np.ndarray, sample_rate: int, generator: np.random.Generator) -> np.ndarray:
         """The speakers (source, channel, sample) of one mixture, silent where it is not their turn."""

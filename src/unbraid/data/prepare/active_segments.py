@@ -7,12 +7,14 @@ segment is kept if enough of its chunks are louder than the quietest of the stem
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from unbraid.data.clips import is_read_from_start, read_samples, to_channels
 from unbraid.data.items import Clip
 from unbraid.errors import ConfigError
+from unbraid.options import NonNegativeFloat, PositiveFloat, PositiveInt, Range, check_options
 
 _BLOCK_CHUNKS = 30
 """Read at a time: 24 s with the usual rule."""
@@ -22,29 +24,30 @@ _BLOCK_CHUNKS = 30
 class ActivityRule:
     """The numbers of the rule; the defaults are SFC's."""
 
-    segment_seconds: float = 8.0
+    segment_seconds: PositiveFloat = 8.0
 
-    num_chunks: int = 10
+    num_chunks: PositiveInt = 10
     """Of a segment."""
 
-    hop_chunks: int = 5
+    hop_chunks: PositiveInt = 5
     """From one segment to the next: half of it."""
 
-    percentile: float = 15.0
+    percentile: Annotated[float, Range(at_least=0.0, at_most=100.0)] = 15.0
     """Of the energies of all chunks of the stem; a chunk has to be above it."""
 
-    floor: float = 1e-3
+    floor: NonNegativeFloat = 1e-3
     """Energy that a chunk has to be above in any case: the sum of squares over its samples and channels."""
 
-    silence: float = 1e-5
+    silence: NonNegativeFloat = 1e-5
     """What an energy of zero counts as."""
 
-    least_chunks: int = 5
+    least_chunks: PositiveInt = 5
     """So many chunks of a segment have to be above both."""
 
     def __post_init__(self) -> None:
-        if self.segment_seconds <= 0 or self.num_chunks < 1 or not 1 <= self.hop_chunks <= self.num_chunks:
-            raise ConfigError(f"segments have a length, chunks, and a hop of at least one chunk: {self}")
+        check_options(self)
+        if self.hop_chunks > self.num_chunks:
+            raise ConfigError(f"hop_chunks is at most num_chunks ({self.num_chunks}), not {self.hop_chunks}")
 
     def chunk_samples(self, sample_rate: int) -> int:
         return max(1, int(self.segment_seconds * sample_rate) // self.num_chunks)

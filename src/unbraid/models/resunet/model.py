@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import torch
 from einops import rearrange
@@ -33,6 +33,7 @@ from unbraid.layers.norms import BatchNorm, at_least_float32
 from unbraid.models.contract import ModelSpec, SeparationModel
 from unbraid.models.resunet.fused_convolution import can_fuse, conv_plus, conv_then_leaky
 from unbraid.models.resunet.heads import Head, apply_head, maps_per_target, neutral_maps
+from unbraid.options import PositiveFloat, PositiveInt, Range, SampleRate, check_options
 from unbraid.signal.stft import Stft
 from unbraid.signal.stft import num_frames as stft_frames
 
@@ -54,10 +55,10 @@ Place = Literal["E1", "E2", "E3", "E4", "E5", "E6", "C1", "C2", "C3", "C4", "D1"
 class ResUNetConfig:
     """Settings of the U-Net; the defaults are ResUNetDecouple+ for vocals."""
 
-    sample_rate: int = 44_100
+    sample_rate: SampleRate = 44_100
     """Rate of mixture and estimates, in Hz."""
 
-    num_channels: int = 2
+    num_channels: PositiveInt = 2
     """1 for mono, 2 for stereo."""
 
     sources: tuple[str, ...] = ("vocals",)
@@ -66,22 +67,22 @@ class ResUNetConfig:
     exchangeable: bool = False
     """True for speakers, whose order carries no meaning."""
 
-    n_fft: int | None = None
+    n_fft: PositiveInt | None = None
     """Samples of the STFT window. None: as long as 2048 samples at 44.1 kHz, to the nearest multiple of 128."""
 
-    hop: int | None = None
+    hop: PositiveInt | None = None
     """Samples between frames. None: 10 ms."""
 
-    width: float = 1.0
+    width: PositiveFloat = 1.0
     """Multiplies the channels of all stages."""
 
-    channels: tuple[int, int, int, int, int] = (32, 64, 128, 256, 384)
+    channels: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, PositiveInt] = (32, 64, 128, 256, 384)
     """Of the first five encoders, before `width`; the sixth and the centre have as many as the fifth."""
 
-    units: int = 4
+    units: PositiveInt = 4
     """Residual units of each stage; fewer make a shallower network."""
 
-    norm_momentum: float = 0.01
+    norm_momentum: Annotated[float, Range(above=0.0, at_most=1.0)] = 0.01
     """By how much each batch moves what batch norms take for the usual; runs of few steps need more."""
 
     subbands: Literal[1, 4] = 1
@@ -100,20 +101,17 @@ class ResUNetConfig:
     """ours: an untrained network says "half of the mixture, phase as it is". "random" draws the last layer like all
     others, as the released code does: thousands of steps are then spent on unlearning random phases."""
 
-    chunk_seconds: float = 10.0
+    chunk_seconds: PositiveFloat = 10.0
     """ours: pieces for long recordings. The released code takes 30 s."""
 
     def __post_init__(self) -> None:
+        check_options(self)
         if self.fft_samples < 16 or self.fft_samples % (2 * self.subbands):
             raise ConfigError(
                 f"n_fft is a multiple of {2 * self.subbands} and at least 16, not {self.fft_samples}: choose another"
             )
-        if not 1 <= self.hop_samples <= self.fft_samples // 2:
-            raise ConfigError(f"hop lies between 1 and half of n_fft ({self.fft_samples // 2}), not {self.hop_samples}")
-        if self.width <= 0 or len(self.channels) != 5 or min(self.channels) < 1 or self.units < 1:
-            raise ConfigError("width is positive, channels are five numbers from 1 up, and units are at least 1")
-        if not 0 < self.norm_momentum <= 1:
-            raise ConfigError(f"norm_momentum lies above 0 and up to 1, not {self.norm_momentum}")
+        if self.hop_samples > self.fft_samples // 2:
+            raise ConfigError(f"hop is at most half of n_fft ({self.fft_samples // 2}), not {self.hop_samples}")
 
     @property
     def fft_samples(self) -> int:

@@ -35,6 +35,7 @@ from unbraid.layers.linear import Linear
 from unbraid.layers.norms import GlobalLayerNorm, at_least_float32
 from unbraid.layers.state_space import StateSpaceConfig, StateSpaceLayer
 from unbraid.models.contract import ModelSpec, SeparationModel
+from unbraid.options import PositiveFloat, PositiveInt, SampleRate, check_options
 from unbraid.signal.frames import add_frames
 
 
@@ -42,28 +43,28 @@ from unbraid.signal.frames import add_frames
 class S4MConfig:
     """Settings of S4M; the defaults are S4M-tiny at 16 kHz (1,848,423 parameters)."""
 
-    sample_rate: int = 16_000
+    sample_rate: SampleRate = 16_000
     """Rate of mixture and estimates, in Hz."""
 
     sources: tuple[str, ...] = ("speaker1", "speaker2")
     """Names of the speakers; their number is the number of estimates."""
 
-    kernel_ms: float = 2.0
+    kernel_ms: PositiveFloat = 2.0
     """Length of the encoder's filters, in milliseconds; they advance by a quarter of it."""
 
-    bottleneck_dim: int = 128
+    bottleneck_dim: PositiveInt = 128
     """Features that the rounds hand on."""
 
-    hidden_dim: int = 512
+    hidden_dim: PositiveInt = 512
     """Features inside the block, the same at every level."""
 
-    num_rounds: int = 16
+    num_rounds: PositiveInt = 16
     """How often the one shared block runs."""
 
-    depth: int = 5
+    depth: PositiveInt = 5
     """Levels of the block; each halves the number of frames."""
 
-    feedforward_factor: int = 2
+    feedforward_factor: PositiveInt = 2
     """Width of the feed-forward part over `hidden_dim`."""
 
     fusion: Literal["next", "previous"] = "next"
@@ -75,19 +76,16 @@ class S4MConfig:
     decoder_state_space: Literal["none", "coarse", "all"] = "none"
     """Further state-space layers after the top-down merges: none (S4M-tiny), all but the finest (S4M), or all."""
 
-    chunk_seconds: float = 10.0
+    chunk_seconds: PositiveFloat = 10.0
     """ours: pieces for long recordings. Statistics are taken over a piece, so it should hold a few sentences."""
 
     def __post_init__(self) -> None:
+        check_options(self)
         if self.kernel_samples < 4 or self.kernel_samples % 4:
             raise ConfigError(
                 f"kernel_ms={self.kernel_ms} at {self.sample_rate} Hz makes filters of {self.kernel_samples} samples; "
                 "choose a length that is a multiple of four samples"
             )
-        if self.depth < 1:
-            raise ConfigError(f"depth is at least 1, not {self.depth}")
-        if self.num_rounds < 1:
-            raise ConfigError(f"num_rounds is at least 1, not {self.num_rounds}")
 
     @property
     def kernel_samples(self) -> int:

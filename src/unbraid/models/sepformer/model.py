@@ -33,6 +33,7 @@ from unbraid.layers.linear import Linear
 from unbraid.layers.sequence import SequenceConfig
 from unbraid.models.contract import ModelSpec, SeparationModel
 from unbraid.models.sepformer.blocks import Block, FeedForward, Norm, Stack, build_norm, cut_chunks, join_chunks
+from unbraid.options import PositiveFloat, PositiveInt, SampleRate, check_options
 from unbraid.signal.frames import add_frames
 
 
@@ -40,7 +41,7 @@ from unbraid.signal.frames import add_frames
 class SepFormerConfig:
     """Settings of SepFormer; the defaults are those of SpeechBrain's recipe for WSJ0-2mix."""
 
-    sample_rate: int = 8000
+    sample_rate: SampleRate = 8000
     """Rate of mixture and estimates, in Hz."""
 
     sources: tuple[str, ...] = ("speaker1", "speaker2")
@@ -49,29 +50,29 @@ class SepFormerConfig:
     exchangeable: bool = True
     """True for speakers, whose order carries no meaning; False for stems."""
 
-    dim: int = 256
+    dim: PositiveInt = 256
     """Features of the blocks."""
 
-    num_filters: int | None = None
+    num_filters: PositiveInt | None = None
     """Filters of the encoder; None: as many as `dim`. ours: with a large stride it takes more of them to tell two
     speakers apart."""
 
-    kernel_samples: int = 16
+    kernel_samples: PositiveInt = 16
     """Length of the encoder's filters."""
 
-    stride_samples: int = 8
+    stride_samples: PositiveInt = 8
     """By how much they advance."""
 
     padding: Literal["none", "right", "both"] = "none"
     """Zeros so that filters reach every sample: none, at the end as many as that takes, or also so many at both ends
     that as many filters see the first and the last sample as any other."""
 
-    chunk_frames: int = 250
+    chunk_frames: PositiveInt = 250
     """Frames of a chunk; chunks overlap by half."""
 
-    num_blocks: int = 2
+    num_blocks: PositiveInt = 2
 
-    num_layers: int = 8
+    num_layers: PositiveInt = 8
     """Transformer layers within chunks in each block, and as many across chunks."""
 
     sequence: SequenceConfig = field(
@@ -82,7 +83,7 @@ class SepFormerConfig:
     feedforward: FeedForward = "linear"
     """The second map of the feed-forward part: linear (SepFormer), or a 3x3 convolution over the plane (SFSRNet)."""
 
-    feedforward_dim: int = 1024
+    feedforward_dim: PositiveInt = 1024
     """Features between the two maps of the feed-forward part."""
 
     norm: Norm = "global"
@@ -103,21 +104,17 @@ class SepFormerConfig:
     mask_activation: Literal["after", "before"] = "after"
     """Whether masks are made positive after the overlap-add, or before it as well."""
 
-    chunk_seconds: float = 10.0
+    chunk_seconds: PositiveFloat = 10.0
     """ours: pieces for long recordings. Statistics are taken over a piece, so it should hold a few sentences."""
 
     def __post_init__(self) -> None:
-        if self.chunk_frames < 2 or self.chunk_frames % 2:
+        check_options(self)
+        if self.chunk_frames % 2:
             raise ConfigError(f"chunk_frames is an even number, not {self.chunk_frames}")
-        if not 1 <= self.stride_samples <= self.kernel_samples:
+        if self.stride_samples > self.kernel_samples:
             raise ConfigError(
-                f"stride_samples is between 1 and kernel_samples ({self.kernel_samples}), not {self.stride_samples}"
+                f"stride_samples is at most kernel_samples ({self.kernel_samples}), not {self.stride_samples}"
             )
-        for name in ("dim", "num_blocks", "num_layers", "feedforward_dim"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is at least 1, not {getattr(self, name)}")
-        if self.num_filters is not None and self.num_filters < 1:
-            raise ConfigError(f"num_filters is at least 1, not {self.num_filters}")
 
     @property
     def filters(self) -> int:

@@ -17,6 +17,7 @@ from torch import nn
 from unbraid.axes import Float, Tensor
 from unbraid.layers.linear import Linear
 from unbraid.models.sfc.compression import CompressionSizes, Decoder, Encoder
+from unbraid.options import PositiveInt, check_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +26,11 @@ class BandSplitConfig:
 
     kind: Literal["band-split"] = "band-split"
 
-    hidden_factor: int = 4
+    hidden_factor: PositiveInt = 4
     """Hidden features of the decoder over those of a band; not published, found from the published totals."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 class BandSplitEncoder(Encoder):

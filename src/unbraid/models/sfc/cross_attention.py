@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from unbraid.axes import Float, Tensor
+from unbraid.errors import ConfigError
 from unbraid.layers.attention import CrossAttention
 from unbraid.layers.convolution import PlaneConv
 from unbraid.layers.feedforward import SwiGLU
@@ -29,6 +30,7 @@ from unbraid.models.sfc.compression import (
     Queries,
     QueryingDecoder,
 )
+from unbraid.options import PositiveInt, check_options
 from unbraid.signal.bands import BandTable
 
 PositionalBias = Literal["none", "fixed", "slope", "matrix"]
@@ -40,10 +42,10 @@ class CrossAttentionConfig:
 
     kind: Literal["sfc-ca"] = "sfc-ca"
 
-    inner_dim: int = 64
+    inner_dim: PositiveInt = 64
     """Features of a bin."""
 
-    num_heads: int = 4
+    num_heads: PositiveInt = 4
 
     queries: Queries = "learnable"
     """Parameters that all frames share, or made from each frame."""
@@ -53,6 +55,11 @@ class CrossAttentionConfig:
 
     mask_outside_bands: bool = False
     """Lets a query see its own band alone."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.inner_dim % self.num_heads:
+            raise ConfigError(f"inner_dim {self.inner_dim} is not a multiple of num_heads {self.num_heads}")
 
 
 class CrossAttentionEncoder(Encoder):

@@ -14,9 +14,11 @@ from typing import Literal
 from torch import nn
 
 from unbraid.axes import Float, Tensor
+from unbraid.errors import ConfigError
 from unbraid.layers.norms import RMSGroupNorm
 from unbraid.layers.recurrent import RecurrentConfig
 from unbraid.layers.sequence import SequenceConfig, along_bands, along_frames, build_sequence_layer
+from unbraid.options import PositiveInt, check_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,15 +27,20 @@ class DualPathConfig:
 
     kind: Literal["dual-path"] = "dual-path"
 
-    dim: int = 96
+    dim: PositiveInt = 96
     """Features of each band."""
 
-    num_blocks: int = 6
+    num_blocks: PositiveInt = 6
 
-    num_groups: int = 4
+    num_groups: PositiveInt = 4
     """Groups of the norm."""
 
     sequence: SequenceConfig = field(default_factory=RecurrentConfig)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.dim % self.num_groups:
+            raise ConfigError(f"dim {self.dim} is not a multiple of num_groups {self.num_groups}")
 
 
 class DualPath(nn.Module):

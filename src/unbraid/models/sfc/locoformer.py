@@ -18,10 +18,12 @@ from typing import Literal
 from torch import nn
 
 from unbraid.axes import Float, Tensor
+from unbraid.errors import ConfigError
 from unbraid.layers.attention import SelfAttentionConfig
 from unbraid.layers.feedforward import ConvSwiGLU
 from unbraid.layers.norms import RMSGroupNorm
 from unbraid.layers.sequence import SequenceConfig, along_bands, along_frames, build_sequence_layer
+from unbraid.options import Dropout, PositiveInt, check_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,24 +32,29 @@ class LocoformerConfig:
 
     kind: Literal["tf-locoformer"] = "tf-locoformer"
 
-    dim: int = 96
+    dim: PositiveInt = 96
     """Features of each band."""
 
-    num_blocks: int = 4
+    num_blocks: PositiveInt = 4
 
-    num_groups: int = 4
+    num_groups: PositiveInt = 4
     """Groups of the norm."""
 
     sequence: SequenceConfig = field(default_factory=SelfAttentionConfig)
     """The layer between the two feed-forward layers."""
 
-    feedforward_dims: tuple[int, int] = (128, 128)
+    feedforward_dims: tuple[PositiveInt, PositiveInt] = (128, 128)
     """Hidden features of the feed-forward layer before and of the one after."""
 
-    kernel_size: int = 8
+    kernel_size: PositiveInt = 8
     """Bands or frames that a feed-forward layer sees."""
 
-    dropout: float = 0.1
+    dropout: Dropout = 0.1
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.dim % self.num_groups:
+            raise ConfigError(f"dim {self.dim} is not a multiple of num_groups {self.num_groups}")
 
 
 class TFLocoformer(nn.Module):

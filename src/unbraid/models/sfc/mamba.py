@@ -28,6 +28,7 @@ from unbraid.models.sfc.compression import (
     Queries,
     QueryingDecoder,
 )
+from unbraid.options import PositiveInt, check_options
 from unbraid.signal.bands import BandTable
 
 Placement = Literal["band-middle", "band-ends", "spread"]
@@ -39,7 +40,7 @@ class MambaCompressionConfig:
 
     kind: Literal["sfc-mamba"] = "sfc-mamba"
 
-    inner_dim: int = 32
+    inner_dim: PositiveInt = 32
     """Features of a bin."""
 
     queries: Queries = "adaptive"
@@ -50,6 +51,9 @@ class MambaCompressionConfig:
     or, without regard to bands, at equal distances."""
 
     mamba: MambaConfig = field(default_factory=MambaConfig)
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 class MambaEncoder(Encoder):

@@ -35,6 +35,7 @@ from unbraid.models.sfc.dual_path import DualPath, DualPathConfig
 from unbraid.models.sfc.locoformer import LocoformerConfig, TFLocoformer
 from unbraid.models.sfc.mamba import MambaCompressionConfig, MambaDecoder, MambaEncoder
 from unbraid.models.sfc.uncompressed import UncompressedConfig, UncompressedDecoder, UncompressedEncoder
+from unbraid.options import PositiveFloat, PositiveInt, SampleRate, check_options
 from unbraid.signal.bands import BandScale, BandTable, build_bands
 from unbraid.signal.stft import Stft, complex_product
 
@@ -55,10 +56,10 @@ _LEAST_POWER = 1e-15
 class SFCConfig:
     """Settings of SFC; the defaults are the small SFC-CA for the stems of music."""
 
-    sample_rate: int = 44_100
+    sample_rate: SampleRate = 44_100
     """Rate of mixture and estimates, in Hz."""
 
-    num_channels: int = 2
+    num_channels: PositiveInt = 2
     """1 for mono, 2 for stereo."""
 
     sources: tuple[str, ...] = ("bass", "drums", "vocals", "other")
@@ -67,14 +68,14 @@ class SFCConfig:
     exchangeable: bool = False
     """True for speakers, whose order carries no meaning."""
 
-    n_fft: int | None = None
+    n_fft: PositiveInt | None = None
     """Samples of the STFT window, which advances by a quarter. None: as long as 2048 samples at 44.1 kHz (46 ms), to
     the nearest multiple of 256."""
 
     band_scale: BandScale = "musical"
     """Where bands lie; "full" removes the prior that bands are local."""
 
-    num_bands: int = 64
+    num_bands: PositiveInt = 64
 
     compression: CompressionConfig = field(default_factory=CrossAttentionConfig)
 
@@ -86,10 +87,11 @@ class SFCConfig:
     frames: Literal["all", "released"] = "all"
     """All frames of the STFT, or without the last as in the released code."""
 
-    chunk_seconds: float = 12.0
+    chunk_seconds: PositiveFloat = 12.0
     """Pieces for long recordings, as in the paper's evaluation."""
 
     def __post_init__(self) -> None:
+        check_options(self)
         if self.fft_samples < 16 or self.fft_samples % 4:
             raise ConfigError(f"n_fft is a multiple of 4 and at least 16, not {self.n_fft}")
 

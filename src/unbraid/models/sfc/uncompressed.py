@@ -12,6 +12,7 @@ from unbraid.axes import Float, Tensor
 from unbraid.layers.convolution import PlaneConv
 from unbraid.layers.norms import GlobalLayerNorm
 from unbraid.models.sfc.compression import CompressionSizes, Decoder, Encoder
+from unbraid.options import check_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,9 @@ class UncompressedConfig:
     """No settings: as many bands as bins."""
 
     kind: Literal["uncompressed"] = "uncompressed"
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 class UncompressedEncoder(Encoder):

@@ -29,6 +29,7 @@ from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
 from unbraid.layers.kernels.onednn import onednn_is_faster, onednn_takes, product
 from unbraid.models.super_resolution.fft_tiling import TILES_AT_ONCE, Tiling, choose_tiling, fft_is_faster
+from unbraid.options import check_option
 
 Method = Literal["auto", "direct", "fft"]
 
@@ -44,6 +45,7 @@ class PlaneConv2d(nn.Conv2d):
         super().__init__(dim_in, dim_out, kernel_size, padding="same")
         if any(size % 2 == 0 for size in self.kernel_size):
             raise ConfigError(f"kernels are odd so that bins keep their place, not {self.kernel_size}")
+        check_option("method", method, Method)
         self.method: Method = method
         self._kept: tuple[tuple[object, ...], Tensor] | None = None
 

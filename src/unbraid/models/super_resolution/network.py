@@ -23,7 +23,7 @@ Stereo: each channel is refined on its own, as if it were another recording of t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from einops import rearrange
@@ -34,6 +34,7 @@ from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
 from unbraid.layers.norms import at_least_float32
 from unbraid.models.super_resolution.fft_convolution import Method, PlaneConv2d
+from unbraid.options import PositiveFloat, PositiveInt, Range, check_options
 from unbraid.signal.stft import Stft, complex_product
 
 # Of the mixture's RMS magnitude. An estimate weaker than this in a bin has no phase to speak of, and the residual
@@ -47,27 +48,27 @@ _NORM_EPS = 1e-5
 class SuperResolutionConfig:
     """Settings of the network; the defaults are the paper's (6,666,626 parameters for two sources)."""
 
-    window_ms: float = 32.0
+    window_ms: PositiveFloat = 32.0
     """Length of the STFT's Hann window, to the nearest multiple of 64 samples (256 at 8 kHz); it advances by a quarter
     of it."""
 
-    hidden_dims: tuple[int, ...] = (128, 256, 128)
+    hidden_dims: tuple[PositiveInt, ...] = (128, 256, 128)
     """Channels after each convolution but the last, which gives one (magnitude) or two (complex) per source."""
 
-    kernel_sizes: tuple[int, ...] = (5, 9, 11, 11)
+    kernel_sizes: tuple[PositiveInt, ...] = (5, 9, 11, 11)
     """Bins and frames that each convolution sees; odd."""
 
     heuristic: Literal["mixture-over-estimate", "estimate-over-mixture", "none"] = "mixture-over-estimate"
     """The guessed high band: that of the mixture, times the ratio of the low bands, frame by frame. As in the paper's
     figure, the other way round, or left out."""
 
-    split: float = 0.5
+    split: Annotated[float, Range(above=0.0, below=1.0)] = 0.5
     """Where the high band begins, as a share of the band: 0.5 is bin 64 of 129, 2 kHz at a rate of 8 kHz."""
 
-    ratio_eps: float = 1e-5
+    ratio_eps: PositiveFloat = 1e-5
     """Added to the sum of magnitudes that is divided by, with the mixture's RMS magnitude as the unit."""
 
-    ratio_cap: float | None = 100.0
+    ratio_cap: PositiveFloat | None = 100.0
     """ours: the ratio is at most so large, which it is where an estimate pauses; None for no bound."""
 
     norm: Literal["channel", "global", "none"] = "channel"
@@ -84,21 +85,14 @@ class SuperResolutionConfig:
     """How convolutions are computed, equal to rounding: "direct", "fft", or each in whichever way is faster."""
 
     def __post_init__(self) -> None:
+        check_options(self)
         if len(self.kernel_sizes) != len(self.hidden_dims) + 1:
             raise ConfigError(
                 f"kernel_sizes has one entry more than hidden_dims, not {len(self.kernel_sizes)} for "
                 f"{len(self.hidden_dims)}"
             )
-        if any(size < 1 or size % 2 == 0 for size in self.kernel_sizes):
+        if any(size % 2 == 0 for size in self.kernel_sizes):
             raise ConfigError(f"kernel_sizes are odd so that bins keep their place, not {self.kernel_sizes}")
-        if any(dim < 1 for dim in self.hidden_dims):
-            raise ConfigError(f"hidden_dims are at least 1, not {self.hidden_dims}")
-        if self.window_ms <= 0:
-            raise ConfigError(f"window_ms is positive, not {self.window_ms}")
-        if not 0 < self.split < 1:
-            raise ConfigError(f"split lies between 0 and 1, not {self.split}")
-        if self.ratio_eps <= 0 or (self.ratio_cap is not None and self.ratio_cap <= 0):
-            raise ConfigError(f"ratio_eps and ratio_cap are positive, not {self.ratio_eps} and {self.ratio_cap}")
         if self.correction == "complex" and self.last_activation == "relu":
             raise ConfigError('correction="complex" has residuals of either sign: choose last_activation="linear"')
 

@@ -20,6 +20,7 @@ from unbraid.models.s4m.model import S4MConfig
 from unbraid.models.sepformer.model import SepFormerConfig
 from unbraid.models.sfc.model import SFCConfig
 from unbraid.models.super_resolution.network import SuperResolution, SuperResolutionConfig
+from unbraid.options import check_options
 
 SeparatorConfig = S4MConfig | SFCConfig | SepFormerConfig | ResUNetConfig | MTFAConfig
 """What can be wrapped: every architecture of the catalog but this one."""
@@ -32,6 +33,9 @@ class WithSuperResolutionConfig:
     separator: SeparatorConfig = field(default_factory=S4MConfig)
 
     super_resolution: SuperResolutionConfig = field(default_factory=SuperResolutionConfig)
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 class WithSuperResolution(SeparationModel):

@@ -12,6 +12,7 @@ from torch import nn
 from unbraid.errors import ConfigError
 from unbraid.layers.mamba import SelectiveSystem
 from unbraid.layers.state_space import StateSpace
+from unbraid.options import Dropout, NonNegativeFloat, PositiveFloat, check_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,31 +21,27 @@ class OptimiserConfig:
 
     name: Literal["adam", "adamw", "muon"] = "adam"
 
-    learning_rate: float = 1e-3
+    learning_rate: PositiveFloat = 1e-3
 
-    matrix_learning_rate: float = 3e-3
+    matrix_learning_rate: PositiveFloat = 3e-3
     """With Muon, the rate of the matrices; the size of a step is that of Adam's at the same rate."""
 
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Dropout, Dropout] = (0.9, 0.999)
 
-    weight_decay: float = 0.0
+    weight_decay: NonNegativeFloat = 0.0
 
     amsgrad: bool = False
     """Divide by the largest second moment so far instead of the present one, as ResUNetDecouple+ does."""
 
-    state_space_learning_rate: float | None = 1e-3
+    state_space_learning_rate: PositiveFloat | None = 1e-3
     """Upper bound of the rate for A, B, C, D and dt of state-space layers (S4, Mamba), which then get no weight decay;
     None treats them like all others, as SFC does."""
 
-    gradient_clip: float | None = 5.0
+    gradient_clip: PositiveFloat | None = 5.0
     """Largest L2 norm of the gradient; None leaves it as it is."""
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "matrix_learning_rate"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} is positive, not {getattr(self, name)}")
-        if self.gradient_clip is not None and self.gradient_clip <= 0:
-            raise ConfigError(f"gradient_clip is positive or none, not {self.gradient_clip}")
+        check_options(self)
 
 
 class MuonAndAdam(torch.optim.Optimizer):

@@ -6,22 +6,22 @@ What depends on validation (halving on a plateau) is a factor on top, which `cal
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from unbraid.errors import ConfigError
+from unbraid.options import NonNegativeInt, PositiveInt, Range, Share, check_options
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trapezoid:
     """ours: up, level, and a straight way down to zero at the end; a run stopped before that can be prolonged."""
 
-    warmup_steps: int = 500
+    warmup_steps: NonNegativeInt = 500
 
-    decay_share: float = 0.2
+    decay_share: Share = 0.2
     """Over this last share of all steps the rate goes down to zero."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.decay_share <= 1:
-            raise ConfigError(f"decay_share lies between 0 and 1, not {self.decay_share}")
+        check_options(self)
 
     def share(self, step: int, steps: int) -> float:
         fall = (steps - step) / max(self.decay_share * steps, 1)
@@ -32,19 +32,18 @@ class Trapezoid:
 class WarmupDecay:
     """Up, level, and from a step on down by a factor every so many steps: SFC's schedule."""
 
-    warmup_steps: int = 5000
+    warmup_steps: NonNegativeInt = 5000
 
-    decay_from: int = 60_500
+    decay_from: NonNegativeInt = 60_500
     """Step at which the decay begins."""
 
-    decay_every: int = 220
+    decay_every: PositiveInt = 220
     """Steps between two factors."""
 
-    decay_factor: float = 0.98
+    decay_factor: Annotated[float, Range(above=0.0, at_most=1.0)] = 0.98
 
     def __post_init__(self) -> None:
-        if not 0 < self.decay_factor <= 1 or self.decay_every < 1:
-            raise ConfigError("decay_factor lies between 0 and 1 and decay_every is at least 1")
+        check_options(self)
 
     def share(self, step: int, steps: int) -> float:
         decays = max(0, (step - self.decay_from) // self.decay_every)
@@ -55,19 +54,18 @@ class WarmupDecay:
 class HalveOnPlateau:
     """Up, level, and multiplied by a factor whenever validation has not improved for a while: SepFormer and S4M."""
 
-    warmup_steps: int = 0
+    warmup_steps: NonNegativeInt = 0
 
-    hold_steps: int = 0
+    hold_steps: NonNegativeInt = 0
     """Before this step nothing is halved, and validations do not count."""
 
-    patience: int = 15
+    patience: NonNegativeInt = 15
     """As many validations in a row without improvement are borne; the next one halves."""
 
-    factor: float = 0.5
+    factor: Annotated[float, Range(above=0.0, below=1.0)] = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 < self.factor < 1 or self.patience < 0:
-            raise ConfigError("factor lies between 0 and 1 and patience is not negative")
+        check_options(self)
 
     def share(self, step: int, steps: int) -> float:
         return warmup(step, self.warmup_steps)
