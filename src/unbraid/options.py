@@ -45,49 +45,6 @@ class Range:
         return " and ".join(f"{words} {bound:g}" for words, bound in bounds.items() if bound is not None)
 
 
-PositiveInt = 4
-    fusion: Literal["next", "previous"] = "next"
-
-    def __post_init__(self) -> None:
-        check_options(self)
-
-A misspelt word, a number out of range, NaN, infinity and a value of another type end in one sentence that lists what is
-allowed.
-"""
-
-from __future__ import annotations
-
-import types
-from dataclasses import dataclass, fields
-from functools import cache
-from numbers import Integral, Real
-from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_origin, get_type_hints
-
-from unbraid.errors import ConfigError
-
-
-@dataclass(frozen=True, kw_only=True)
-class Range:
-    """Bounds of a number, for `Annotated`; a number without bounds still has to be finite."""
-
-    at_least: float | None = None
-    above: float | None = None
-    at_most: float | None = None
-    below: float | None = None
-
-    def holds(self, value: float | int) -> bool:
-        return (
-            (self.at_least is None or value >= self.at_least)
-            and (self.above is None or value > self.above)
-            and (self.at_most is None or value <= self.at_most)
-            and (self.below is None or value < self.below)
-        )
-
-    def __str__(self) -> str:
-        bounds = {"at least": self.at_least, "above": self.above, "at most": self.at_most, "below": self.below}
-        return " and ".join(f"{words} {bound:g}" for words, bound in bounds.items() if bound is not None)
-
-
 PositiveInt = Annotated[int, Range(at_least=1.0)]
 NonNegativeInt = Annotated[int, Range(at_least=0.0)]
 PositiveFloat = Annotated[float, Range(above=0.0)]
