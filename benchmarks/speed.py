@@ -7,7 +7,7 @@ import torch
 from unbraid import build_model
 from unbraid.inspection.profile import profile_model
 from unbraid.layers.linear import Linear
-from unbraid.models.s4m.model import MultiScaleBlock
+from unbraid.models.s4m.block import MultiScaleBlock
 from unbraid.separation.process import tune_process
 
 
@@ -27,7 +27,7 @@ def recompute_kernels(model: torch.nn.Module) -> torch.nn.Module:
     """The same model, with the kernels computed anew in every round."""
     block = model.rounds.block
     forward = MultiScaleBlock.forward
-    block.forward = lambda features, kernels: forward(block, features, block.kernels(features.shape[1]))
+    block.forward = lambda features, *kernels: forward(block, features, *block.kernels(features.shape[1]))
     return model
 
 

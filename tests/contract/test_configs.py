@@ -17,6 +17,7 @@ import unbraid
 from unbraid.errors import ConfigError
 from unbraid.losses.weighted import LossTerm
 from unbraid.models.contract import ModelSpec
+from unbraid.models.ensemble.model import EnsembleConfig
 from unbraid.models.mtfa.model import MTFAConfig
 from unbraid.models.resunet.model import ResUNetConfig
 from unbraid.models.s4m.model import S4MConfig
@@ -31,6 +32,7 @@ MADE: dict[type, Any] = {
         sample_rate=8000, num_channels=1, sources=("speaker1", "speaker2"), exchangeable=True, chunk_seconds=4.0
     ),
     LossTerm: LossTerm(name="snr"),
+    EnsembleConfig: EnsembleConfig(members=(S4MConfig(),), weights=((1.0, 1.0),)),
     TrainingConfig: TrainingConfig(name="run", model=S4MConfig()),
 }
 """One of each config that has no default for every field."""

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from tests.conftest import TINY
-from unbraid.models.catalog import PRESETS, build_model
+from unbraid.errors import ConfigError, SignalError
+from unbraid.models.catalog import PRESETS, build_model, config_of
 from unbraid.weights.store import load_model, save_model
 
 
@@ -29,7 +30,7 @@ def draw(model, num_samples, batch=2):
     return torch.randn(batch, model.spec.num_channels, num_samples) * 0.1
 
 
-@pytest.mark.parametrize("num_samples", [1, 2, 31, 64, 997, 4000])
+@pytest.mark.parametrize("num_samples", [1, 2, 31, 64, 997, 1733, 4000])
 def test_any_length_comes_out_as_it_went_in(model, num_samples):
     with torch.inference_mode():
         estimates = model(draw(model, num_samples))
@@ -69,17 +70,60 @@ def test_forward_leaves_the_module_as_it_was(model):
 
 def test_every_parameter_gets_a_gradient(model):
     model.train()
-    estimates = torch.stack(model.estimates_on_the_way(draw(model, 2000)))
+    estimates = torch.stack(model.intermediate_estimates(draw(model, 2000)))
     (estimates * torch.randn(len(estimates), 2, model.spec.num_sources, 1, 2000)).sum().backward()
     missing = [name for name, value in model.named_parameters() if value.grad is None or not value.grad.any()]
     # The coarsest shift only moves what the masks let through; with so few features a ReLU may close a path entirely.
     assert not missing
 
 
-def test_the_last_estimate_on_the_way_is_the_one_that_comes_out(model):
+def test_the_last_intermediate_estimate_is_the_one_that_comes_out(model):
     mixture = draw(model, 900)
     with torch.inference_mode():
-        assert torch.equal(model.estimates_on_the_way(mixture)[-1], model(mixture))
+        assert torch.equal(model.intermediate_estimates(mixture)[-1], model(mixture))
+
+
+def test_gradient_checkpointing_changes_no_gradient_or_is_refused(model):
+    mixture, gradients = draw(model, 800), []
+    model.train()
+    for enabled in (False, True):
+        try:
+            model.set_gradient_checkpointing(enabled)
+        except ConfigError:
+            return  # refused with a sentence, as for batch norms, whose averages would move twice
+        model.zero_grad()
+        torch.manual_seed(1)  # for dropout
+        model(mixture).square().sum().backward()
+        gradients.append([parameter.grad for parameter in model.parameters() if parameter.grad is not None])
+    for plain, again in zip(*gradients, strict=True):
+        assert torch.allclose(plain, again, atol=1e-6)
+
+
+def test_it_is_built_without_memory_on_meta(model, preset):
+    with torch.device("meta"):
+        empty = build_model(preset, **TINY[preset])
+    assert {name: value.shape for name, value in empty.state_dict().items()} == {
+        name: value.shape for name, value in model.state_dict().items()
+    }
+    assert all(value.is_meta for value in empty.parameters())
+
+
+def test_a_mixture_that_it_does_not_take_is_refused_in_one_sentence(model):
+    channels = model.spec.num_channels
+    for wrong in (
+        torch.zeros(1, channels + 1, 100),
+        torch.zeros(channels, 100),
+        torch.zeros(1, 1, channels, 100),
+        torch.zeros(1, channels, 0),
+        torch.zeros(1, channels, 100, dtype=torch.int16),
+        torch.zeros(1, channels, 100, dtype=torch.float64),
+    ):
+        with pytest.raises(SignalError, match=r"mixture|samples"):
+            model(wrong)
+
+
+def test_it_is_built_again_from_its_config(model):
+    assert type(build_model(config_of(model))) is type(model)
 
 
 def test_config_and_weights_make_a_round_trip(model, tmp_path):

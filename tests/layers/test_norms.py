@@ -6,7 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from unbraid.layers.convolution import DepthwiseConv, pool_average, resize_nearest
-from unbraid.layers.norms import GlobalLayerNorm
+from unbraid.layers.kernels.moments import moments
+from unbraid.layers.norms import GlobalLayerNorm, pooled_moments
 
 
 def test_global_layer_norm_is_group_norm_with_one_group():
@@ -15,6 +16,19 @@ def test_global_layer_norm_is_group_norm_with_one_group():
     nn.init.normal_(norm.bias)
     expected = F.group_norm(features.transpose(1, 2), 1, norm.weight, norm.bias, eps=1e-8).transpose(1, 2)
     assert torch.allclose(norm(features), expected, atol=1e-12)
+
+
+def test_a_large_mean_costs_no_digits():
+    """In float32, E[x^2] - E[x]^2 is off by half at a mean of a thousand deviations."""
+    norm, features = GlobalLayerNorm(5), torch.randn(2, 200, 5, dtype=torch.float64) + 1000
+    expected = F.group_norm(features.transpose(1, 2), 1, eps=1e-8).transpose(1, 2)
+    assert torch.allclose(norm(features.float()).double(), expected, atol=1e-3)
+
+
+def test_moments_of_features_give_those_of_all():
+    features = torch.randn(2, 30, 4, dtype=torch.float64) * torch.tensor([1.0, 2.0, 3.0, 4.0]) + 7
+    pooled, whole = pooled_moments(*moments(features, dim=(1,))), moments(features, dim=(1, 2))
+    assert all(torch.allclose(one, other) for one, other in zip(pooled, whole, strict=True))
 
 
 def test_its_gradient_is_right():

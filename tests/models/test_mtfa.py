@@ -6,7 +6,8 @@ import torch
 from unbraid.errors import ConfigError
 from unbraid.layers.axis_attention import TemporalFrequencyConfig
 from unbraid.models.catalog import PRESETS, build_model
-from unbraid.models.mtfa.model import CENTRE, LEVELS, MTFAConfig, attention_costs
+from unbraid.models.mtfa.model import LEVELS, MTFAConfig, attention_costs
+from unbraid.models.resunet.config import CENTRE
 from unbraid.weights.foreign import formats_of
 
 TINY = {"sample_rate": 8000, "n_fft": 128, "hop": 32, "width": 1.0, "channels": (4, 4, 4, 4, 8)}

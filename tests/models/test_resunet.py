@@ -9,8 +9,9 @@ from unbraid.cli.main import app
 from unbraid.errors import ConfigError, WeightsError
 from unbraid.layers.norms import BatchNorm
 from unbraid.models.catalog import build_model
+from unbraid.models.resunet.config import ResUNetConfig, plane_at
 from unbraid.models.resunet.heads import apply_head
-from unbraid.models.resunet.model import Decoder, ResidualUnit, ResUNetConfig, plane_at
+from unbraid.models.resunet.stages import Decoder, ResidualUnit
 from unbraid.weights.foreign import convert_weights
 from unbraid.weights.store import load_model
 

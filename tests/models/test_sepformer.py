@@ -137,7 +137,7 @@ def test_the_plane_convolution_sees_neighbouring_chunks_of_its_own_example_only(
 @pytest.mark.parametrize(("heads", "count"), [("last", 1), ("each", 3), ("shared", 3)])
 def test_there_is_an_estimate_for_every_head(heads, count):
     model = build_model(replace(SMALL, heads=heads))
-    estimates = model.estimates_on_the_way(torch.randn(2, 1, 500))
+    estimates = model.intermediate_estimates(torch.randn(2, 1, 500))
     assert [estimate.shape for estimate in estimates] == [(2, 2, 1, 500)] * count
 
 
@@ -182,7 +182,7 @@ def test_activations_computed_twice_change_no_gradient():
     for enabled in (False, True):
         model.set_gradient_checkpointing(enabled)
         model.zero_grad()
-        torch.stack(model.estimates_on_the_way(mixture)).square().sum().backward()
+        torch.stack(model.intermediate_estimates(mixture)).square().sum().backward()
         gradients.append([parameter.grad.clone() for parameter in model.parameters()])
     assert all(torch.allclose(one, other, rtol=1e-4, atol=1e-6) for one, other in zip(*gradients, strict=True))
 

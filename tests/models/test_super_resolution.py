@@ -163,6 +163,7 @@ def test_every_architecture_can_be_wrapped():
 class Halves(SeparationModel):
     """A separator that no catalog knows."""
 
+    config = None
     spec = ModelSpec(sample_rate=8000, num_channels=1, sources=("a", "b"), exchangeable=True, chunk_seconds=1.0)
 
     def forward(self, mixture):
@@ -173,10 +174,10 @@ def test_it_goes_around_a_model_that_is_there_already():
     model = WithSuperResolution(Halves(), NARROW).eval()
     mixture = torch.randn(1, 1, 400)
     with torch.inference_mode():
-        on_the_way = model.estimates_on_the_way(mixture)
-        assert torch.equal(on_the_way[-1], model(mixture))
-    assert len(on_the_way) == 2
-    assert torch.equal(on_the_way[0][:, 0], mixture / 2)
+        estimates = model.intermediate_estimates(mixture)
+        assert torch.equal(estimates[-1], model(mixture))
+    assert len(estimates) == 2
+    assert torch.equal(estimates[0][:, 0], mixture / 2)
 
 
 @pytest.mark.parametrize(

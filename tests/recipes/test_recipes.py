@@ -96,7 +96,6 @@ def test_settings_are_printed_as_set_takes_them():
         (["--set", 'loss.terms=[{"name": "sisnr"}]'], "si-sdr"),
         (["--smoke", "--devices", "none"], "--devices"),
         ([], "--data"),
-        (["--smoke", "--set", "gradient_checkpointing=true"], "does not support"),
         (["--smoke", "--set", "batch_size=auto"], "GPU"),
         (["--smoke", "--set", "freeze=encodr"], "encoder"),
     ],

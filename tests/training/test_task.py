@@ -263,7 +263,7 @@ def test_every_block_is_judged_and_validation_is_of_the_last_only(corpus_root, t
     means = [(one + other) / 2 for one, other in zip(first, second, strict=True)]
     assert logged(tmp_path / "run", "loss") == pytest.approx(means, abs=1e-4)
     last = load_model(tmp_path / "run" / "best.safetensors")
-    assert len(last.estimates_on_the_way(torch.zeros(1, 1, 100))) == 2
+    assert len(last.intermediate_estimates(torch.zeros(1, 1, 100))) == 2
     task = SeparationTask(config, corpus_root)
     references = 0.1 * torch.randn(2, 1, 4000)
     item = Example(references.sum(0), references, torch.ones(2, dtype=torch.bool))

@@ -43,23 +43,6 @@ def describe(name: str) -> dict:
     }
 
 
-def catalog() -> dict[str, list[dict]]:
-    """What `models list` gives as data."""
-
-    def entry(name: str) -> dict:
-        data = describe(name)
-        spec = data["spec"]
-        return {
-            "name": name,
-            "architecture": data["architecture"],
-            "parameters": data["parameters"],
-            "sha256": data["sha256"],
-            **{key: spec[key] for key in ("sample_rate", "num_channels", "sources", "exchangeable")},
-        }
-
-    return {"models": [entry(name) for name in bundled_models()], "presets": [entry(name) for name in sorted(PRESETS)]}
-
-
 def save(model: SeparationModel, out: Path, name: str, facts: dict[str, object], *, half: bool = False) -> None:
     """Writes a model and says so."""
     if out.suffix != ".safetensors":

@@ -30,9 +30,9 @@ def list_models(json: AsJson = False) -> None:
     unbraid models list --json
     """
     if json:
-        from unbraid.cli.model_files import catalog
+        from unbraid.weights.listing import list_entries
 
-        print_json(catalog())
+        print_json(list_entries())
     else:
         print_models()
 
@@ -176,10 +176,10 @@ def import_model(
 
 def print_models() -> None:
     """The catalog as text, on stdout."""
-    from unbraid.cli.model_files import catalog
     from unbraid.cli.tables import make_console, make_table
+    from unbraid.weights.listing import list_entries
 
-    console, known = make_console(), catalog()
+    console, known = make_console(), list_entries()
     for title, entries in (("Models, ready to separate", known["models"]), ("Presets, to train", known["presets"])):
         table = make_table("name", "gives", "rate", "channels", "parameters", title=title, numbers_from=2)
         for entry in entries:

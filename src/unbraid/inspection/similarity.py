@@ -22,7 +22,7 @@ from unbraid.errors import ConfigError
 from unbraid.layers.axial import Path as AttentionPath
 from unbraid.layers.axial import TemporalFrequencyAttention
 from unbraid.models.mtfa.model import MTFA
-from unbraid.models.resunet.model import plane_at
+from unbraid.models.resunet.config import plane_at
 
 Axis = Literal["time", "frequency"]
 

@@ -33,20 +33,21 @@ class GlobalLayerNorm(nn.Module):
     def affine(
         self, features: Float[Tensor, "batch frame dim"]
     ) -> tuple[Float[Tensor, "batch 1 dim"], Float[Tensor, "batch 1 dim"]]:
-        """Scale and shift that the norm applies to these features, so that a caller may fold them into its own work.
-
-        Two reductions and no copy of the features: on a CPU this takes a quarter of the time of `group_norm`.
-        """
-        mean, mean_square = moments(at_least_float32(features), dim=(1, 2))
-        return self.affine_from(mean, mean_square)
+        """Scale and shift that the norm applies to these features, so that a caller may fold them into its own work."""
+        return self.affine_from(*moments(at_least_float32(features), dim=(1, 2)))
 
     def affine_from(
-        self, mean: Float[Tensor, "batch 1 1"], mean_square: Float[Tensor, "batch 1 1"]
+        self, mean: Float[Tensor, "batch 1 1"], variance: Float[Tensor, "batch 1 1"]
     ) -> tuple[Float[Tensor, "batch 1 dim"], Float[Tensor, "batch 1 dim"]]:
         """As `affine`, from moments that are already known."""
-        variance = (mean_square - mean.square()).clamp_min(0)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return scale, self.bias - mean * scale
+
+
+def pooled_moments(mean: Tensor, variance: Tensor) -> tuple[Float[Tensor, "batch 1 1"], Float[Tensor, "batch 1 1"]]:
+    """Mean and variance over frames and features together, from those over the frames of each feature."""
+    overall = mean.mean(-1, keepdim=True)
+    return overall, (variance + (mean - overall).square()).mean(-1, keepdim=True)
 
 
 class RMSNorm(nn.Module):

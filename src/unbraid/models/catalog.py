@@ -115,6 +115,15 @@ def preset_config(name: str) -> ModelConfig:
     return PRESETS[name]
 
 
+def config_of(model: SeparationModel) -> ModelConfig:
+    """The config of a model of the catalog, from which it can be stored and built again."""
+    if not isinstance(model.config, ModelConfig):
+        raise ConfigError(
+            f"{type(model).__name__} with a {type(model.config).__name__} is not of the catalog and cannot be stored"
+        )
+    return model.config
+
+
 def architecture_name(config: ModelConfig) -> str:
     return next(name for name, (config_class, _) in ARCHITECTURES.items() if type(config) is config_class)
 

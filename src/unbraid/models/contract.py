@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
+import torch
 from torch import nn
 
 from unbraid.axes import Float, Tensor
-from unbraid.errors import ConfigError
+from unbraid.errors import ConfigError, SignalError
+from unbraid.layers.checkpointing import Checkpointed
 from unbraid.options import PositiveFloat, PositiveInt, SampleRate, check_options
+
+ConfigT = TypeVar("ConfigT")
 
 InputLevel = Literal["normalised", "as-given", "whole-file"]
 """How loud a model wants its input, which whoever separates a recording sees to."""
@@ -50,24 +54,57 @@ class ModelSpec:
         return len(self.sources)
 
 
-class SeparationModel(nn.Module, ABC):
+class SeparationModel(nn.Module, ABC, Generic[ConfigT]):
     """A mixture in, one estimate per source out, with the same length, scale and device.
 
     Any length from one sample up is taken; the rows of a batch do not influence each other; silence stays finite;
     evaluation is deterministic.
     """
 
+    config: ConfigT
+    """The frozen dataclass that the model was built from, and that its weights are stored with."""
+
     spec: ModelSpec
 
     refines: bool = False
     """True where the last estimate corrects the one before it, instead of being one more step towards it."""
 
+    def __call__(self, mixture: Tensor) -> Float[Tensor, "batch source channel sample"]:
+        """`forward`, after a look at the mixture: what no model takes ends in one sentence."""
+        self.check_mixture(mixture)
+        return super().__call__(mixture)
+
     @abstractmethod
     def forward(self, mixture: Float[Tensor, "batch channel sample"]) -> Float[Tensor, "batch source channel sample"]:
         """Estimates every source of `spec.sources`, in that order."""
 
-    def estimates_on_the_way(
+    def intermediate_estimates(
         self, mixture: Float[Tensor, "batch channel sample"]
     ) -> tuple[Float[Tensor, "batch source channel sample"], ...]:
         """For training: all estimates in the order in which they are made; the last is what `forward` returns."""
         return (self(mixture),)
+
+    def set_gradient_checkpointing(self, enabled: bool) -> None:
+        """Trades time for memory in training; raises ConfigError where the model has no part that can do so."""
+        parts = [part for part in self.modules() if isinstance(part, Checkpointed)]
+        if not parts:
+            raise ConfigError(
+                f"{type(self).__name__} does not support gradient checkpointing: set gradient_checkpointing=false, and "
+                "a smaller batch_size with accumulate if memory is short"
+            )
+        for part in parts:
+            part.checkpointing = enabled
+
+    def check_mixture(self, mixture: Tensor) -> None:
+        """Raises SignalError for what is not (batch, channel, sample) with the model's channels and type of numbers."""
+        name, channels = type(self).__name__, self.spec.num_channels
+        if mixture.ndim != 3 or mixture.shape[1] != channels or mixture.shape[2] < 1:
+            raise SignalError(
+                f"{name} takes a mixture of shape (batch, {channels}, samples), which is {channels} "
+                f"channel{'s' * (channels > 1)} and at least 1 sample, not {tuple(mixture.shape)}"
+            )
+        if not mixture.is_floating_point():
+            raise SignalError(f"{name} takes samples as floating-point numbers about -1 to 1, not {mixture.dtype}")
+        weight = next(self.parameters(), mixture)
+        if mixture.dtype != weight.dtype and not torch.is_autocast_enabled(mixture.device.type):
+            raise SignalError(f"{name} has weights in {weight.dtype} and cannot take a mixture in {mixture.dtype}")

@@ -59,6 +59,10 @@ class BandTable:
         freq = torch.arange(self.num_freqs)
         return (freq >= torch.tensor(self.starts)[:, None]) & (freq < torch.tensor(self.ends)[:, None])
 
+    def members(self) -> Int[Tensor, " member"]:
+        """The bins of the first band, then those of the second, and so on."""
+        return torch.cat([torch.arange(start, end) for start, end in zip(self.starts, self.ends, strict=True)])
+
     def coverage(self) -> Int[Tensor, " freq"]:
         """In how many bands each bin lies."""
         return self.membership().sum(dim=0)

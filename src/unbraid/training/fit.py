@@ -153,7 +153,7 @@ def _run(
         console.print(f"validation: {task.examples.describe_validation()}", highlight=False)
     if config.compile:
         task.model.compile()
-        task.model.estimates_on_the_way = torch.compile(task.model.estimates_on_the_way)
+        task.model.intermediate_estimates = torch.compile(task.model.intermediate_estimates)
     best = BestWeights(out, config.name, config.averaging)
     checkpoints = AtomicCheckpoint(out, config.save_every, best)
     trainer = lightning.Trainer(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from unbraid.models.catalog import build_model
+from unbraid.models.catalog import build_model, config_of
 from unbraid.models.contract import SeparationModel
 from unbraid.training.adapt import has_adapters, merged
 from unbraid.training.sharding import is_sharded, whole_state
@@ -23,7 +23,7 @@ def exportable(model: SeparationModel) -> SeparationModel | None:
         state = whole_state(model)
         if not state:
             return None
-        copy = build_model(model.config)  # type: ignore[arg-type]
+        copy = build_model(config_of(model))
         copy.load_state_dict(state)
         return copy
     return merged(model) if has_adapters(model) else model

@@ -46,7 +46,7 @@ def shard(model: nn.Module, mesh: DeviceMesh) -> None:
     """Shares a model's weights out among the processes of the mesh."""
     fully_shard(model, mesh=mesh, reshard_after_forward=True)
     # The multi-loss calls this instead of the model itself; the weights have to be gathered for it as well.
-    register_fsdp_forward_method(model, "estimates_on_the_way")
+    register_fsdp_forward_method(model, "intermediate_estimates")
 
 
 def gather(model: nn.Module) -> None:

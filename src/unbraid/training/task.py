@@ -46,13 +46,7 @@ class SeparationTask(lightning.LightningModule):
             add_adapters(self.model, config.lora)
         freeze(self.model, config.freeze)
         if config.gradient_checkpointing:
-            switch = getattr(self.model, "set_gradient_checkpointing", None)
-            if switch is None:
-                raise ConfigError(
-                    f"{type(self.model).__name__} does not support gradient checkpointing: set "
-                    "gradient_checkpointing=false, and a smaller batch_size with accumulate if memory is short"
-                )
-            switch(True)
+            self.model.set_gradient_checkpointing(True)
         spec = self.model.spec
         self.examples = Examples(config, spec, data)
         self.objective = Objective(config, self.model)

@@ -18,11 +18,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from unbraid.errors import UnknownNameError, WeightsError
-from unbraid.models.catalog import ARCHITECTURES, PRESETS, ModelConfig, architecture_name, build_model
+from unbraid.models.catalog import ARCHITECTURES, PRESETS, ModelConfig, architecture_name, build_model, config_of
 from unbraid.models.contract import ModelSpec, SeparationModel
+from unbraid.weights.listing import PRETRAINED, bundled_models
 
 FORMAT = 1
-PRETRAINED = Path(__file__).parent / "pretrained"
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def save_model(
 ) -> Path:
     """Writes a model atomically; `half` stores float16, which loading turns back into float32."""
     path = Path(path)
-    config: ModelConfig = model.config  # type: ignore[assignment]
+    config = config_of(model)
     tensors = _unshared(model)
     if half:
         tensors = {key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in tensors.items()}
@@ -183,10 +183,6 @@ def find_weights(source: str | Path) -> Path:
         raise WeightsError(f"there is no weights file {path}", remedy=f"give its path or one of: {_bundled_names()}")
     hint = " (a preset has no trained weights; train it first)" if source in PRESETS else ""
     raise UnknownNameError(f"there is no model '{source}'{hint}; bundled are: {_bundled_names()}")
-
-
-def bundled_models() -> list[str]:
-    return sorted(path.stem for path in PRETRAINED.glob("*.safetensors"))
 
 
 def _bundled_names() -> str:

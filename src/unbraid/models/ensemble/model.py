@@ -13,6 +13,7 @@ from unbraid.models.contract import SeparationModel
 from unbraid.models.packaged.demucs import DemucsConfig
 from unbraid.models.packaged.pymss import PymssConfig
 from unbraid.models.super_resolution.wrapper import SeparatorConfig
+from unbraid.options import NonNegativeFloat, check_options
 
 MemberConfig = SeparatorConfig | DemucsConfig | PymssConfig
 
@@ -23,17 +24,18 @@ class EnsembleConfig:
 
     members: tuple[MemberConfig, ...]
 
-    weights: tuple[tuple[float, ...], ...]
+    weights: tuple[tuple[NonNegativeFloat, ...], ...]
     """For each member, how much its estimate of each source counts; those of a source need not add up to one."""
 
     def __post_init__(self) -> None:
+        check_options(self)
         if not self.members or len(self.members) != len(self.weights):
             raise ConfigError(f"{len(self.members)} members need as many rows of weights, not {len(self.weights)}")
         num_sources = len(self.members[0].sources)
         if any(member.sources != self.members[0].sources for member in self.members):
             raise ConfigError("the members of an ensemble estimate the same sources in the same order")
-        if any(len(row) != num_sources or min(row) < 0 for row in self.weights):
-            raise ConfigError(f"every row of weights has {num_sources} numbers, none of them negative")
+        if any(len(row) != num_sources for row in self.weights):
+            raise ConfigError(f"every row of weights has {num_sources} numbers")
         if any(sum(column) <= 0 for column in zip(*self.weights, strict=True)):
             raise ConfigError("every source needs a member whose estimate of it counts")
 
@@ -42,7 +44,7 @@ class EnsembleConfig:
         return self.members[0].sources
 
 
-class Ensemble(SeparationModel):
+class Ensemble(SeparationModel[EnsembleConfig]):
     """Every member hears the mixture."""
 
     weights: Tensor

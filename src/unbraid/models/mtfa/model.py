@@ -24,13 +24,11 @@ from torch import nn
 from unbraid.errors import ConfigError
 from unbraid.layers.axial import TemporalFrequencyAttention
 from unbraid.layers.axis_attention import TemporalFrequencyConfig
-from unbraid.models.resunet.model import NUM_CENTRE, Place, ResUNet, ResUNetConfig, ResUNetCore, plane_at
-
-CENTRE: tuple[Place, ...] = ("C1", "C2", "C3", "C4")
-"""One level: the deepest, as in TFSWA-ResUNet."""
+from unbraid.models.resunet.config import CENTRE, Place, ResUNetConfig, plane_at
+from unbraid.models.resunet.model import ResUNet, ResUNetCore
 
 LEVELS: tuple[Place, ...] = ("E3", "E4", "E5", "E6", *CENTRE)
-"""Several levels."""
+"""Several levels. `CENTRE` alone is one level, the deepest, as in TFSWA-ResUNet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,18 +53,12 @@ class MTFAConfig(ResUNetConfig):
 class MTFA(ResUNet):
     """A residual U-Net with temporal-frequency attention at several of its levels."""
 
-    config: MTFAConfig
-
     def __init__(self, config: MTFAConfig) -> None:
-        super().__init__(config)
-
-    def build_core(self) -> ResUNetCore:
-        config = self.config
         after: dict[Place, nn.Module] = {
             place: TemporalFrequencyAttention(config.dim_at(place), config.attention) for place in config.places
         }
         replaced: list[Place] = [place for place in CENTRE if place in config.places and config.centre == "replaced"]
-        return ResUNetCore(config, after, replaced)
+        super().__init__(config, ResUNetCore(config, after, replaced))
 
 
 @dataclass(frozen=True)
@@ -93,6 +85,3 @@ def attention_costs(config: ResUNetConfig, seconds: float, places: tuple[Place, 
     """Sizes of the planes at these stages, for one item so many seconds long."""
     num_samples = max(1, round(seconds * config.sample_rate))
     return tuple(AttentionCost(place, *plane_at(config, place, num_samples), config.dim_at(place)) for place in places)
-
-
-assert len(CENTRE) == NUM_CENTRE

@@ -22,6 +22,7 @@ from unbraid.errors import ConfigError, MissingExtraError
 from unbraid.models.contract import ModelSpec, SeparationModel
 from unbraid.models.packaged.arguments import check_arguments
 from unbraid.models.packaged.pieces import in_pieces
+from unbraid.options import PositiveInt, SampleRate, check_options
 
 DemucsNetwork = Literal["HTDemucs", "HDemucs", "Demucs"]
 _MODULES: dict[str, str] = {"HTDemucs": "demucs.htdemucs", "HDemucs": "demucs.hdemucs", "Demucs": "demucs.demucs"}
@@ -55,28 +56,27 @@ class DemucsConfig:
     network: DemucsNetwork = "HTDemucs"
     """The class; no other is ever built."""
 
-    sample_rate: int = 44_100
+    sample_rate: SampleRate = 44_100
     """Rate of mixture and estimates, in Hz."""
 
-    num_channels: int = 2
+    num_channels: PositiveInt = 2
 
     sources: tuple[str, ...] = ("drums", "bass", "other", "vocals")
     """Names of the stems, in the order of the estimates."""
 
-    segment: tuple[int, int] = (39, 5)
+    segment: tuple[PositiveInt, PositiveInt] = (39, 5)
     """Seconds of a piece as numerator and denominator; HTDemucs takes no longer ones."""
 
     arguments: dict[str, object] = field(default_factory=dict)
     """Of the class, as the file gives them: numbers, lists of numbers, and a few words."""
 
     def __post_init__(self) -> None:
-        if self.network not in _MODULES:
-            raise ConfigError(f"network is one of {', '.join(_MODULES)}, not '{self.network}'")
+        check_options(self)
         check_arguments(self.network, self.arguments, _KNOWN[self.network], _WORDS)
         depth = self.arguments.get("depth", 4)
         if not isinstance(depth, int) or not 1 <= depth <= _LARGEST_DEPTH:
             raise ConfigError(f"{self.network}: 'depth' lies between 1 and {_LARGEST_DEPTH}, not {depth}")
-        if len(self.segment) != 2 or min(self.segment) < 1 or not 0.1 <= float(Fraction(*self.segment)) <= 600:
+        if not 0.1 <= float(Fraction(*self.segment)) <= 600:
             raise ConfigError(f"segment is a fraction between 0.1 and 600 seconds, not {self.segment}")
 
     @property
@@ -84,7 +84,7 @@ class DemucsConfig:
         return int(Fraction(*self.segment) * self.sample_rate)
 
 
-class PackagedDemucs(SeparationModel):
+class PackagedDemucs(SeparationModel[DemucsConfig]):
     """A network of demucs for mixtures of any length."""
 
     def __init__(self, config: DemucsConfig) -> None:

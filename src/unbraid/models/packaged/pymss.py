@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import nn
@@ -23,6 +23,7 @@ from unbraid.errors import ConfigError, MissingExtraError
 from unbraid.models.contract import InputLevel, ModelSpec, SeparationModel
 from unbraid.models.packaged.arguments import check_arguments
 from unbraid.models.packaged.pieces import in_pieces
+from unbraid.options import PositiveInt, Range, SampleRate, check_options
 
 PymssNetwork = Literal["bs_roformer", "mel_band_roformer", "mdx23c", "scnet", "bandit_v2"]
 _CLASSES: dict[str, tuple[str, str]] = {
@@ -77,10 +78,10 @@ class PymssConfig:
     network: PymssNetwork = "bs_roformer"
     """Which of the package's networks; no other is ever built."""
 
-    sample_rate: int = 44_100
+    sample_rate: SampleRate = 44_100
     """Rate of mixture and estimates, in Hz."""
 
-    num_channels: int = 2
+    num_channels: PositiveInt = 2
 
     targets: tuple[str, ...] = ("vocals",)
     """What the network estimates, in its order."""
@@ -88,7 +89,7 @@ class PymssConfig:
     rest: str | None = "instrumental"
     """Name of the stem that is the mixture without the targets; None: no such stem."""
 
-    chunk_samples: int = 352_800
+    chunk_samples: Annotated[int, Range(at_least=1000.0, at_most=float(1 << 26))] = 352_800
     """Samples that the network is trained on; longer mixtures are cut."""
 
     arguments: dict[str, object] = field(
@@ -97,22 +98,19 @@ class PymssConfig:
     """Of the class, as the file gives them: numbers, lists of numbers, and a few words."""
 
     def __post_init__(self) -> None:
-        if self.network not in get_args(PymssNetwork):
-            raise ConfigError(f"network is one of {', '.join(get_args(PymssNetwork))}, not '{self.network}'")
+        check_options(self)
         check_arguments(self.network, self.arguments, _KNOWN[self.network], _WORDS.get(self.network, {}))
         for name in ("depth", "num_scales", "num_dplayer", "n_sqm_modules"):
             value = self.arguments.get(name, 1)
             if not isinstance(value, int) or not 1 <= value <= _DEEPEST:
                 raise ConfigError(f"{self.network}: '{name}' lies between 1 and {_DEEPEST}, not {value}")
-        if not 1000 <= self.chunk_samples <= 1 << 26:
-            raise ConfigError(f"chunk_samples lies between 1000 and {1 << 26}, not {self.chunk_samples}")
 
     @property
     def sources(self) -> tuple[str, ...]:
         return (*self.targets, self.rest) if self.rest else self.targets
 
 
-class PackagedPymss(SeparationModel):
+class PackagedPymss(SeparationModel[PymssConfig]):
     """A network of pymss-core for mixtures of any length."""
 
     def __init__(self, config: PymssConfig) -> None:

@@ -12,9 +12,9 @@ from typing import Literal
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from unbraid.axes import Float, Tensor
+from unbraid.layers.checkpointing import Checkpointed
 from unbraid.layers.convolution import PlaneConv
 from unbraid.layers.linear import Linear
 from unbraid.layers.norms import GlobalLayerNorm
@@ -55,11 +55,8 @@ class Block(nn.Module):
         return self.across(chunks.transpose(1, 2).contiguous()).transpose(1, 2).contiguous()
 
 
-class Stack(nn.Module):
+class Stack(Checkpointed):
     """Transformer layers over the rows of a plane, with positions before, norms after, and around it all a skip."""
-
-    checkpointing = False
-    """Keep only what goes in, and compute the rest again for the gradients."""
 
     def __init__(self, dim: int, layers: list[TransformerLayer], norm: Norm | None, linear_after: bool) -> None:
         """`norm` None leaves the output as it is, which the skip then doubles in every stack."""
@@ -70,12 +67,7 @@ class Stack(nn.Module):
         self.plane_norm = build_norm(dim, norm) if norm else nn.Identity()
 
     def forward(self, plane: Float[Tensor, "batch row frame dim"]) -> Float[Tensor, "batch row frame dim"]:
-        if self.checkpointing and torch.is_grad_enabled():
-            out = checkpoint(self.transform, plane, use_reentrant=False)
-            assert isinstance(out, Tensor)
-        else:
-            out = self.transform(plane)
-        return plane + out
+        return plane + self.recomputed(self.transform, plane)
 
     def transform(self, plane: Float[Tensor, "batch row frame dim"]) -> Float[Tensor, "batch row frame dim"]:
         out = plane + sinusoids(plane.shape[2], plane.shape[3], plane)

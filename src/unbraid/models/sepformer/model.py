@@ -32,7 +32,7 @@ from unbraid.layers.attention import SelfAttentionConfig
 from unbraid.layers.linear import Linear
 from unbraid.layers.sequence import SequenceConfig
 from unbraid.models.contract import ModelSpec, SeparationModel
-from unbraid.models.sepformer.blocks import Block, FeedForward, Norm, Stack, build_norm, cut_chunks, join_chunks
+from unbraid.models.sepformer.blocks import Block, FeedForward, Norm, build_norm, cut_chunks, join_chunks
 from unbraid.options import PositiveFloat, PositiveInt, SampleRate, check_options
 from unbraid.signal.frames import add_frames
 
@@ -135,7 +135,7 @@ def sfsrnet_separator() -> SepFormerConfig:
     )
 
 
-class SepFormer(SeparationModel):
+class SepFormer(SeparationModel[SepFormerConfig]):
     """SepFormer and the separator of SFSRNet, for mono mixtures."""
 
     def __init__(self, config: SepFormerConfig) -> None:
@@ -169,7 +169,7 @@ class SepFormer(SeparationModel):
     def forward(self, mixture: Float[Tensor, "batch 1 sample"]) -> Float[Tensor, "batch source 1 sample"]:
         return self._separate(mixture, all_heads=False)[-1]
 
-    def estimates_on_the_way(
+    def intermediate_estimates(
         self, mixture: Float[Tensor, "batch 1 sample"]
     ) -> tuple[Float[Tensor, "batch source 1 sample"], ...]:
         return self._separate(mixture, all_heads=self.config.heads != "last")
@@ -201,12 +201,6 @@ class SepFormer(SeparationModel):
         if self.config.padding != "none":
             rest += -(length + rest - kernel) % stride
         return F.pad(mixture[:, 0], (self._margin, self._margin + rest)).unfold(-1, kernel, stride)
-
-    def set_gradient_checkpointing(self, enabled: bool) -> None:
-        """Trades time for memory in training: every stack computes its insides again for the gradients."""
-        for module in self.modules():
-            if isinstance(module, Stack):
-                module.checkpointing = enabled
 
 
 class Head(nn.Module):

@@ -70,7 +70,7 @@ class BandSplitDecoder(Decoder):
             )
             for width in table.widths
         )
-        targets = table.membership().nonzero()[:, 1]
+        targets = table.members()
         self.register_buffer("targets", targets, persistent=False)
         self.register_buffer("shares", 1 / table.coverage()[targets].unsqueeze(-1).float(), persistent=False)
 

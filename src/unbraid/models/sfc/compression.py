@@ -17,9 +17,9 @@ from typing import Literal
 import torch
 from einops import rearrange
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from unbraid.axes import Float, Tensor
+from unbraid.layers.checkpointing import Checkpointed
 from unbraid.layers.convolution import PlaneConv
 from unbraid.layers.feedforward import SwiGLU
 from unbraid.layers.norms import RMSNorm
@@ -47,11 +47,8 @@ class CompressionSizes:
     """Features of each band."""
 
 
-class Compressor(nn.Module):
+class Compressor(Checkpointed):
     """Either half. Work that a frame does alone goes through `each_frame`, which bounds its memory."""
-
-    checkpointing: bool = False
-    """In training, forget what lies inside a frame and compute it again for the gradients."""
 
     def __init__(self, sizes: CompressionSizes) -> None:
         super().__init__()
@@ -69,7 +66,7 @@ class Compressor(nn.Module):
         else:
             pieces = zip(*(row.split(self.frames_at_once) for row in rows), strict=True)
             if training:
-                result = torch.cat([checkpoint(function, *piece, use_reentrant=False) for piece in pieces])
+                result = torch.cat([self.recomputed(function, *piece) for piece in pieces])
             else:
                 result = _joined(map(function, *zip(*pieces, strict=True)), len(rows[0]))
         return rearrange(result, "(batch frame) token dim -> batch frame token dim", batch=planes[0].shape[0])
@@ -165,11 +162,12 @@ class BandAverages(nn.Module):
 
     def __init__(self, bands: BandTable) -> None:
         super().__init__()
-        rows, columns = bands.membership().nonzero(as_tuple=True)
+        widths = torch.tensor(bands.widths)
+        rows = torch.arange(bands.num_bands).repeat_interleave(widths, output_size=sum(bands.widths))
         self.shape = (bands.num_bands, bands.num_freqs)
-        self.weight = nn.Parameter(1 / torch.tensor(bands.widths)[rows].float())
+        self.weight = nn.Parameter(1 / widths[rows].float())
         self.register_buffer("rows", rows, persistent=False)
-        self.register_buffer("columns", columns, persistent=False)
+        self.register_buffer("columns", bands.members(), persistent=False)
 
     def forward(self, tokens: Float[Tensor, "row freq dim"]) -> Float[Tensor, "row band dim"]:
         weights = self.weight.new_zeros(self.shape).index_put((self.rows, self.columns), self.weight)

@@ -10,6 +10,7 @@ A. Gu, T. Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -169,7 +170,6 @@ def query_slots(bands: BandTable, placement: Placement) -> tuple[tuple[int, ...]
 
 def interleaving(slots: tuple[int, ...], num_freqs: int) -> Tensor:
     """For each place of the sequence, which of (queries, then bins) stands there; bins keep their order."""
-    order = torch.full((len(slots) + num_freqs,), -1)
-    order[list(slots)] = torch.arange(len(slots))
-    order[order < 0] = len(slots) + torch.arange(num_freqs)
-    return order
+    query_at, bins = {slot: query for query, slot in enumerate(slots)}, itertools.count(len(slots))
+    length = len(slots) + num_freqs
+    return torch.tensor([query_at[place] if place in query_at else next(bins) for place in range(length)])

@@ -29,7 +29,7 @@ from unbraid.errors import ConfigError
 from unbraid.layers.norms import at_least_float32
 from unbraid.models.contract import ModelSpec, SeparationModel
 from unbraid.models.sfc.band_split import BandSplitConfig, BandSplitDecoder, BandSplitEncoder
-from unbraid.models.sfc.compression import CompressionSizes, Compressor, Decoder, Encoder
+from unbraid.models.sfc.compression import CompressionSizes, Decoder, Encoder
 from unbraid.models.sfc.cross_attention import CrossAttentionConfig, CrossAttentionDecoder, CrossAttentionEncoder
 from unbraid.models.sfc.dual_path import DualPath, DualPathConfig
 from unbraid.models.sfc.locoformer import LocoformerConfig, TFLocoformer
@@ -107,7 +107,7 @@ class SFCConfig:
         return build_bands(self.band_scale, num_freqs, self.num_bands)
 
 
-class SFC(SeparationModel):
+class SFC(SeparationModel[SFCConfig]):
     """SFC-CA, SFC-Mamba or BS around a separator, for recordings in mono or stereo."""
 
     def __init__(self, config: SFCConfig) -> None:
@@ -138,12 +138,6 @@ class SFC(SeparationModel):
         if self.config.frames == "released":
             spectrum = spectrum[..., : max(1, mixture.shape[-1] // self.stft.hop)]
         return spectrum / scale, scale
-
-    def set_gradient_checkpointing(self, enabled: bool) -> None:
-        """Trades time for memory in training: encoder and decoder compute their insides again for the gradients."""
-        for module in self.modules():
-            if isinstance(module, Compressor):
-                module.checkpointing = enabled
 
 
 class SFCCore(nn.Module):

@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from unbraid.axes import Float, Tensor
-from unbraid.errors import ConfigError
 from unbraid.models.contract import SeparationModel
 from unbraid.models.mtfa.model import MTFAConfig
 from unbraid.models.resunet.model import ResUNetConfig
@@ -38,7 +37,7 @@ class WithSuperResolutionConfig:
         check_options(self)
 
 
-class WithSuperResolution(SeparationModel):
+class WithSuperResolution(SeparationModel[WithSuperResolutionConfig | SuperResolutionConfig]):
     """A separator whose estimates are refined; it takes and gives what the separator takes and gives."""
 
     refines = True
@@ -49,25 +48,17 @@ class WithSuperResolution(SeparationModel):
         self.spec = separator.spec
         self.separator = separator
         self.super_resolution = SuperResolution(super_resolution, self.spec.sample_rate, self.spec.num_sources)
-        if isinstance(config := getattr(separator, "config", None), SeparatorConfig):
-            self.config = WithSuperResolutionConfig(separator=config, super_resolution=super_resolution)
+        # Around a separator that is not of the catalog, the settings known are those of the network.
+        self.config = super_resolution
+        if isinstance(separator.config, SeparatorConfig):
+            self.config = WithSuperResolutionConfig(separator=separator.config, super_resolution=super_resolution)
 
     def forward(self, mixture: Float[Tensor, "batch channel sample"]) -> Float[Tensor, "batch source channel sample"]:
         return self.super_resolution(mixture, self.separator(mixture))
 
-    def estimates_on_the_way(
+    def intermediate_estimates(
         self, mixture: Float[Tensor, "batch channel sample"]
     ) -> tuple[Float[Tensor, "batch source channel sample"], ...]:
-        """What the separator estimates, on its own way too, and last the refined estimates."""
-        estimates = self.separator.estimates_on_the_way(mixture)
+        """The separator's intermediate estimates, and last the refined ones."""
+        estimates = self.separator.intermediate_estimates(mixture)
         return (*estimates, self.super_resolution(mixture, estimates[-1]))
-
-    def set_gradient_checkpointing(self, enabled: bool) -> None:
-        """Passed on to the separator."""
-        switch = getattr(self.separator, "set_gradient_checkpointing", None)
-        if switch is None:
-            raise ConfigError(
-                f"{type(self.separator).__name__} does not support gradient checkpointing: set "
-                "gradient_checkpointing=false"
-            )
-        switch(enabled)

@@ -25,7 +25,7 @@ class Objective:
         """What training makes small."""
         if self.multi_loss is None:
             return self.of_estimates(model(batch.mixture), batch)
-        estimates = model.estimates_on_the_way(batch.mixture)
+        estimates = model.intermediate_estimates(batch.mixture)
         with torch.autocast(batch.mixture.device.type, enabled=False):
             exact = [estimate.float() for estimate in estimates]
             return self.multi_loss(exact, batch.references, batch.mixture, batch.present)
