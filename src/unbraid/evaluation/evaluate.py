@@ -85,7 +85,7 @@ def evaluate(
             yield task(index, track)
         return
     if isinstance(estimates, ModelEstimates) and not estimates.can_be_sent:
-        raise ConfigError("a model in memory stays in its process: give its name or its file, or jobs=1")
+        raise ConfigError("a model in memory stays in its process", remedy="give its name or its file, or jobs=1")
     with _pool(task, jobs) as pool:
         waiting: dict[Future[EvaluationEvent], tuple[int, Track]] = {
             pool.submit(_run_task, index, track): (index, track) for index, track in todo
@@ -96,8 +96,8 @@ def evaluate(
                 yield future.result()
             except BrokenProcessPool as error:
                 raise ConfigError(
-                    f"a process ended while it scored tracks, '{track.name}' perhaps, as it does when memory runs out: "
-                    f"use fewer than {jobs} jobs"
+                    f"a process ended while it scored tracks, '{track.name}' perhaps, as it does when memory runs out",
+                    remedy=f"use fewer than {jobs} jobs",
                 ) from error
 
 
@@ -242,7 +242,7 @@ def choose_jobs(wanted: int, estimates: EstimateSource, tracks: TrackList) -> in
     Processes take seconds to start, so that some minutes of audio are scored sooner without.
     """
     if wanted < 0:
-        raise ConfigError(f"there are no {wanted} jobs: give 0 or more")
+        raise ConfigError(f"there are no {wanted} jobs", remedy="give 0 or more")
     if wanted:
         return wanted
     seconds = sum(track.seconds for track in tracks.tracks)

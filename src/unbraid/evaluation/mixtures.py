@@ -59,5 +59,9 @@ def _is_done(target: Path, track: Track) -> bool:
         return False
     found = open_clip(target)
     if (found.sample_rate, found.num_samples) != (track.sample_rate, track.num_samples):
-        raise DataError(f"'{printable(target)}' is there already, of another length or rate: name another folder")
+        raise DataError(
+            "is there already, of another length or rate",
+            subject=f"'{printable(target)}'",
+            remedy="name another folder",
+        )
     return True

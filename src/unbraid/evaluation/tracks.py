@@ -123,7 +123,7 @@ class ItemTrack(Track):
         self.item, self.name = item, item.name
         self.sources = tuple(source for source in sources if item.sources.get(source))
         if not self.sources or not clips:
-            raise DataError(f"'{item.name}' has no references: only what has references can be scored")
+            raise DataError("has no references: only what has references can be scored", subject=f"'{item.name}'")
         self.sample_rate = clips[0].sample_rate
         self.num_channels = max(clip.num_channels for clip in clips)
         self.num_samples = max(-(-clip.num_samples * self.sample_rate // clip.sample_rate) for clip in clips)
@@ -231,7 +231,7 @@ def open_tracks(root: Path, split: Split | Literal["all"] | None = None, layout:
     sources = tuple(dict.fromkeys(source for dataset in datasets for source in dataset.sources))
     tracks = [ItemTrack(item, sources) for dataset in datasets for item in dataset.items]
     if not tracks:
-        raise DataError(f"{root} holds nothing in the split '{split}': name another split")
+        raise DataError(f"holds nothing in the split '{split}'", subject=f"{root}", remedy="name another split")
     return TrackList(
         name=f"{root.resolve().name} ({split})",
         layout=datasets[0].layout,
@@ -250,7 +250,9 @@ def open_list(name: str, root: str | Path) -> TrackList:
     """A committed list by name, or a file of the same form, over the corpus that its recordings are in."""
     path = find_list(name) or Path(name)
     if not path.is_file():
-        raise DataError(f"there is no list '{name}': give the path of a CSV file or one of {', '.join(LIST_SPLITS)}")
+        raise DataError(
+            f"there is no list '{name}'", remedy=f"give the path of a CSV file or one of {', '.join(LIST_SPLITS)}"
+        )
     try:
         scenes = holds_scenes(path)
         layout = "corpus:cinematic" if scenes else "corpus:noisy" if holds_noise(path) else "auto"
@@ -259,9 +261,11 @@ def open_list(name: str, root: str | Path) -> TrackList:
         dataset = join_datasets(splits)
         tracks = _scene_tracks(path, dataset) if scenes else _speaker_tracks(path, dataset)
     except (KeyError, ValueError, csv.Error) as error:
-        raise DataError(f"{path} is not a list of mixtures, see {find_list('speech-test')}: {error}") from error
+        raise DataError(
+            f"is not a list of mixtures, see {find_list('speech-test')}: {error}", subject=f"{path}"
+        ) from error
     if not tracks:
-        raise DataError(f"the list {path} is empty: give one with at least one mixture")
+        raise DataError(f"the list {path} is empty", remedy="give one with at least one mixture")
     return TrackList(
         name=name if name in LIST_SPLITS else path.stem,
         layout="list",
@@ -298,5 +302,5 @@ def check_names(tracks: Sequence[Track]) -> None:
     seen: set[str] = set()
     for track in tracks:
         if track.name in seen:
-            raise ConfigError(f"two tracks are called '{track.name}': give every track a name of its own")
+            raise ConfigError(f"two tracks are called '{track.name}'", remedy="give every track a name of its own")
         seen.add(track.name)

@@ -175,9 +175,11 @@ def _safe_ratio_db(numerator: Tensor, denominator: Tensor) -> Tensor:
 
 def _fitted(estimate: Tensor, reference: Tensor, window: int, hop: int) -> Tensor:
     if window < 1 or hop < 1:
-        raise ConfigError(f"windows of {window} samples every {hop} samples are none: give at least 1 for both")
+        raise ConfigError(
+            f"windows of {window} samples every {hop} samples are none", remedy="give at least 1 for both"
+        )
     estimate = fit_length(estimate, reference.shape[-1])
     check_pair(estimate, reference)
     if reference.shape[0] == 0 or reference.shape[1] == 0:
-        raise SignalError("there is no source or no channel to be scored: give at least one of each")
+        raise SignalError("there is no source or no channel to be scored", remedy="give at least one of each")
     return estimate

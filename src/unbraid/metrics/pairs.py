@@ -29,11 +29,12 @@ def check_pair(estimate: Tensor, reference: Tensor) -> None:
     """Raises SignalError where shapes differ, because broadcasting would compare the wrong things, or are empty."""
     if estimate.shape != reference.shape:
         raise SignalError(
-            f"the estimate has the shape {tuple(estimate.shape)} and the reference {tuple(reference.shape)}: "
-            "give both with the same sources and channels, cut to one length (`signal.lengths.fit_length` does that)"
+            f"the estimate has the shape {tuple(estimate.shape)} and the reference {tuple(reference.shape)}",
+            remedy="give both with the same sources and channels, cut to one length (`signal.lengths.fit_length` does "
+            "that)",
         )
     if reference.shape[-1] == 0:
-        raise SignalError("signals of 0 samples have no score: give at least 1 sample")
+        raise SignalError("signals of 0 samples have no score", remedy="give at least 1 sample")
 
 
 def ratio_db(numerator: Tensor, denominator: Tensor) -> Tensor:

@@ -59,7 +59,9 @@ def _magnitudes(estimate: Tensor, reference: Tensor, n_fft: int, hop: int) -> It
     """Groups of frames (..., frame, freq) of both signals."""
     check_pair(estimate, reference)
     if n_fft < 2 or not 1 <= hop <= n_fft:
-        raise ConfigError(f"n_fft {n_fft} and hop {hop} do not cover the signal: take n_fft from 2 and hop up to n_fft")
+        raise ConfigError(
+            f"n_fft {n_fft} and hop {hop} do not cover the signal", remedy="take n_fft from 2 and hop up to n_fft"
+        )
     num_samples = reference.shape[-1]
     num_frames = num_samples // hop + 1
     together = max(1, _GROUP // (n_fft * max(1, reference[..., 0].numel())))

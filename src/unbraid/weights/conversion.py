@@ -63,7 +63,7 @@ def read_safetensors_header(path: Path) -> dict[str, str]:
         with safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path.name} is damaged or no safetensors file: {error}") from error
+        raise WeightsError(f"is damaged or no safetensors file: {error}", subject=f"{path.name}") from error
 
 
 def read_model(files: ModelFiles, root: Path) -> tuple[SeparationModel, str, bool]:
@@ -97,8 +97,9 @@ def _read_single(path: Path) -> tuple[SeparationModel, str, bool]:
     if resunet_authors.is_theirs(tensors):
         return _foreign(tensors, "resunet-authors", resunet_authors.guess_config(tensors, path.name))
     raise WeightsError(
-        f"{path.name} holds weights without saying of which model: give the folder with its settings, or name the "
-        "preset that it belongs to with  unbraid models import"
+        "holds weights without saying of which model",
+        subject=f"{path.name}",
+        remedy="give the folder with its settings, or name the preset that it belongs to with  unbraid models import",
     )
 
 

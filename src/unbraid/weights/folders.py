@@ -52,10 +52,12 @@ def find_model(paths: Sequence[str], wanted: str | None, subject: str) -> ModelF
         return chosen[0]
     places = [model.place or "." for model in (chosen or models)]
     if len(chosen) > 1:
-        raise WeightsError(f"{subject} holds {len(chosen)} models, name one of them after a colon: {_some(places)}")
+        raise WeightsError(
+            f"holds {len(chosen)} models, name one of them after a colon: {_some(places)}", subject=f"{subject}"
+        )
     what = f"no model '{wanted}'" if wanted else "no model that is known here"
     found = f"models are at {_some(places)}" if places else f"files are {_some(sorted(paths)) if paths else 'none'}"
-    raise WeightsError(f"{subject} holds {what}; its {found}")
+    raise WeightsError(f"holds {what}; its {found}", subject=f"{subject}")
 
 
 def find_models(paths: Iterable[str]) -> list[ModelFiles]:

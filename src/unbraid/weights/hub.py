@@ -82,7 +82,7 @@ def fetch_from_hub(reference: HubReference, choose: Chooser, pinned: dict[str, s
         fetched[path] = _verify(reference, local, path, remote[path], expected)
         root = Path(*local.parts[: len(local.parts) - path.count("/") - 1])
     if root is None:
-        raise WeightsError(f"{reference} holds nothing that can be used")
+        raise WeightsError("holds nothing that can be used", subject=f"{reference}")
     lock_source(reference.key, commit, fetched)
     return Snapshot(commit=commit, root=root, files=wanted)
 

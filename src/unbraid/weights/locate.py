@@ -75,8 +75,9 @@ def _local(name: str, *, fetch: bool) -> LocalModel | None:
         return _fetched((reference,), _short_name(reference), {"source": str(reference)}, {}, fetch=fetch)
     if name.startswith("pymss:"):
         raise UnknownNameError(
-            f"'{name}' is of the catalogue of the package pymss, which downloads its models itself: give the folder "
-            "that it keeps them in, or the address of the files"
+            "is of the catalogue of the package pymss, which downloads its models itself",
+            subject=f"'{name}'",
+            remedy="give the folder that it keeps them in, or the address of the files",
         )
     return None
 

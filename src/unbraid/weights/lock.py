@@ -48,7 +48,8 @@ def exclusive(path: Path) -> Iterator[None]:
             yield
     except PermissionError as error:
         raise WeightsError(
-            f"this user may not write to {path.parent}: name another folder in the environment variable UNBRAID_CACHE"
+            f"this user may not write to {path.parent}",
+            remedy="name another folder in the environment variable UNBRAID_CACHE",
         ) from error
 
 
@@ -67,7 +68,9 @@ def read_lock() -> dict[str, LockedSource]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(f"{path} is damaged: delete it, and models are locked again at their next use") from error
+        raise WeightsError(
+            "is damaged: delete it, and models are locked again at their next use", subject=f"{path}"
+        ) from error
 
 
 def lock_source(source: str, commit: str | None, files: dict[str, LockedFile]) -> None:

@@ -74,15 +74,17 @@ def parse_reference(text: str) -> Reference:
     if text.startswith("hf:"):
         match = _HUB.fullmatch(text)
         if match is None:
-            raise ConfigError(f"'{text}' is no hub reference: write hf:owner/name, hf:owner/name@revision:folder")
+            raise ConfigError(
+                "is no hub reference", subject=f"'{text}'", remedy="write hf:owner/name, hf:owner/name@revision:folder"
+            )
         path = (match["path"] or "").strip("/") or None
         if path and ".." in path.split("/"):
-            raise ConfigError(f"'{text}' leads out of its repository: give a file or folder in it")
+            raise ConfigError(f"'{text}' leads out of its repository", remedy="give a file or folder in it")
         return HubReference(repository=match["repository"], revision=match["revision"], path=path)
     url, _, fragment = text.partition("#")
     if not url.startswith("https://") and not re.match(r"http://(127\.0\.0\.1|localhost)[:/]", url):
-        raise ConfigError(f"'{text}' is not an https address: weights are fetched over https only")
+        raise ConfigError("is not an https address: weights are fetched over https only", subject=f"'{text}'")
     digest = _SHA256.fullmatch(fragment) if fragment else None
     if fragment and digest is None:
-        raise ConfigError(f"'#{fragment}' is no hash: write #sha256= and 64 hexadecimal digits")
+        raise ConfigError(f"'#{fragment}' is no hash", remedy="write #sha256= and 64 hexadecimal digits")
     return WebReference(url=url, sha256=digest[1].lower() if digest else None)

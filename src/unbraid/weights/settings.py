@@ -23,11 +23,11 @@ def read_settings(path: Path) -> dict[str, object]:
         try:
             settings = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise WeightsError(f"{path.name} is not JSON: {error}") from error
+            raise WeightsError(f"is not JSON: {error}", subject=f"{path.name}") from error
     else:
         settings = _parse_yaml(text, path.name)
     if not isinstance(settings, dict):
-        raise WeightsError(f"{path.name} holds no settings by name")
+        raise WeightsError("holds no settings by name", subject=f"{path.name}")
     return settings
 
 
@@ -35,10 +35,10 @@ def read_text(path: Path) -> str:
     """A small text file."""
     try:
         if path.stat().st_size > _LARGEST_BYTES:
-            raise WeightsError(f"{path.name} has more than a megabyte, which settings never have")
+            raise WeightsError("has more than a megabyte, which settings never have", subject=f"{path.name}")
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise WeightsError(f"{path.name} cannot be read as text: {error}") from error
+        raise WeightsError(f"cannot be read as text: {error}", subject=f"{path.name}") from error
 
 
 def mappings(settings: object) -> Iterator[dict[str, object]]:
@@ -71,4 +71,6 @@ def _parse_yaml(text: str, name: str) -> object:
         return yaml.load(text, Loader=Loader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise WeightsError(f"{name} holds more than plain settings, and nothing else is read: {reason}") from error
+        raise WeightsError(
+            f"holds more than plain settings, and nothing else is read: {reason}", subject=name
+        ) from error

@@ -22,7 +22,7 @@ def read_tensors(path: Path) -> Tensors:
     PyTorch files are read weights-only: one that holds anything but tensors, numbers and words is refused.
     """
     if not path.is_file():
-        raise WeightsError(f"there is no file {path}: check the name")
+        raise WeightsError(f"there is no file {path}", remedy="check the name")
     with open(path, "rb") as file:
         head = file.read(16)
     if head[8:9] == b"{":
@@ -32,11 +32,12 @@ def read_tensors(path: Path) -> Tensors:
     except Exception as error:
         if "Weights only load failed" in str(error) or "weights_only" in str(error):
             raise WeightsError(
-                f"{path.name} holds more than weights, and reading that would run whatever program it names: take the "
-                "weights out of it where you trust it, and save them as safetensors"
+                "holds more than weights, and reading that would run whatever program it names",
+                subject=f"{path.name}",
+                remedy="take the weights out of it where you trust it, and save them as safetensors",
             ) from error
         reason = " ".join(str(error).split())[:150]
-        raise WeightsError(f"{path.name} is neither a safetensors nor a PyTorch file: {reason}") from error
+        raise WeightsError(f"is neither a safetensors nor a PyTorch file: {reason}", subject=f"{path.name}") from error
     return _state_dict(content, path.name)
 
 
@@ -46,7 +47,7 @@ def read_safetensors(path: Path) -> tuple[Tensors, dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path.name} is damaged or no safetensors file: {error}") from error
+        raise WeightsError(f"is damaged or no safetensors file: {error}", subject=f"{path.name}") from error
 
 
 def _state_dict(content: object, name: str) -> Tensors:
@@ -64,7 +65,7 @@ def _state_dict(content: object, name: str) -> Tensors:
         }
         if nested:
             return nested
-    raise WeightsError(f"{name} holds no weights by name")
+    raise WeightsError("holds no weights by name", subject=name)
 
 
 def average(checkpoints: list[Tensors]) -> Tensors:

@@ -57,8 +57,9 @@ def fetch_file(reference: WebReference) -> Path:
         if expected and digest != expected:
             partial.unlink()
             raise WeightsError(
-                f"{reference.url} is not the file that is pinned (its SHA-256 is {digest[:12]}, not {expected[:12]}): "
-                f"it was deleted; try again, or take the entry out of {lock_path()} if you trust the new file"
+                f"is not the file that is pinned (its SHA-256 is {digest[:12]}, not {expected[:12]}): it was deleted",
+                subject=f"{reference.url}",
+                remedy=f"try again, or take the entry out of {lock_path()} if you trust the new file",
             )
         os.replace(partial, path)
         lock_source(reference.url, None, {"content": LockedFile(size=path.stat().st_size, sha256=digest)})

@@ -19,7 +19,7 @@ def check_arguments(network: str, arguments: Mapping[str, object], known: frozen
     """Raises ConfigError unless every argument is a known one and its value a number, a list of numbers, or a word."""
     for name, value in arguments.items():
         if name not in known and name not in words:
-            raise ConfigError(f"{network} has no argument '{name}', so this file is not one of its models")
+            raise ConfigError(f"has no argument '{name}', so this file is not one of its models", subject=f"{network}")
         if name in words:
             if value not in words[name]:
                 raise ConfigError(f"{network}: '{name}' is one of {', '.join(sorted(words[name]))}, not {value!r}")

@@ -37,13 +37,13 @@ def read_bag(root: Path, files: Sequence[str]) -> tuple[ModelConfig, Tensors]:
     bag = read_settings(root / yaml)
     signatures = bag.get("models")
     if not isinstance(signatures, list) or not signatures:
-        raise WeightsError(f"{yaml} names no models of a bag")
+        raise WeightsError("names no models of a bag", subject=f"{yaml}")
     members: list[tuple[DemucsConfig, Tensors]] = []
     for signature in signatures:
         file = next((file for file in files if Path(file).name.startswith(f"{signature}")), None)
         if file is None or not file.endswith(".safetensors"):
             raise WeightsError(
-                f"{yaml} names the member {signature}, of which there is no file {signature}.safetensors"
+                f"names the member {signature}, of which there is no file {signature}.safetensors", subject=f"{yaml}"
             )
         members.append(read_member(root / file))
     if len(members) == 1:
@@ -61,27 +61,29 @@ def read_member(path: Path) -> tuple[DemucsConfig, Tensors]:
     """Config and weights of one safetensors file of demucs."""
     tensors, header = read_safetensors(path)
     if not is_theirs(header):
-        raise WeightsError(f"{path.name} is no file of demucs: its header names no network")
+        raise WeightsError("is no file of demucs: its header names no network", subject=f"{path.name}")
     if "structure" in header:
-        raise WeightsError(f"{path.name} holds quantised weights, which only demucs itself reads")
+        raise WeightsError("holds quantised weights, which only demucs itself reads", subject=f"{path.name}")
     try:
         arguments, positional = json.loads(header["kwargs"]), json.loads(header.get("args", "[]"))
     except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{path.name} has a damaged header: {error}") from error
+        raise WeightsError(f"has a damaged header: {error}", subject=f"{path.name}") from error
     config = _config(header["klass"], positional, arguments, path.name)
     return config, {f"network.{name}": tensor for name, tensor in tensors.items()}
 
 
 def _config(klass: str, positional: object, arguments: object, name: str) -> DemucsConfig:
     if klass not in _CLASSES:
-        raise WeightsError(f"{name} names {klass[:80]!r} as its network; networks of demucs are {', '.join(_CLASSES)}")
+        raise WeightsError(
+            f"names {klass[:80]!r} as its network; networks of demucs are {', '.join(_CLASSES)}", subject=name
+        )
     if not isinstance(arguments, dict) or not isinstance(positional, list) or len(positional) > 1:
-        raise WeightsError(f"{name} has arguments in a form that demucs does not write")
+        raise WeightsError("has arguments in a form that demucs does not write", subject=name)
     if positional:
         arguments = {"sources": positional[0], **arguments}
     sources = arguments.get("sources")
     if not isinstance(sources, list) or not sources or not all(isinstance(source, str) for source in sources):
-        raise WeightsError(f"{name} does not say which stems it estimates")
+        raise WeightsError("does not say which stems it estimates", subject=name)
     try:
         return DemucsConfig(
             network=_CLASSES[klass],  # type: ignore[arg-type]
@@ -102,12 +104,12 @@ def _fraction(value: object, name: str) -> tuple[int, int]:
         return _integer(value.get("numerator"), name), _integer(value.get("denominator"), name)
     if isinstance(value, int | float) and 0 < value < 1000:
         return round(value * 1000), 1000
-    raise WeightsError(f"{name} has a segment that is no number of seconds")
+    raise WeightsError("has a segment that is no number of seconds", subject=name)
 
 
 def _integer(value: object, name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 1 << 31:
-        raise WeightsError(f"{name} has {str(value)[:40]!r} where a whole number is expected")
+        raise WeightsError(f"has {str(value)[:40]!r} where a whole number is expected", subject=name)
     return value
 
 
@@ -118,5 +120,5 @@ def _weights(
     if not isinstance(rows, list) or not all(
         isinstance(row, list) and all(isinstance(number, int | float) for number in row) for row in rows
     ):
-        raise WeightsError(f"{name} has weights that are no rows of numbers")
+        raise WeightsError("has weights that are no rows of numbers", subject=name)
     return tuple(tuple(float(number) for number in row) for row in rows)

@@ -33,7 +33,7 @@ def guess_config(settings: Mapping[str, object], name: str) -> PymssConfig:
     sources = arguments.pop("sources", None) if network == "scnet" else None
     instruments = stems or training.get("instruments") or sources
     if not isinstance(instruments, list | tuple) or not all(isinstance(stem, str) for stem in instruments):
-        raise WeightsError(f"{name} does not say which stems its network estimates")
+        raise WeightsError("does not say which stems its network estimates", subject=name)
     if network == "mdx23c":
         arguments |= {key: audio[key] for key in _AUDIO_OF_MDX23C if key in audio}
     target = training.get("target_instrument")

@@ -69,8 +69,9 @@ def guess_config(tensors: dict[str, torch.Tensor], file_name: str) -> ResUNetCon
     plain = {_WRAPPED.sub("", name): tensor for name, tensor in tensors.items()}
     if "subb" in file_name:
         raise WeightsError(
-            f"{file_name} is the authors' sub-band network, which is another than the paper's: take the file whose "
-            "name begins with resunet143_ismir2021"
+            "is the authors' sub-band network, which is another than the paper's",
+            subject=f"{file_name}",
+            remedy="take the file whose name begins with resunet143_ismir2021",
         )
     try:
         dims = [plain[f"encoder_block{number}.conv_block1.conv2.weight"].shape[0] for number in range(1, 6)]
@@ -82,4 +83,6 @@ def guess_config(tensors: dict[str, torch.Tensor], file_name: str) -> ResUNetCon
             level="as-given",
         )
     except KeyError as error:
-        raise WeightsError(f"{file_name} is no ResUNetDecouple+ of its authors: {error} is missing") from error
+        raise WeightsError(
+            f"is no ResUNetDecouple+ of its authors: {error} is missing", subject=f"{file_name}"
+        ) from error
