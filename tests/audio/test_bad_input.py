@@ -190,8 +190,8 @@ def test_not_a_number(tmp_path):
     message = complaint(path)
     assert "talk.wav' holds 3 samples that are not numbers" in message
     assert "the first at 1.5000 s" in message
-    assert "`mend_samples=True`" in message
-    with open_audio(path, mend_samples=True) as reader:
+    assert "`replace_nonfinite=True`" in message
+    with open_audio(path, replace_nonfinite=True) as reader:
         mended = np.concatenate(list(reader.blocks(10_000)), axis=1)
     assert np.isfinite(mended).all()
     assert (mended == 0).sum() == 3

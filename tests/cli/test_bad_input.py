@@ -82,7 +82,14 @@ def test_what_cannot_be_separated(separate, talk, tmp_path, make: Callable[[Path
     assert not (tmp_path / "separated/tiny/bad").exists()
 
 
-@pytest.mark.parametrize(("make", "flag"), [(truncated, "--allow-truncated"), (not_a_number, "--mend-samples")])
+@pytest.mark.parametrize(
+    ("make", "flag"),
+    [
+        (truncated, "--allow-truncated"),
+        (not_a_number, "--replace-nonfinite"),
+        (not_a_number, "--mend-samples"),  # its name before
+    ],
+)
 def test_what_can_be_separated_on_request(separate, tmp_path, make, flag):
     make(tmp_path / "bad.wav")
     outcome = separate("bad.wav", flag)

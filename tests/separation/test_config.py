@@ -24,7 +24,7 @@ from unbraid.separation.config import SeparationConfig
         ("batch_size", 0, "at least 1"),
         ("shifts", 1.5, "a whole number"),
         ("seed", -1, "at least 0"),
-        ("mend_samples", "yes", "True or False"),
+        ("replace_nonfinite", "yes", "True or False"),
         ("remix", {"music": "loud"}, "at most 40 dB"),
     ],
 )

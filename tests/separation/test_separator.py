@@ -290,7 +290,7 @@ def test_samples_that_are_not_numbers_become_silence_when_asked(wrap):
     samples[0, [100, 200, 300]] = np.nan, np.inf, -np.inf
     source = wrap(samples)
     rate = None if isinstance(source, Recording) else 8000
-    stem = Separator(Shares(), mend_samples=True).separate(source, rate)["most"].samples
+    stem = Separator(Shares(), replace_nonfinite=True).separate(source, rate)["most"].samples
     expected = np.where(np.isfinite(samples), 0.075, 0)
     assert np.abs(stem - expected).max() < 1e-6
     with pytest.raises(AudioReadError, match="NaN or infinite"):

@@ -14,22 +14,22 @@ from unbraid.audio.sources import AudioSource, Source
 from unbraid.errors import AudioReadError, ConfigError
 
 
-def open_audio(source: AudioSource, *, allow_truncated: bool = False, mend_samples: bool = False) -> AudioReader:
+def open_audio(source: AudioSource, *, allow_truncated: bool = False, replace_nonfinite: bool = False) -> AudioReader:
     """Open a recording: a path, "-" for standard input, bytes, or a binary file object.
 
-    With `allow_truncated`, a recording that ends too early gives what it holds; with `mend_samples`, samples that are
-    NaN or infinite become zero. Without them both are errors. A file object stays open and is yours to close.
+    With `allow_truncated`, a recording that ends too early gives what it holds; with `replace_nonfinite`, samples that
+    are NaN or infinite become zero. Without them both are errors. A file object stays open and is yours to close.
     """
-    return AudioReader(Source(source), allow_truncated=allow_truncated, mend_samples=mend_samples)
+    return AudioReader(Source(source), allow_truncated=allow_truncated, replace_nonfinite=replace_nonfinite)
 
 
 class AudioReader:
     """One pass over a recording; use it as a context manager."""
 
-    def __init__(self, source: Source, *, allow_truncated: bool, mend_samples: bool) -> None:
+    def __init__(self, source: Source, *, allow_truncated: bool, replace_nonfinite: bool) -> None:
         self._source = source
         self._allow_truncated = allow_truncated
-        self._mend_samples = mend_samples
+        self._replace_nonfinite = replace_nonfinite
         if not allow_truncated:
             with source.view() as view:
                 truncation = find_truncation(view)
@@ -73,7 +73,9 @@ class AudioReader:
 
     def reopen(self) -> AudioReader:
         """A second, independent reader from the start."""
-        return AudioReader(self._source, allow_truncated=self._allow_truncated, mend_samples=self._mend_samples)
+        return AudioReader(
+            self._source, allow_truncated=self._allow_truncated, replace_nonfinite=self._replace_nonfinite
+        )
 
     def close(self) -> None:
         self._decoder.close()
@@ -88,7 +90,7 @@ class AudioReader:
         good = np.isfinite(block)
         if good.all():
             return block
-        if self._mend_samples:
+        if self._replace_nonfinite:
             return np.where(good, block, np.float32(0))
         bad = ~good
         first = position + int(bad.any(axis=0).argmax())
@@ -97,7 +99,7 @@ class AudioReader:
             f"holds {int(bad.sum())} samples that are not numbers (NaN or infinite) between {position / rate:.2f} s "
             f"and {(position + block.shape[1]) / rate:.2f} s, the first at {first / rate:.4f} s",
             subject=self.info.name,
-            remedy="pass `mend_samples=True` to replace them by zero",
+            remedy="pass `replace_nonfinite=True` to replace them by zero",
         )
 
 

@@ -36,9 +36,9 @@ class Recording:
         object.__setattr__(self, "samples", as_samples(self.samples))
 
     @classmethod
-    def read(cls, source: AudioSource, *, allow_truncated: bool = False, mend_samples: bool = False) -> Recording:
+    def read(cls, source: AudioSource, *, allow_truncated: bool = False, replace_nonfinite: bool = False) -> Recording:
         """Read a whole recording: a path, "-" for standard input, bytes, or a binary file object."""
-        with open_audio(source, allow_truncated=allow_truncated, mend_samples=mend_samples) as reader:
+        with open_audio(source, allow_truncated=allow_truncated, replace_nonfinite=replace_nonfinite) as reader:
             blocks = list(reader.blocks(_READ_SAMPLES))
             empty = np.zeros((reader.info.num_channels, 0), np.float32)
             return cls(np.concatenate([empty, *blocks], axis=1), reader.info.sample_rate)

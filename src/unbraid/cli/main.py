@@ -35,13 +35,19 @@ class _Commands(TyperGroup):
             raise typer.Exit(130) from error
 
 
+_OLD_OPTIONS = {"mend-samples": "replace-nonfinite"}
+"""Options by names of earlier releases, which still work and are not shown."""
+
 app = typer.Typer(
     name="unbraid",
     cls=_Commands,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda name: _OLD_OPTIONS.get(name, name),
+    },
 )
 
 

@@ -39,7 +39,7 @@ def separate(
     seed: options.Seed = 0,
     tracking: options.Tracking = "recording",
     allow_truncated: options.AllowTruncated = False,
-    mend_samples: options.MendSamples = False,
+    replace_nonfinite: options.ReplaceNonfinite = False,
     device: options.Device = "auto",
     batch_size: options.BatchSize = None,
     resume: options.Resume = False,
@@ -107,7 +107,7 @@ def separate(
         remix=parse_remix(remix) if remix else None,
         tracking=tracking,
         allow_truncated=allow_truncated,
-        mend_samples=mend_samples,
+        replace_nonfinite=replace_nonfinite,
     )
     found = discover_audio(inputs)
     separator = Separator(name, device=device, config=config)

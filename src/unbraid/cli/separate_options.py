@@ -140,7 +140,7 @@ Tracking = Annotated[
     ),
 ]
 AllowTruncated = Annotated[bool, flag("--allow-truncated", "Separate what a truncated file holds.", _HOW)]
-MendSamples = Annotated[bool, flag("--mend-samples", "Replace NaN and infinite samples by zero.", _HOW)]
+ReplaceNonfinite = Annotated[bool, flag("--replace-nonfinite", "Replace NaN and infinite samples by zero.", _HOW)]
 Device = Annotated[str, typer.Option("--device", "-d", metavar="DEVICE", help=DEVICE_HELP, rich_help_panel=_RUN)]
 BatchSize = Annotated[
     int | None,

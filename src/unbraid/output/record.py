@@ -76,7 +76,7 @@ def _settings_of_format_1(separator: Separator, output: OutputConfig) -> dict[st
         "other_method": config.other_method,
         "tracking": config.tracking if separator.spec.exchangeable else None,
         "allow_truncated": config.allow_truncated,
-        "mend_samples": config.mend_samples,
+        "mend_samples": config.replace_nonfinite,
         "container": output.container,
         "sample": output.sample,
         "bitrate_kbps": output.bitrate_kbps,

@@ -64,7 +64,7 @@ class SeparationConfig:
     allow_truncated: bool = False
     """A recording that ends too early gives what it holds instead of an error."""
 
-    mend_samples: bool = False
+    replace_nonfinite: bool = False
     """Samples that are NaN or infinite become zero instead of an error."""
 
     def __post_init__(self) -> None:

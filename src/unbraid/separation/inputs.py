@@ -38,17 +38,17 @@ or tensor with a rate."""
 class MemoryReader:
     """A recording that is in memory already."""
 
-    def __init__(self, recording: Recording, *, mend_samples: bool = False) -> None:
-        """With `mend_samples`, samples that are NaN or infinite become zero; without it they are refused."""
+    def __init__(self, recording: Recording, *, replace_nonfinite: bool = False) -> None:
+        """With `replace_nonfinite`, samples that are NaN or infinite become zero; without it they are refused."""
         if recording.num_samples == 0:
             raise AudioReadError("the recording holds no samples; there is nothing to separate")
         good = np.isfinite(recording.samples)
         if not good.all():
-            if not mend_samples:
+            if not replace_nonfinite:
                 raise AudioReadError(
                     "holds samples that are NaN or infinite",
                     subject="the recording",
-                    remedy="pass `mend_samples=True` to replace them by zero",
+                    remedy="pass `replace_nonfinite=True` to replace them by zero",
                 )
             mended = np.where(good, recording.samples, np.float32(0))
             recording = Recording(mended, recording.sample_rate)
@@ -75,7 +75,7 @@ class MemoryReader:
 
 
 def open_input(
-    source: Input, sample_rate: int | None, *, allow_truncated: bool = False, mend_samples: bool = False
+    source: Input, sample_rate: int | None, *, allow_truncated: bool = False, replace_nonfinite: bool = False
 ) -> Reader:
     """Opens any input; `sample_rate` in Hz goes with arrays and tensors, and only with those."""
     if isinstance(source, Tensor):
@@ -85,14 +85,14 @@ def open_input(
     if isinstance(source, np.ndarray | list):
         if sample_rate is None:
             raise ConfigError("samples need their rate: separate(samples, sample_rate=44100)")
-        return MemoryReader(Recording(as_samples(source), sample_rate), mend_samples=mend_samples)
+        return MemoryReader(Recording(as_samples(source), sample_rate), replace_nonfinite=replace_nonfinite)
     if sample_rate is not None:
         raise ConfigError("sample_rate goes with an array or a tensor; files carry their own")
     if isinstance(source, Recording):
-        return MemoryReader(source, mend_samples=mend_samples)
+        return MemoryReader(source, replace_nonfinite=replace_nonfinite)
     if isinstance(source, Reader):
         return source
-    return open_audio(source, allow_truncated=allow_truncated, mend_samples=mend_samples)
+    return open_audio(source, allow_truncated=allow_truncated, replace_nonfinite=replace_nonfinite)
 
 
 class Intake:

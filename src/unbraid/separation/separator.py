@@ -127,7 +127,7 @@ class Separator:
         """
         config = self.config
         reader = open_input(
-            source, sample_rate, allow_truncated=config.allow_truncated, mend_samples=config.mend_samples
+            source, sample_rate, allow_truncated=config.allow_truncated, replace_nonfinite=config.replace_nonfinite
         )
         with closing(reader):
             yield from self._stream(reader, scratch)
