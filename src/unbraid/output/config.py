@@ -7,7 +7,7 @@ from typing import Literal
 
 from unbraid.audio.formats import AudioInfo, Container, Encoding, SampleFormat
 from unbraid.errors import ConfigError, UnknownNameError
-from unbraid.options import check_options
+from unbraid.options import PositiveInt, check_options
 from unbraid.output.naming import FilenameTemplate
 
 ClipMode = Literal["rescale", "clamp", "none"]
@@ -23,7 +23,7 @@ class OutputConfig:
     sample: SampleFormat | None = None
     """None keeps the depth of the recording as nearly as the container can."""
 
-    bitrate_kbps: int = 320
+    bitrate_kbps: PositiveInt = 320
     """MP3 only."""
 
     clip_mode: ClipMode = "rescale"
