@@ -109,7 +109,7 @@ def test_records_of_version_0_1_0_are_known_again(separator, talk, tmp_path):
             "other_method": "add",
             "tracking": "recording",
             "allow_truncated": False,
-            "replace_nonfinite": False,
+            "mend_samples": False,
             "container": "wav",
             "sample": None,
             "bitrate_kbps": 320,
