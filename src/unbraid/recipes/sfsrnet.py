@@ -115,16 +115,19 @@ def without_guess(network: SuperResolutionConfig) -> SuperResolutionConfig:
 FULL = SuperResolutionConfig()
 SFSRNET_MODEL = refined(sfsrnet_separator(), FULL)
 
+_ROWS: tuple[tuple[Data, bool, str, str], ...] = (
+    ("wsj0-2mix", False, "table 1: 22.0 dB SI-SDRi, 22.1 dB SDRi", "table 1: 20.4 dB SI-SDRi, 20.5 dB SDRi"),
+    ("wsj0-2mix", True, "table 1: 24.0 dB SI-SDRi, 24.1 dB SDRi", "table 1: 22.3 dB SI-SDRi, 22.4 dB SDRi"),
+    ("libri2mix", False, "table 2: figure not known", "table 2: figure not known"),
+    ("libri2mix", True, "table 2: figure not known", "table 2: figure not known"),
+    ("libri2mix-noisy", False, "table 2: figure not known", "table 2: figure not known"),
+    ("libri2mix-noisy", True, "table 2: figure not known", "table 2: figure not known"),
+)
+"""Data, whether mixed on the fly, and what the paper reports for SFSRNet and for SepFormer."""
+
 TABLES_1_AND_2 = tuple(
     recipe
-    for data, dynamic, ours, theirs in (
-        ("wsj0-2mix", False, "table 1: 22.0 dB SI-SDRi, 22.1 dB SDRi", "table 1: 20.4 dB SI-SDRi, 20.5 dB SDRi"),
-        ("wsj0-2mix", True, "table 1: 24.0 dB SI-SDRi, 24.1 dB SDRi", "table 1: 22.3 dB SI-SDRi, 22.4 dB SDRi"),
-        ("libri2mix", False, "table 2: figure not known", "table 2: figure not known"),
-        ("libri2mix", True, "table 2: figure not known", "table 2: figure not known"),
-        ("libri2mix-noisy", False, "table 2: figure not known", "table 2: figure not known"),
-        ("libri2mix-noisy", True, "table 2: figure not known", "table 2: figure not known"),
-    )
+    for data, dynamic, ours, theirs in _ROWS
     for name in [f"{data}-dm" if dynamic else data]
     for recipe in (
         Recipe(

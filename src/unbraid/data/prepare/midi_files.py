@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from itertools import accumulate
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from unbraid.errors import DataError, MissingExtraError
 
@@ -66,7 +66,7 @@ class MidiFile:
         mido.MidiFile(type=self._file.type, ticks_per_beat=self._file.ticks_per_beat, tracks=tracks).save(file=file)
         return file.getvalue()
 
-    def _kept(self, track: mido.MidiTrack, group: Group) -> Iterator[mido.Message]:
+    def _kept(self, track: mido.MidiTrack, group: Group) -> Iterator[Any]:
         before = 0
         for tick, message in _timed(track):
             # Realtime messages, such as a clock, have no place in files, and mido does not write them.
@@ -75,17 +75,17 @@ class MidiFile:
             yield message.copy(time=tick - before)
             before = tick
 
-    def _group(self, tick: int, note: mido.Message) -> Group:
+    def _group(self, tick: int, note: Any) -> Group:
         if note.channel == _DRUM_CHANNEL:
             return "drums"
         program = next((number for at, number in reversed(self._programs.get(note.channel, [])) if at <= tick), 0)
         return "bass" if program in _BASS_PROGRAMS else "other"
 
 
-def _timed(track: mido.MidiTrack) -> Iterator[tuple[int, mido.Message]]:
-    """Every message with its tick from the beginning of the track."""
+def _timed(track: mido.MidiTrack) -> Iterator[tuple[int, Any]]:
+    """Every message (mido gives it its attributes by its type) with its tick from the beginning of the track."""
     return zip(accumulate(message.time for message in track), track, strict=True)
 
 
-def _begins_note(message: mido.Message) -> bool:
+def _begins_note(message: Any) -> bool:
     return message.type == "note_on" and message.velocity > 0
