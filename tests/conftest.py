@@ -20,6 +20,7 @@ from unbraid.models.s4m.model import S4MConfig
 from unbraid.models.sepformer.model import sfsrnet_separator
 from unbraid.models.sfc.band_split import BandSplitConfig
 from unbraid.models.sfc.cross_attention import CrossAttentionConfig
+from unbraid.models.sfc.filterbank import FilterbankConfig
 from unbraid.models.sfc.locoformer import LocoformerConfig
 from unbraid.models.sfc.mamba import MambaCompressionConfig
 from unbraid.models.super_resolution.network import SuperResolutionConfig
@@ -72,6 +73,13 @@ TINY |= {
     for kind, compression in TINY_COMPRESSION.items()
     for size in ("small", "medium")
     for use in ("", "-cinematic")
+}
+TINY["fb-tiny"] = {
+    "sample_rate": 8000,
+    "n_fft": 64,
+    "num_bands": 4,
+    "compression": FilterbankConfig(narrow_bands=16, lowest_bins=1),
+    "separator": TINY_LOCOFORMER,
 }
 TINY_SUPER_RESOLUTION = SuperResolutionConfig(window_ms=8.0, hidden_dims=(4, 6, 4), kernel_sizes=(3, 5, 3, 3))
 TINY["sfsrnet"] = {

@@ -17,6 +17,10 @@ from unbraid.errors import DataError
 
 Split = Literal["train", "valid", "test"]
 
+ACCOMPANIMENT = "accompaniment"
+"""Source that is all of a song beside its other stems: a whole instrumental, or bass and other of a song whose bass has
+no stem of its own."""
+
 
 @dataclass(frozen=True)
 class Clip:

@@ -9,8 +9,8 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, default_collate, get_worker_info
 from torch.utils.data import Dataset as MapDataset
 
-from unbraid.data.items import Dataset, Example
-from unbraid.data.lists.scenes import Scene, find_recordings, read_scene
+from unbraid.data.items import ACCOMPANIMENT, Dataset, Example
+from unbraid.data.lists.scenes import HIDDEN_BY_ACCOMPANIMENT, Scene, find_recordings, read_scene
 from unbraid.data.lists.speaker_pairs import ListedMixture, find_listed, read_listed
 from unbraid.data.mixing.drawing import Mixing, build_drawer
 from unbraid.data.mixing.given_mixtures import given_items, item_length, match_sources, read_example
@@ -94,7 +94,9 @@ class SceneExamples(MapDataset[Example]):
     """The scenes of a fixed list, whole."""
 
     def __init__(self, dataset: Dataset, scenes: list[Scene], spec: ModelSpec) -> None:
-        if unknown := set(spec.sources) - {source for scene in scenes for source in scene.sources}:
+        there = {source for scene in scenes for source in scene.sources}
+        # Bass and other may be in an accompaniment, and a list may have songs without one of them.
+        if unknown := set(spec.sources) - (there | set(HIDDEN_BY_ACCOMPANIMENT) if ACCOMPANIMENT in there else there):
             raise ConfigError(
                 f"the list has no {', '.join(sorted(unknown))}, which the model gives", remedy="choose another"
             )

@@ -22,7 +22,15 @@ from unbraid.data.combining import join_datasets
 from unbraid.data.items import Clip, Dataset, Item, Split
 from unbraid.data.layouts.layout import SPLITS, split_folder
 from unbraid.data.lists.bundled import find_list
-from unbraid.data.lists.scenes import Scene, find_recordings, holds_scenes, read_scene_source, read_scenes
+from unbraid.data.lists.scenes import (
+    Recordings,
+    Scene,
+    find_recordings,
+    holds_scenes,
+    read_scene_source,
+    read_scenes,
+    scenes_layout,
+)
 from unbraid.data.lists.speaker_pairs import (
     ListedMixture,
     find_listed,
@@ -31,7 +39,6 @@ from unbraid.data.lists.speaker_pairs import (
     read_noise,
     read_speaker,
 )
-from unbraid.data.mixing.pools import SourceRecording
 from unbraid.data.open import find_layout, open_dataset, open_splits
 from unbraid.errors import ConfigError, DataError
 from unbraid.evaluation.source_names import rest_of
@@ -43,6 +50,10 @@ LIST_SPLITS: dict[str, Split] = {
     "speech-noisy-valid": "valid",
     "cinematic-test": "test",
     "cinematic-valid": "valid",
+    "music-test": "test",
+    "music-valid": "valid",
+    # The song's first half is in `music-valid`: no other song of the corpus is free of the singer's training songs.
+    "music-song-test": "valid",
 }
 Bands = tuple[tuple[float, str], ...]
 """Of a number, from low to high: what lies below the limit has the name."""
@@ -172,15 +183,15 @@ class ListedTrack(Track):
 
 
 class SceneTrack(Track):
-    """A scene of a fixed list, at the rate of the list, in mono."""
+    """A scene of a fixed list, at the rate and with the channels of the list."""
 
-    def __init__(self, scene: Scene, recordings: dict[str, SourceRecording], collections: Mapping[str, str]) -> None:
-        """Recordings and the collections they belong to come by the names of their items."""
+    def __init__(self, scene: Scene, recordings: Recordings, collections: Mapping[str, str]) -> None:
+        """The collections that recordings belong to come by the names of their items."""
         self.scene, self.name = scene, scene.name
-        self.sample_rate, self.num_channels = scene.sample_rate, 1
+        self.sample_rate, self.num_channels = scene.sample_rate, scene.num_channels
         self.num_samples = round(scene.seconds * scene.sample_rate)
         self.sources = scene.sources
-        self.recordings = {piece.item: recordings[piece.item] for piece in scene.pieces}
+        self.recordings = {piece.recording: recordings[piece.recording] for piece in scene.pieces}
         found: dict[str, list[str]] = {}
         for piece in scene.pieces:
             if collection := collections.get(piece.item, ""):
@@ -188,7 +199,8 @@ class SceneTrack(Track):
         self.labels = {source: "+".join(sorted(set(names))) for source, names in found.items()}
 
     def read_reference(self, source: str, start: int, num_samples: int) -> np.ndarray:
-        return read_scene_source(self.scene, source, self.recordings, self.sample_rate)[:, start : start + num_samples]
+        samples = read_scene_source(self.scene, source, self.recordings, self.sample_rate, self.num_channels)
+        return samples[:, start : start + num_samples]
 
     def read_mixture(self, start: int, num_samples: int) -> np.ndarray:
         return np.sum([self.read_reference(source, start, num_samples) for source in self.sources], axis=0)
@@ -255,7 +267,7 @@ def open_list(name: str, root: str | Path) -> TrackList:
         )
     try:
         scenes = holds_scenes(path)
-        layout = "corpus:cinematic" if scenes else "corpus:noisy" if holds_noise(path) else "auto"
+        layout = scenes_layout(path) if scenes else "corpus:noisy" if holds_noise(path) else "auto"
         known = name in LIST_SPLITS
         splits = [open_dataset(Path(root), LIST_SPLITS[name], layout)] if known else open_splits(Path(root), layout)
         dataset = join_datasets(splits)

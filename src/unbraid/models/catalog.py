@@ -16,6 +16,7 @@ from unbraid.models.s4m.model import S4M, S4MConfig
 from unbraid.models.sepformer.model import SepFormer, SepFormerConfig, sfsrnet_separator
 from unbraid.models.sfc.band_split import BandSplitConfig
 from unbraid.models.sfc.cross_attention import CrossAttentionConfig
+from unbraid.models.sfc.filterbank import FilterbankConfig
 from unbraid.models.sfc.locoformer import LocoformerConfig
 from unbraid.models.sfc.mamba import MambaCompressionConfig
 from unbraid.models.sfc.model import SFC, SFCConfig
@@ -53,6 +54,16 @@ MEDIUM = LocoformerConfig(
 MUSIC = SFCConfig()
 """Stereo, four stems, as for MUSDB18-HQ."""
 
+TINY = LocoformerConfig(
+    dim=64,
+    num_blocks=1,
+    sequence=SelfAttentionConfig(num_heads=2, inner_dim=32, dropout=0.0),
+    feedforward_dims=(64, 64),
+    kernel_size=4,
+    dropout=0.0,
+)
+"""ours: a separator for few bands, that two CPU cores can train for music."""
+
 CINEMATIC = SFCConfig(num_channels=1, sources=("dialogue", "music", "effects"))
 """Mono, three stems, as for Divide and Remaster."""
 
@@ -82,6 +93,14 @@ PRESETS: dict[str, ModelConfig] = {
     ),
     "bs-small-cinematic": replace(CINEMATIC, compression=BandSplitConfig(), separator=SMALL),
     "bs-medium-cinematic": replace(CINEMATIC, compression=BandSplitConfig(), separator=MEDIUM),
+    "fb-tiny": replace(
+        MUSIC,
+        sources=("vocals", "drums", "bass", "other"),
+        n_fft=4096,
+        num_bands=8,
+        compression=FilterbankConfig(),
+        separator=TINY,
+    ),
     "resunet": ResUNetConfig(),
     "mtfa": MTFAConfig(),
     "mtfa-small": MTFAConfig(sources=("bass", "drums", "vocals", "other"), width=0.25),

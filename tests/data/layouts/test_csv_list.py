@@ -103,8 +103,9 @@ def test_the_corpus_is_speech_unless_another_part_is_asked_for(corpus):
     assert [item.labels["speaker"] for item in speech.items] == ["train0", "train1"]
     assert speech.items[0].labels["collection"] == "libri"
     music = open_dataset(corpus, "valid", "corpus:music")
-    assert music.sources == ("vocals", "drums", "other")
-    assert [len(item.sources) for item in music.items] == [3]
+    # The song has no bass stem, so its `other` holds the bass and is no target.
+    assert music.sources == ("vocals", "drums")
+    assert [tuple(item.sources) for item in music.items] == [("vocals", "drums", "accompaniment")]
     effects = open_dataset(corpus, "test", "corpus:effects")
     assert (effects.sources, len(effects.items)) == (("effects",), 1)
 
@@ -121,6 +122,15 @@ def test_the_cinematic_corpus_is_three_pools(corpus):
     assert [tuple(item.sources) for item in dataset.items] == [("dialogue",)] * 2 + [("music",)] * 3 + [("effects",)]
     music = [[clip.path.stem for clip in item.sources["music"]] for item in dataset.items[2:5]]
     assert music == [["drums", "other"], ["drums"], ["other"]]  # the song, and its instruments alone
+
+
+def test_whole_instrumentals_are_music_for_film_sound_and_no_songs_of_stems(corpus):
+    write(corpus / "music" / "film" / "train" / "march.ogg", noise("march", channels=2))
+    with (corpus / "music" / "manifest.csv").open("a") as manifest:
+        manifest.write("film/train/march.ogg,march,accompaniment,train,\n")
+    assert [item.name for item in open_dataset(corpus, "train", "corpus:music").items] == ["song-train"]
+    film = open_dataset(corpus, "train", "corpus:cinematic")
+    assert [item.name for item in film.items if "march" in item.name] == ["music/march"]
 
 
 def test_the_noisy_corpus_is_utterances_with_sounds_beside_them(corpus):

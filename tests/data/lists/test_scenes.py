@@ -12,7 +12,15 @@ from tests.data.builders import noise, write
 from tests.data.made import spec
 from unbraid.data import lists
 from unbraid.data.lists.draw_scenes import LEVELS_LUFS, list_scenes
-from unbraid.data.lists.scenes import find_recordings, holds_scenes, read_scene_source, read_scenes, write_scenes
+from unbraid.data.lists.scenes import (
+    Piece,
+    Scene,
+    find_recordings,
+    holds_scenes,
+    read_scene_source,
+    read_scenes,
+    write_scenes,
+)
 from unbraid.data.loaders import SceneExamples
 from unbraid.data.open import open_dataset
 from unbraid.errors import ConfigError, DataError
@@ -138,6 +146,26 @@ def test_another_rate_keeps_the_times(corpus):
     assert fast.shape[-1] == 2 * slow.shape[-1]
     # Noise of the lower rate has nothing above half of it: every second sample is about the same again.
     assert np.corrcoef(fast[0, ::2], slow[0])[0, 1] > 0.98
+
+
+def test_songs_are_scenes_of_stems_in_stereo(corpus, tmp_path):
+    data = open_dataset(corpus, "valid", "corpus:music")
+    stems = {"song valid": ("vocals", "drums", "accompaniment"), "rendered/valid/tune": ("drums", "other")}
+    songs = [
+        Scene(item, 2.0, RATE, tuple(Piece(stem, item, 1.0, 2.0, 0.0, 1.0) for stem in names), 2)
+        for item, names in stems.items()
+    ]
+    write_scenes(songs, tmp_path / "songs.csv")
+    assert read_scenes(tmp_path / "songs.csv") == songs
+    recorded, rendered = SceneExamples(data, songs, spec(("vocals", "drums", "bass", "other"), channels=2, rate=RATE))
+    # The song's bass is in its accompaniment, so that nothing is known of bass and other.
+    assert recorded.present.tolist() == [True, True, False, False]
+    assert rendered.present.all()
+    assert recorded.mixture.shape == (2, 2 * RATE)
+    tracks = open_list(str(tmp_path / "songs.csv"), corpus).tracks
+    assert tracks[0].sources == stems["song valid"]
+    np.testing.assert_allclose(tracks[0].read_mixture(0, 2 * RATE), recorded.mixture, atol=1e-6)
+    assert not torch.equal(recorded.mixture[0], recorded.mixture[1])
 
 
 def test_what_is_missing_is_named(corpus, tmp_path):

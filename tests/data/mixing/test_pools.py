@@ -1,10 +1,12 @@
 """Pools: pieces from recordings, kept in memory or read by range, weighted, and not silent if it can be helped."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.data.made import RATE, tone, write_clip
-from unbraid.data.mixing.pools import Pool, SourceRecording, fit_memory, is_silent, place
+from unbraid.data.mixing.pools import Pool, SourceRecording, fit_memory, is_silent, place, weigh
 from unbraid.errors import DataError
 
 
@@ -35,6 +37,11 @@ def test_long_recordings_are_drawn_more_often_if_asked(recordings):
 
     np.testing.assert_allclose(counts(Pool(recordings)), 100, atol=30)
     np.testing.assert_allclose(counts(Pool(recordings, "seconds")), [300 * s / 6.5 for s in (0.5, 2, 4)], atol=35)
+
+
+def test_collections_are_as_likely_as_each_other(recordings):
+    few, many = [replace(recordings[1], collection="few")], [replace(one, collection="many") for one in recordings]
+    assert weigh(few + many, "collections") == pytest.approx([1.0, 0.5 / 6.5, 2 / 6.5, 4 / 6.5])
 
 
 def test_silence_is_drawn_only_if_there_is_nothing_else(tmp_path):

@@ -1,7 +1,8 @@
 """The corpus that the bundled models are trained on: free speech, songs and sounds, each part with its `manifest.csv`.
 
     root/speech/manifest.csv    path, speaker, sex, split, seconds, licence
-    root/music/manifest.csv     path, track, stem, split, seconds, licence, note
+    root/music/manifest.csv     path, track, stem, split, seconds, licence, note; whole instrumentals are
+                                `accompaniment`
     root/music/rendered*/{train,valid,test}/<song>/<stem>.flac      what `unbraid prepare midi` has made of MIDI files
     root/fx/manifest.csv        path, set, split, seconds, author, licence
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from unbraid.data.items import Dataset, Item, Split
+from unbraid.data.items import ACCOMPANIMENT, Dataset, Item, Split
 from unbraid.data.layouts.csv_list import Row, dataset_of_items, in_split, make_items, read_rows
 from unbraid.data.layouts.layout import Layout, NoSplitError, list_folders, split_folder
 from unbraid.data.layouts.songs import open_songs_at
@@ -50,7 +51,32 @@ def open_corpus(root: Path, split: Split, options: frozenset[str]) -> Dataset:
     if part is None:
         part = next(option for option, folder in _PARTS.items() if _folder(root, folder) is not None)
         name = CORPUS.qualified([part])
-    return dataset_of_items(name, root, split, _open_part(root, part, split))
+    items = _open_part(root, part, split)
+    if part == "music":
+        items = _songs_of_stems(items, root, split)
+    dataset = dataset_of_items(name, root, split, items)
+    # An accompaniment sounds in the mixture of its song and is nobody's target.
+    return replace(dataset, sources=tuple(source for source in dataset.sources if source != ACCOMPANIMENT))
+
+
+def _songs_of_stems(items: list[Item], root: Path, split: Split) -> list[Item]:
+    """Without whole instrumentals; and `other` of a recorded song without a bass stem is what it is, both in one."""
+    songs = []
+    for item in items:
+        stems = dict(item.sources)
+        if set(stems) == {ACCOMPANIMENT}:
+            continue
+        if "bass" not in stems and "other" in stems and not _is_rendered(item):
+            stems[ACCOMPANIMENT] = stems.pop("other")
+        songs.append(replace(item, sources=stems))
+    if not songs:
+        raise NoSplitError(f"'{root}' has no songs of stems in the split '{split}'")
+    return songs
+
+
+def _is_rendered(item: Item) -> bool:
+    """A rendered song lacks what its piece does not have."""
+    return item.name.startswith("rendered")
 
 
 def _folder(root: Path, part: str) -> Path | None:
@@ -115,7 +141,7 @@ def _cinematic(root: Path, split: Split) -> list[Item]:
         stems = {stem: clips for stem, clips in item.sources.items() if stem != "vocals"}
         whole = tuple(clip for clips in stems.values() for clip in clips)
         items.append(Item(f"music/{item.name}", {"music": whole}, None, item.labels))
-        if not item.name.startswith("rendered"):
+        if not _is_rendered(item) and len(stems) > 1:
             # ours: recorded songs are few beside rendered ones, so that their instruments count alone as well.
             items += [
                 Item(f"music/{item.name}/{stem}", {"music": clips}, None, item.labels) for stem, clips in stems.items()
@@ -139,7 +165,7 @@ CORPUS = Layout(
     open_corpus,
     {
         "speech": "utterances by speaker (the default where there are any)",
-        "music": "songs of stems",
+        "music": "songs of stems; whole instrumentals are for film sound only",
         "effects": "sounds",
         "noisy": "utterances by speaker, and sounds as noise",
         "cinematic": "dialogue, music without vocals, and effects, as independent pools",

@@ -5,7 +5,8 @@ A list is a CSV file with one row per piece of sound:
     scene            name of the scene
     scene_seconds    its length
     scene_rate       the rate at which it is rebuilt to the bit, in Hz
-    source           dialogue, music or effects
+    scene_channels   1 for mono, which is also what a list without this column means, or 2 for stereo
+    source           dialogue, music or effects; a stem of a song; or `accompaniment`, which is bass and other in one
     item             name of the recording in the data set
     read_from        where the piece begins in the recording, in seconds
     seconds          length of the piece
@@ -26,12 +27,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from unbraid.data.items import Dataset, Example, MissingRecordingsError
+from unbraid.data.items import ACCOMPANIMENT, Dataset, Example, MissingRecordingsError
 from unbraid.data.mixing.pools import SourceRecording
 from unbraid.data.mixing.stem_mixing import fade_ends
 from unbraid.errors import DataError
 from unbraid.files.pending import PendingFile, write_pending
 from unbraid.models.contract import ModelSpec
+
+HIDDEN_BY_ACCOMPANIMENT = ("bass", "other")
+"""Sources of which nothing is known where there is an accompaniment."""
 
 _GRID_SECONDS = 0.01
 
@@ -47,6 +51,15 @@ class Piece:
     at: float
     gain: float
 
+    @property
+    def recording(self) -> tuple[str, str]:
+        """Which source of which item it is."""
+        return self.item, self.source
+
+
+Recordings = Mapping[tuple[str, str], SourceRecording]
+"""By item and source."""
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -56,6 +69,7 @@ class Scene:
     seconds: float
     sample_rate: int
     pieces: tuple[Piece, ...]
+    num_channels: int = 1
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -64,7 +78,7 @@ class Scene:
 
 
 def read_scene_source(
-    scene: Scene, source: str, recordings: Mapping[str, SourceRecording], sample_rate: int, num_channels: int = 1
+    scene: Scene, source: str, recordings: Recordings, sample_rate: int, num_channels: int = 1
 ) -> np.ndarray:
     """(channel, sample) float32: all pieces of one source of a scene, silence where it has none."""
     length = round(scene.seconds * sample_rate)
@@ -74,12 +88,12 @@ def read_scene_source(
             continue
         start, at = round(piece.read_from * sample_rate), round(piece.at * sample_rate)
         num_samples = min(round(piece.seconds * sample_rate), length - at)
-        samples = recordings[piece.item].read(start, num_samples, sample_rate, num_channels)
+        samples = recordings[piece.recording].read(start, num_samples, sample_rate, num_channels)
         total[:, at : at + num_samples] += fade_ends(samples, sample_rate) * np.float32(piece.gain)
     return total
 
 
-def read_scene(scene: Scene, recordings: Mapping[str, SourceRecording], spec: ModelSpec) -> Example:
+def read_scene(scene: Scene, recordings: Recordings, spec: ModelSpec) -> Example:
     """The scene as an example for a model of named sources; what the model does not give is in the mixture alone."""
     every = dict.fromkeys((*spec.sources, *scene.sources))
     parts = {
@@ -87,11 +101,13 @@ def read_scene(scene: Scene, recordings: Mapping[str, SourceRecording], spec: Mo
     }
     references = torch.from_numpy(np.stack([parts[source] for source in spec.sources]))
     mixture = torch.from_numpy(np.sum(list(parts.values()), axis=0, dtype=np.float32))
-    return Example(mixture, references, torch.ones(spec.num_sources, dtype=torch.bool))
+    unknown = HIDDEN_BY_ACCOMPANIMENT if ACCOMPANIMENT in scene.sources else ()
+    present = torch.tensor([source not in unknown for source in spec.sources])
+    return Example(mixture, references, present)
 
 
-def find_recordings(dataset: Dataset, scenes: Iterable[Scene]) -> dict[str, SourceRecording]:
-    """What the scenes are made of, by name of the item."""
+def find_recordings(dataset: Dataset, scenes: Iterable[Scene]) -> dict[tuple[str, str], SourceRecording]:
+    """What the scenes are made of."""
     there = {item.name: item for item in dataset.items}
     wanted = {(piece.item, piece.source) for scene in scenes for piece in scene.pieces}
     if missing := sorted(name for name, source in wanted if name not in there or source not in there[name].sources):
@@ -106,7 +122,7 @@ def find_recordings(dataset: Dataset, scenes: Iterable[Scene]) -> dict[str, Sour
             ),
             has_some=len(missing) < len(wanted),
         )
-    return {name: SourceRecording(there[name].sources[source]) for name, source in wanted}
+    return {(name, source): SourceRecording(there[name].sources[source]) for name, source in wanted}
 
 
 def holds_scenes(path: Path) -> bool:
@@ -118,9 +134,15 @@ def holds_scenes(path: Path) -> bool:
         raise DataError(f"the list {path} cannot be read: {error}") from error
 
 
+def scenes_layout(path: Path) -> str:
+    """The layout of the data that a list is of: film sound, or songs of stems."""
+    sources = {piece.source for scene in read_scenes(path) for piece in scene.pieces}
+    return "corpus:cinematic" if sources & {"dialogue", "music", "effects"} else "corpus:music"
+
+
 def read_scenes(path: Path) -> list[Scene]:
     """The scenes of a list, in its order."""
-    scenes: dict[str, tuple[float, int, list[Piece]]] = {}
+    scenes: dict[str, tuple[float, int, list[Piece], int]] = {}
     with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             piece = Piece(
@@ -131,19 +153,28 @@ def read_scenes(path: Path) -> list[Scene]:
                 at=float(row["at"]),
                 gain=float(row["gain"]),
             )
-            scene = scenes.setdefault(row["scene"], (float(row["scene_seconds"]), int(row["scene_rate"]), []))
+            scene = scenes.setdefault(
+                row["scene"],
+                (float(row["scene_seconds"]), int(row["scene_rate"]), [], int(row.get("scene_channels") or 1)),
+            )
             scene[2].append(piece)
-    return [Scene(name, seconds, rate, tuple(pieces)) for name, (seconds, rate, pieces) in scenes.items()]
+    return [
+        Scene(name, seconds, rate, tuple(pieces), channels)
+        for name, (seconds, rate, pieces, channels) in scenes.items()
+    ]
 
 
 def write_scenes(scenes: Iterable[Scene], path: Path) -> None:
     """One row per piece."""
+    scenes = list(scenes)
     head = ("scene", "scene_seconds", "scene_rate")
+    if any(scene.num_channels > 1 for scene in scenes):
+        head = (*head, "scene_channels")
     text = io.StringIO()
     writer = csv.DictWriter(text, [*head, *Piece.__dataclass_fields__], lineterminator="\n")
     writer.writeheader()
     for scene in scenes:
-        own = dict(zip(head, (scene.name, scene.seconds, scene.sample_rate), strict=True))
+        own = dict(zip(head, (scene.name, scene.seconds, scene.sample_rate, scene.num_channels), strict=False))
         writer.writerows(own | asdict(piece) for piece in scene.pieces)
     write_pending(PendingFile(path), text.getvalue().encode())
 

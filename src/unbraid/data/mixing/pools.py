@@ -13,8 +13,9 @@ from unbraid.data.items import Clip, Dataset
 from unbraid.data.mixing.levels import rms
 from unbraid.errors import DataError
 
-Weights = Literal["equal", "seconds"]
-"""How likely each recording is: as any other, or as it is long."""
+Weights = Literal["equal", "seconds", "collections"]
+"""How likely each recording is: as any other, as it is long, or as it is long within a collection, where all
+collections of the data set are as likely as each other."""
 
 _TRIES = 8
 """How often a silent piece is drawn anew."""
@@ -31,6 +32,9 @@ class SourceRecording:
     """What lies in one item of one source: clips that sum up to it."""
 
     clips: tuple[Clip, ...]
+
+    collection: str = ""
+    """Which part of the data set it comes from, for weights by collection."""
 
     @property
     def seconds(self) -> float:
@@ -54,8 +58,7 @@ class Pool:
         self.recordings = list(recordings)
         if not self.recordings:
             raise DataError("there is nothing to draw from")
-        seconds = [recording.seconds for recording in self.recordings]
-        self._bounds = np.cumsum(seconds) if weights == "seconds" else None
+        self._bounds = None if weights == "equal" else np.cumsum(weigh(self.recordings, weights))
         self._kept: dict[int, np.ndarray] | None = {} if keep else None
 
     def draw(self, num_samples: int, sample_rate: int, num_channels: int, generator: np.random.Generator) -> np.ndarray:
@@ -91,6 +94,19 @@ class Pool:
         return whole[:, start : start + num_samples]
 
 
+def weigh(recordings: Sequence[SourceRecording], weights: Weights) -> list[float]:
+    """How likely each recording is, relative to the others."""
+    if weights == "equal":
+        return [1.0] * len(recordings)
+    seconds = [recording.seconds for recording in recordings]
+    if weights == "seconds":
+        return seconds
+    totals: dict[str, float] = {}
+    for recording, length in zip(recordings, seconds, strict=True):
+        totals[recording.collection] = totals.get(recording.collection, 0.0) + length
+    return [length / totals[recording.collection] for recording, length in zip(recordings, seconds, strict=True)]
+
+
 def fit_memory(recordings: Iterable[SourceRecording], sample_rate: int, num_channels: int) -> bool:
     """Whether all of them, decoded, take little enough memory to be kept.
 
@@ -120,4 +136,8 @@ def place(piece: np.ndarray, num_samples: int, generator: np.random.Generator) -
 
 def recordings_of(dataset: Dataset, source: str) -> list[SourceRecording]:
     """One per item that has this source."""
-    return [SourceRecording(item.sources[source]) for item in dataset.items if item.sources.get(source)]
+    return [
+        SourceRecording(item.sources[source], item.labels.get("collection", ""))
+        for item in dataset.items
+        if item.sources.get(source)
+    ]

@@ -14,9 +14,18 @@ import numpy as np
 import torch
 
 from unbraid.data.augment import Augmentations, augment, stretch_of
-from unbraid.data.items import Dataset, Example
+from unbraid.data.items import ACCOMPANIMENT, Dataset, Example
 from unbraid.data.mixing.levels import Level, to_level
-from unbraid.data.mixing.pools import Pool, SourceRecording, Weights, fit_memory, is_silent, place, recordings_of
+from unbraid.data.mixing.pools import (
+    Pool,
+    SourceRecording,
+    Weights,
+    fit_memory,
+    is_silent,
+    place,
+    recordings_of,
+    weigh,
+)
 from unbraid.errors import ConfigError, DataError
 from unbraid.models.contract import ModelSpec
 from unbraid.options import Dropout, PositiveFloat, PositiveInt, Share, check_options, check_range
@@ -79,6 +88,9 @@ class StemMixing:
     """Of taking all sources from one song and moment, each as one piece. Levels are set all the same: a `level` with
     measure "as-recorded" keeps the song's balance. Sources that the song lacks are then not present."""
 
+    song_weights: Weights = "equal"
+    """How likely each song is where all sources are of one song."""
+
     mixture_level: Level | None = None
     """Of the mixture, all of it scaled together; None leaves it where the sources put it."""
 
@@ -92,12 +104,13 @@ class StemDrawer:
     def __init__(self, dataset: Dataset, mixing: StemMixing, spec: ModelSpec) -> None:
         self.mixing, self.spec = mixing, spec
         self._drawings = {source: mixing.drawings.get(source, mixing.drawing) for source in dataset.sources}
+        self._drawings.setdefault(ACCOMPANIMENT, mixing.drawing)
         unknown = set(mixing.drawings) - set(dataset.sources)
         if unknown:
             raise ConfigError(
                 f"drawings names {', '.join(sorted(unknown))}, and {dataset.root} has {', '.join(dataset.sources)}"
             )
-        recordings = {source: found for source in self._drawings if (found := recordings_of(dataset, source))}
+        recordings = {source: found for source in dataset.sources if (found := recordings_of(dataset, source))}
         everything = [recording for found in recordings.values() for recording in found]
         keep = fit_memory(everything, spec.sample_rate, spec.num_channels)
         self._pools = {
@@ -114,8 +127,16 @@ class StemDrawer:
         self._songs = [
             song
             for item in dataset.items
-            if len(song := {source: SourceRecording(clips) for source, clips in item.sources.items() if clips}) > 1
+            if len(
+                song := {
+                    source: SourceRecording(clips, item.labels.get("collection", ""))
+                    for source, clips in item.sources.items()
+                    if clips
+                }
+            )
+            > 1
         ]
+        self._song_bounds = np.cumsum(weigh([_longest(song) for song in self._songs], mixing.song_weights))
         if mixing.coherent_probability and not self._songs:
             raise DataError("has no item with more than one source to take from one moment", subject=f"{dataset.root}")
 
@@ -124,7 +145,7 @@ class StemDrawer:
         generator = np.random.default_rng([seed, index])
         num_samples = round(mixing.segment_seconds * spec.sample_rate)
         coherent = mixing.coherent_probability and generator.random() < mixing.coherent_probability
-        song = self._songs[int(generator.integers(len(self._songs)))] if coherent else None
+        song = self._choose_song(generator) if coherent else None
         names = list(self._pools if song is None else song)
         kept = self._keep(names, generator)
         if song is None:
@@ -138,17 +159,23 @@ class StemDrawer:
                 level = self._drawings[name].level
                 samples = to_level(samples, level.draw(generator), level.measure, spec.sample_rate)
             mixture += samples
-            if self._targets[name] in spec.sources:
-                references[spec.sources.index(self._targets[name])] += samples
+            if (target := self._targets.get(name)) in spec.sources:
+                references[spec.sources.index(target)] += samples
         if mixing.mixture_level is not None and not is_silent(mixture):
             level = mixing.mixture_level
             scaled = to_level(mixture, level.draw(generator), level.measure, spec.sample_rate)
             largest = int(np.abs(mixture).argmax())
             references *= scaled.flat[largest] / mixture.flat[largest]
             mixture = scaled
-        known = {self._targets[name] for name in names}
+        known = {self._targets.get(name) for name in names}
         present = torch.tensor([source in known for source in spec.sources])
         return Example(torch.from_numpy(mixture), torch.from_numpy(references), present)
+
+    def _choose_song(self, generator: np.random.Generator) -> dict[str, SourceRecording]:
+        if self.mixing.song_weights == "equal":
+            return self._songs[int(generator.integers(len(self._songs)))]
+        position = generator.uniform(0, self._song_bounds[-1])
+        return self._songs[min(int(np.searchsorted(self._song_bounds, position, side="right")), len(self._songs) - 1)]
 
     def _keep(self, names: list[str], generator: np.random.Generator) -> list[str]:
         """The sources that sound: each is dropped with its probability, and never all of them."""
@@ -194,6 +221,10 @@ class StemDrawer:
             )[:, :num_samples]
             for name, recording in song.items()
         }
+
+
+def _longest(song: Mapping[str, SourceRecording]) -> SourceRecording:
+    return max(song.values(), key=lambda recording: recording.seconds)
 
 
 def _in_turn(pieces: list[np.ndarray], num_samples: int, generator: np.random.Generator) -> np.ndarray:

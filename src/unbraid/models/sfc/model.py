@@ -32,6 +32,7 @@ from unbraid.models.sfc.band_split import BandSplitConfig, BandSplitDecoder, Ban
 from unbraid.models.sfc.compression import CompressionSizes, Decoder, Encoder
 from unbraid.models.sfc.cross_attention import CrossAttentionConfig, CrossAttentionDecoder, CrossAttentionEncoder
 from unbraid.models.sfc.dual_path import DualPath, DualPathConfig
+from unbraid.models.sfc.filterbank import FilterbankConfig, FilterbankDecoder, FilterbankEncoder
 from unbraid.models.sfc.locoformer import LocoformerConfig, TFLocoformer
 from unbraid.models.sfc.mamba import MambaCompressionConfig, MambaDecoder, MambaEncoder
 from unbraid.models.sfc.uncompressed import UncompressedConfig, UncompressedDecoder, UncompressedEncoder
@@ -39,7 +40,9 @@ from unbraid.options import PositiveFloat, PositiveInt, SampleRate, check_option
 from unbraid.signal.bands import BandScale, BandTable, build_bands
 from unbraid.signal.stft import Stft, complex_product
 
-CompressionConfig = CrossAttentionConfig | MambaCompressionConfig | BandSplitConfig | UncompressedConfig
+CompressionConfig = (
+    CrossAttentionConfig | MambaCompressionConfig | BandSplitConfig | UncompressedConfig | FilterbankConfig
+)
 SeparatorConfig = LocoformerConfig | DualPathConfig
 
 _COMPRESSORS: dict[type[CompressionConfig], tuple[Callable[..., Encoder], Callable[..., Decoder]]] = {
@@ -47,6 +50,7 @@ _COMPRESSORS: dict[type[CompressionConfig], tuple[Callable[..., Encoder], Callab
     MambaCompressionConfig: (MambaEncoder, MambaDecoder),
     BandSplitConfig: (BandSplitEncoder, BandSplitDecoder),
     UncompressedConfig: (UncompressedEncoder, UncompressedDecoder),
+    FilterbankConfig: (FilterbankEncoder, FilterbankDecoder),
 }
 _SEPARATORS: dict[type[SeparatorConfig], type[nn.Module]] = {LocoformerConfig: TFLocoformer, DualPathConfig: DualPath}
 _LEAST_POWER = 1e-15
