@@ -43,6 +43,9 @@ SLOTS = (*SOURCES, "accompaniment")
 SPEEDS = {"vocals": (0.84, 1.19, 1.09, 0.92), "bass": (0.89, 1.12)}
 """Recorded stems are measured at these speeds besides, since there are few: pitch and tempo move together."""
 RECORDED = "recorded"
+RECORDED_SHARES = {"vocals": 1.0, "drums": 0.6, "bass": 0.2, "other": 0.45, "accompaniment": 1.0}
+"""How often a stem that is drawn by itself is a recorded one. The two recorded basses are as short and as deep as bass
+drums, so that they are rare."""
 
 
 def widths_of(num_bands: int, lowest: int) -> np.ndarray:
@@ -226,7 +229,7 @@ def draw_example(stems: Stems, rng: np.random.Generator, frames: int) -> tuple[n
             if stem in left_out or rng.random() < (0.3 if stem in ("bass", "accompaniment") else 0.12):
                 continue
             for _ in range(6):
-                values = stems.draw(rng, 1.0 if stem in ("vocals", "accompaniment") else 0.45, stem)[stem]
+                values = stems.draw(rng, RECORDED_SHARES[stem], stem)[stem]
                 drawn[slot] = cut(values, int(rng.integers(max(1, len(values) - frames))), frames)
                 if np.square(drawn[slot, ..., :2]).mean() > 1e-4:
                     break
