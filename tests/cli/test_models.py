@@ -25,9 +25,29 @@ def test_list(run):
     tiny = next(entry for entry in known["presets"] if entry["name"] == "s4m-tiny")
     assert tiny["parameters"] == 1_848_423
     assert tiny["sources"] == ["speaker1", "speaker2"]
+    assert all(name in run("models", "list", "--all").out for name in PRESETS)
     shown = run("models", "list").out
-    assert all(name in shown for name in PRESETS)
+    assert "speech-noisy" in shown
+    assert "htdemucs" in shown
     assert run("separate", "--list-models").out == shown
+
+
+def test_list_by_task(run):
+    shown = run("models", "list", "--task", "film").out
+    assert "cinematic" in shown
+    assert "sfc-film-medium" in shown
+    assert "speech-noisy" not in shown
+    assert "htdemucs" not in shown
+    published = json.loads(run("models", "list", "--task", "film", "--json").out)["published"]
+    assert {entry["task"] for entry in published} == {"film"}
+
+
+def test_show_of_what_is_not_downloaded_needs_no_network(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("UNBRAID_CACHE", str(tmp_path))
+    shown = run("models", "show", "music-best").out
+    assert "SDR 9.95 dB on MUSDB18-HQ test (arXiv 2602.08671)" in shown
+    assert "unbraid models download sfc-music-medium" in shown
 
 
 def test_show(run, tiny):

@@ -47,7 +47,7 @@ def shell_lines():
 def made(tmp_path_factory):
     """A folder as a reader of the docs may have it: talks, films, songs to train on, runs of tiny models, scores."""
     root = tmp_path_factory.mktemp("reader")
-    talk = 0.05 * np.random.default_rng(0).standard_normal(24_000)
+    talk = soundfile.read(ROOT / "examples" / "two-speakers-1" / "mixture.flac")[0][:24_000]
     for name in ("talk.wav", "talk.mp3", "film.wav", "interviews/one.wav", "scenes/0003/mixture.wav"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(root / name, talk, 16_000)
@@ -93,6 +93,7 @@ def test_each_page_runs_in_python(page, place):
 
 NEEDS = re.compile(
     r"corpus|CORPUS|--list \S|prepare (midi|mixtures|corpus [^-])|theirs\.safetensors|runs/(all|strided)"
+    r"|-n (hf:|htdemucs|folder)|models (download|where|remove|push)"
 )
 """What needs a corpus, other people's weights or a run that takes hours; the options are parsed."""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from unbraid.errors import AudioReadError
+from unbraid.errors import AudioReadError, UnbraidError
 from unbraid.files.names import printable
 
 _EXTENSIONS = """
@@ -34,7 +34,7 @@ class Discovery:
     """What was found, and what was named and is not there."""
 
     files: tuple[AudioFile, ...]
-    errors: tuple[AudioReadError, ...]
+    errors: tuple[UnbraidError, ...]
 
 
 def discover_audio(inputs: Iterable[str | os.PathLike[str]]) -> Discovery:
@@ -43,7 +43,7 @@ def discover_audio(inputs: Iterable[str | os.PathLike[str]]) -> Discovery:
     A file named more than once is found once. A name that exists is never taken for a pattern.
     """
     found: dict[str, AudioFile] = {}
-    errors: list[AudioReadError] = []
+    errors: list[UnbraidError] = []
     for item in inputs:
         try:
             for file in _resolve(os.fspath(item)):

@@ -10,7 +10,18 @@ import typer
 from typer.core import TyperGroup
 
 import unbraid
-from unbraid.cli import check_data, compare, demo, doctor, evaluate, models, prepare, profile, separate, train
+from unbraid.cli import (
+    check_data,
+    compare,
+    demo,
+    doctor,
+    evaluate,
+    models_published,
+    prepare,
+    profile,
+    separate,
+    train,
+)
 from unbraid.cli.messages import complain
 from unbraid.cli.settings import in_options
 from unbraid.errors import UnbraidError
@@ -78,7 +89,7 @@ def unbraid_command(
 
 
 app.command("separate")(separate.separate)
-app.add_typer(models.models)
+app.add_typer(models_published.models)
 app.command("profile")(profile.profile)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,20 +21,31 @@ models = typer.Typer(
 
 
 @models.command("list")
-def list_models(json: AsJson = False) -> None:
-    """Lists the models that separate, and the presets that can be trained.
+def list_models(
+    task: Annotated[
+        Literal["speech", "music", "film"] | None, typer.Option(help="Only models for this.", show_default=False)
+    ] = None,
+    everything: Annotated[bool, flag("--all", "Presets to train as well.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Lists models: those that are bundled, and published ones that can be downloaded, with their scores and licences.
+
+    Scores are those that were published, by whom and on what  unbraid models show
+    tells; they were not measured here, and not all by one protocol.
 
     [bold]Examples[/bold]
 
     unbraid models list
-    unbraid models list --json
+    unbraid models list --task music
+    unbraid models list --all --json
     """
     if json:
         from unbraid.weights.listing import list_entries
+        from unbraid.weights.published import published_entries
 
-        print_json(list_entries())
+        print_json({**list_entries(), "published": published_entries(task)})
     else:
-        print_models()
+        print_models(task, everything=everything)
 
 
 @models.command("show")
@@ -70,6 +81,7 @@ def show_model(
     unbraid models show mtfa-small --attention song.wav --seconds 20 --out pictures
     """
     from unbraid.cli.model_files import describe
+    from unbraid.weights.published import published_entry
 
     if attention is not None:
         from unbraid.cli.model_files import show_attention
@@ -80,6 +92,12 @@ def show_model(
         else:
             for path in paths:
                 typer.echo(path)
+        return
+    if (entry := published_entry(name)) is not None and entry["state"] != "downloaded":
+        if json:
+            print_json(entry)
+        else:
+            print_published(entry)
         return
     data = describe(name)
     if json:
@@ -174,13 +192,17 @@ def import_model(
     save(model, out, out.stem, {"imported_from": source, "file": file.name})
 
 
-def print_models() -> None:
+def print_models(task: str | None = None, *, everything: bool = False) -> None:
     """The catalog as text, on stdout."""
     from unbraid.cli.tables import make_console, make_table
     from unbraid.weights.listing import list_entries
+    from unbraid.weights.published import published_entries
 
     console, known = make_console(), list_entries()
-    for title, entries in (("Models, ready to separate", known["models"]), ("Presets, to train", known["presets"])):
+    groups = [("Bundled models", [entry for entry in known["models"] if task in (None, entry_task(entry))])]
+    if everything:
+        groups.append(("Presets, to train", known["presets"]))
+    for title, entries in groups:
         table = make_table("name", "gives", "rate", "channels", "parameters", title=title, numbers_from=2)
         for entry in entries:
             gives, rate = ", ".join(entry["sources"]), f"{entry['sample_rate']} Hz"
@@ -188,3 +210,49 @@ def print_models() -> None:
         if not entries:
             table.add_row("none")
         console.print(table)
+        if title == "Bundled models":
+            table = make_table("name", "gives", "rate", "score", "licence", "state", title="Published models")
+            for entry in published_entries(task):
+                score = entry["scores"][0] if entry["scores"] else None
+                table.add_row(
+                    " = ".join((entry["name"], *entry["also"])),
+                    ", ".join(entry["stems"]),
+                    f"{entry['rate']} Hz",
+                    f"{score['measure']} {score['value']:g} {score['unit']}" if score else "",
+                    entry["licence"] or "none stated",
+                    entry["state"],
+                )
+            console.print(table)
+
+
+def entry_task(entry: dict) -> str:
+    """What a bundled model is for, by what it gives."""
+    if entry["exchangeable"]:
+        return "speech"
+    return "film" if "dialogue" in entry["sources"] else "music"
+
+
+def print_published(entry: dict) -> None:
+    """Facts of a published model that is not on this machine."""
+    from unbraid.cli.tables import make_console
+
+    console = make_console()
+    console.print(f"[bold]{entry['name']}[/bold], {entry['title']}, {entry['state']}", style="default")
+    rows = {
+        "for": entry["task"],
+        "takes": f"{entry['channels']} channel(s) at {entry['rate']} Hz, any length",
+        "gives": ", ".join(entry["stems"]),
+        "licence": entry["licence"] or "none stated by its authors",
+        "size": f"{entry['size_mb']} MB" if entry["size_mb"] else "",
+        "source": ", ".join(entry["source"]),
+        "credits": entry["credits"],
+        "needs": f"pip install 'unbraid[{entry['needs']}]'" if entry["needs"] else "",
+        "download": f"unbraid models download {entry['name']}",
+    }
+    for score in entry["scores"]:
+        rows["published"] = (
+            f"{score['measure']} {score['value']:g} {score['unit']} on {score['data']} ({score['source']})"
+        )
+    for title, text in rows.items():
+        if text:
+            console.print(f"  {title:<11} {text}", markup=False, soft_wrap=True)

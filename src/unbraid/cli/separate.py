@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from unbraid.cli import separate_options as options
-from unbraid.cli.messages import print_json
+from unbraid.cli.messages import complain, print_json
 from unbraid.errors import ConfigError
+
+if TYPE_CHECKING:
+    from unbraid.audio.discovery import Discovery
 
 
 def separate(
@@ -46,6 +50,7 @@ def separate(
     shard: options.Shard = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
+    offline: options.Offline = False,
 ) -> None:
     """Separates recordings into their sources: DIR/MODEL/TRACK/STEM.wav, one file per source.
 
@@ -56,7 +61,9 @@ def separate(
     [bold]Examples[/bold]
 
     unbraid separate talk.wav
-        gives separated/speech/talk/speaker1.wav and speaker2.wav
+        hears that it is talk, and gives separated/speech/talk/speaker1.wav and speaker2.wav
+    unbraid separate song.mp3 -n htdemucs
+        vocals, drums, bass and other with a published model, downloaded at first use
     unbraid separate meetings/ -o stems --flac
         a whole folder, subfolders mirrored
     unbraid separate *.mp3 --resume
@@ -79,7 +86,8 @@ def separate(
     sample = _only_one({"int16": int16, "int24": int24, "float32": float32})
 
     from unbraid.audio.discovery import discover_audio
-    from unbraid.cli.separate_files import separate_files
+    from unbraid.cli.models_published import prepare_download
+    from unbraid.cli.separate_files import Result, failed, separate_files
     from unbraid.cli.separate_stdout import separate_to_stdout
     from unbraid.output.config import OutputConfig
     from unbraid.separation.config import SeparationConfig
@@ -110,15 +118,36 @@ def separate(
         replace_nonfinite=replace_nonfinite,
     )
     found = discover_audio(inputs)
-    separator = Separator(name, device=device, config=config)
-    if out == "-":
-        separate_to_stdout(found, separator, output, quiet=quiet)
-        return
-    results = separate_files(found, separator, name, Path(out), output, part=part, resume=resume, quiet=quiet)
+    results: list[Result] = []
+    for model, files in _with_models(
+        name, found, [*(stem or ()), *filter(None, [two_stems]), *(config.remix or {})], quiet
+    ):
+        if model is None:
+            for error in files.errors:
+                complain(str(error))
+                results.append(failed(error))
+            continue
+        prepare_download(model, offline=offline)
+        separator = Separator(model, device=device, config=config)
+        if out == "-":
+            separate_to_stdout(files, separator, output, quiet=quiet)
+            return
+        results += separate_files(files, separator, model, Path(out), output, part=part, resume=resume, quiet=quiet)
     if json:
         print_json({"recordings": results})
     if any(result["status"] == "failed" for result in results):
         raise typer.Exit(1)
+
+
+def _with_models(
+    name: str, found: Discovery, stems: list[str], quiet: bool
+) -> list[tuple[str, Discovery]] | list[tuple[str | None, Discovery]]:
+    """The named model with all recordings, or each that was chosen with those it is for."""
+    if name != "auto":
+        return [(name, found)]
+    from unbraid.cli.separate_auto import choose_models
+
+    return choose_models(found, stems, quiet=quiet)
 
 
 def _only_one(flags: dict[str, bool]) -> str | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from unbraid.audio.discovery import Discovery
 from unbraid.cli.progress import PlainReport, make_report
 from unbraid.cli.settings import as_options
+from unbraid.errors import UnbraidError
 from unbraid.files.names import printable
 from unbraid.output.batch import (
     Job,
@@ -50,7 +51,7 @@ def separate_files(
         with make_report(len(jobs), quiet=quiet) as report:
             for error in found.errors:
                 report.say(str(error), kind="error")
-                results.append({"input": None, "status": "failed", "message": as_options(str(error))})
+                results.append(failed(error))
             for event in run_jobs(jobs, separator, model, output, resume=resume):
                 match event:
                     case RecordingStarted():
@@ -80,6 +81,11 @@ def separate_files(
             "add --resume to go on with the others"
         ) from None
     return results
+
+
+def failed(error: UnbraidError) -> Result:
+    """What becomes of a recording that is not there, or that no model is for."""
+    return {"input": None, "status": "failed", "message": as_options(str(error))}
 
 
 class _Remarks:

@@ -40,7 +40,14 @@ Inputs = Annotated[
     ),
 ]
 Name = Annotated[
-    str, typer.Option("--name", "-n", metavar="MODEL", help="Bundled model, or a .safetensors file of your own.")
+    str,
+    typer.Option(
+        "--name",
+        "-n",
+        metavar="MODEL",
+        help="auto chooses by what each recording sounds like. Else a bundled or published model, hf:owner/name, "
+        "a file or a folder.",
+    ),
 ]
 Out = Annotated[
     str,
@@ -157,3 +164,4 @@ Shard = Annotated[
 ]
 Json = Annotated[bool, flag("--json", "Print what was done as JSON.", _RUN)]
 Quiet = Annotated[bool, flag("--quiet/-q", "Print errors only.", _RUN)]
+Offline = Annotated[bool, flag("--offline", "Use models of this machine only, and no network.", _RUN)]

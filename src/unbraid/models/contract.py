@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from importlib import import_module
+from os import PathLike
+from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from torch import nn
@@ -108,3 +110,20 @@ class SeparationModel(nn.Module, ABC, Generic[ConfigT]):
         weight = next(self.parameters(), mixture)
         if mixture.dtype != weight.dtype and not torch.is_autocast_enabled(mixture.device.type):
             raise SignalError(f"{name} has weights in {weight.dtype} and cannot take a mixture in {mixture.dtype}")
+
+    @classmethod
+    def from_pretrained(cls, source: str | PathLike[str], *, revision: str | None = None) -> SeparationModel:
+        """As models of the Hugging Face hub are loaded: a repository `owner/name`, a folder, or any name of a model.
+
+        The same as `unbraid.load_model("hf:owner/name@revision")`; TypeError where the model is of another class.
+        """
+        # Found by name, because the weights' room lies above this one.
+        return _sharing().load_shared(source, revision, cls)
+
+    def save_pretrained(self, folder: str | PathLike[str], *, name: str | None = None) -> None:
+        """Writes the model and a card into a folder, as `from_pretrained` and the hub take it."""
+        _sharing().save_shared(self, folder, name)
+
+
+def _sharing() -> Any:
+    return import_module("unbraid.weights.sharing")

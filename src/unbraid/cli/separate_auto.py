@@ -1,0 +1,80 @@
+"""`unbraid separate -n auto`: hears what each recording is, and says which model it goes to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from unbraid.audio.discovery import AudioFile, Discovery
+from unbraid.cli.messages import complain
+from unbraid.errors import UnbraidError, UnknownNameError
+from unbraid.files.names import printable
+from unbraid.separation.choice import Choice, choose_model, kind_of_stems
+from unbraid.separation.detector import Kind, detect
+
+_NAMES: dict[Kind, str] = {"talk": "talk", "music": "music", "film": "film sound"}
+_HOW = "choose otherwise with -n, see  unbraid models list"
+
+
+def choose_models(found: Discovery, stems: Iterable[str], *, quiet: bool) -> list[tuple[str | None, Discovery]]:
+    """A model for each group of recordings; those that no model here is for are errors of the first.
+
+    Stems that are asked for by name tell the kind; otherwise the first minute of each recording is listened to.
+    """
+    told = kind_of_stems(stems)
+    groups: dict[Kind, list[AudioFile]] = {}
+    silent: list[AudioFile] = []
+    for file in found.files:
+        kind: Kind | None = told or _hear(file, quiet=quiet)
+        if kind is None:
+            silent.append(file)
+        else:
+            groups.setdefault(kind, []).append(file)
+    if silent:
+        # What holds no sound, or cannot be read, goes wherever others go, where it is said.
+        fullest: Kind = max(groups, key=lambda kind: len(groups[kind])) if groups else "talk"
+        groups.setdefault(fullest, []).extend(silent)
+    chosen: list[tuple[str, list[AudioFile]]] = []
+    errors: list[UnbraidError] = []
+    for kind, files in groups.items():
+        choice = choose_model(kind)
+        if choice.name is None:
+            errors += [_unserved(file, choice) for file in files]
+            continue
+        chosen.append((choice.name, files))
+        if not quiet and told is None:
+            complain(f"{_sounds_like(files, kind)}: the model '{choice.name}' separates it; {_HOW}", kind="auto")
+    every = (*found.errors, *errors)
+    if not chosen:
+        if len(every) == 1:
+            raise every[0]
+        return [(None, Discovery((), every))]
+    return [
+        (name, Discovery(tuple(files), every if number == 0 else ())) for number, (name, files) in enumerate(chosen)
+    ]
+
+
+def _hear(file: AudioFile, *, quiet: bool) -> Kind | None:
+    """What a recording is; None where it holds no sound or cannot be read."""
+    if file.path == Path("-"):
+        if not quiet:
+            complain(f"standard input is not listened to beforehand and taken for talk; {_HOW}", kind="auto")
+        return "talk"
+    try:
+        return detect(file.path).kind
+    except UnbraidError:
+        return None
+
+
+def _sounds_like(files: list[AudioFile], kind: Kind) -> str:
+    if len(files) == 1:
+        return f"{printable(files[0].path)} sounds like {_NAMES[kind]}"
+    return f"{len(files)} recordings sound like {_NAMES[kind]}"
+
+
+def _unserved(file: AudioFile, choice: Choice) -> UnbraidError:
+    return UnknownNameError(
+        f"sounds like {_NAMES[choice.kind]}, and no model for that is on this machine",
+        subject=f"'{printable(file.path)}'",
+        remedy=f"download one with  unbraid models download {choice.suggestion}, or choose a model with -n",
+    )
