@@ -20,6 +20,7 @@ from unbraid.cli import (
     prepare,
     profile,
     separate,
+    serve,
     train,
 )
 from unbraid.cli.messages import complain
@@ -97,6 +98,7 @@ app.command("compare")(compare.compare)
 app.command("check-data")(check_data.check_data)
 app.add_typer(prepare.prepare, name="prepare")
 app.command("doctor")(doctor.doctor)
+app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 
 

@@ -24,6 +24,7 @@ from unbraid.output.batch import (
 from unbraid.output.config import OutputConfig
 from unbraid.output.naming import safe_name
 from unbraid.output.record import ModelIdentity
+from unbraid.output.remarks import remark_on_rate, remarks_on
 from unbraid.separation.separator import Separator
 
 Result = dict[str, object]
@@ -96,27 +97,13 @@ class _Remarks:
         self._num_sources = separator.spec.num_sources
 
     def on(self, event: object) -> Iterator[str]:
-        if isinstance(event, RecordingStarted):
-            rate = event.started.sample_rate
-            if rate > self._rate and not self._said_rate:
+        if isinstance(event, RecordingStarted) and not self._said_rate:
+            remark = remark_on_rate(self._model, self._rate, event.started.sample_rate)
+            if remark:
                 self._said_rate = True
-                yield (
-                    f"the model '{self._model}' works at {self._rate / 1000:g} kHz, so stems of recordings at "
-                    f"{rate / 1000:g} kHz hold nothing above {self._rate / 2000:g} kHz"
-                )
+                yield remark
         if isinstance(event, RecordingDone):
-            exported, name = event.exported, event.job.name
-            if exported.is_silent:
-                yield f"'{name}' came out silent: is the recording itself silent?"
-            elif exported.hardly_heard:
-                stems = " and ".join(exported.hardly_heard)
-                yield (
-                    f"'{name}': hardly anybody is heard in {stems}, so there may be fewer than {self._num_sources} "
-                    "speakers; listen to it before you throw it away"
-                )
-            if exported.uncertain_joins:
-                places = "one place" if exported.uncertain_joins == 1 else f"{exported.uncertain_joins} places"
-                yield f"'{name}': the speakers may have changed files at {places}; listen there before you rely on it"
+            yield from remarks_on(event.exported, event.job.name, self._num_sources)
 
 
 def _done(event: RecordingDone) -> str:

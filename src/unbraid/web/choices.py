@@ -1,0 +1,94 @@
+"""Which models the page offers: those that are on this machine; no other name is taken for a path or an address."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+from unbraid.errors import UnbraidError, UnknownNameError
+from unbraid.weights.listing import bundled_entry, bundled_models
+
+_FRESH_SECONDS = 30.0
+_TITLES = {
+    "speech": "Two people talking",
+    "speech-noisy": "Two people in a noisy place",
+    "cinematic": "Film or podcast: dialogue, music, effects",
+    "music": "Songs: vocals, drums, bass, other",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelChoice:
+    """A model that can be chosen."""
+
+    name: str
+    title: str
+    sources: tuple[str, ...]
+    sample_rate: int
+    """Hz; stems hold nothing above half of it."""
+    num_channels: int
+    source: str | None = None
+    """What loads it, where that is not its name."""
+
+
+class ModelChoices:
+    """The list, looked up anew now and then, because a model may be downloaded while the server runs."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: dict[str, ModelChoice] = {}
+        self._looked = -_FRESH_SECONDS
+
+    def all(self) -> list[ModelChoice]:
+        with self._lock:
+            if time.monotonic() - self._looked >= _FRESH_SECONDS:
+                self._found = {choice.name: choice for choice in (*_bundled(), *_downloaded())}
+                self._looked = time.monotonic()
+            return list(self._found.values())
+
+    def get(self, name: str) -> ModelChoice:
+        choices = {choice.name: choice for choice in self.all()}
+        if name not in choices:
+            raise UnknownNameError(f"there is no model '{name}' here; there are: {', '.join(choices)}")
+        return choices[name]
+
+
+def _bundled() -> list[ModelChoice]:
+    choices = []
+    for name in bundled_models():
+        entry = bundled_entry(name)
+        choices.append(
+            ModelChoice(
+                name=name,
+                title=_TITLES.get(name, name),
+                sources=tuple(entry["sources"]),
+                sample_rate=entry["sample_rate"],
+                num_channels=entry["num_channels"],
+            )
+        )
+    order = list(_TITLES)
+    return sorted(choices, key=lambda choice: order.index(choice.name) if choice.name in order else len(order))
+
+
+def _downloaded() -> list[ModelChoice]:
+    from unbraid.weights.locate import find_downloaded
+    from unbraid.weights.registry import published_models
+
+    choices = []
+    for name, model in published_models().items():
+        try:
+            there = find_downloaded(name) is not None
+        except (UnbraidError, OSError, ValueError):
+            there = False
+        if there:
+            choices.append(
+                ModelChoice(
+                    name=name,
+                    title=model.title,
+                    sources=model.stems,
+                    sample_rate=model.rate,
+                    num_channels=model.channels,
+                )
+            )
+    return choices

@@ -1,0 +1,99 @@
+"""A server with a tiny model, in this process, and recordings to send to it."""
+
+import io
+import time
+
+import numpy as np
+import pytest
+import soundfile
+
+pytest.importorskip("fastapi", reason="needs the extra serve")
+
+from starlette.testclient import TestClient
+
+from tests.conftest import PATIENCE_SECONDS, TINY
+from unbraid.models.catalog import build_model
+from unbraid.web.app import build_app
+from unbraid.web.choices import ModelChoice, ModelChoices
+from unbraid.web.config import ServeConfig
+from unbraid.weights.store import inspect_model, save_model
+
+BASE = "http://127.0.0.1"
+
+
+class TinyChoices(ModelChoices):
+    """One model of stems and one of speakers, with random weights."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self._list = []
+        for name, preset in (("stems", "sfc-ca-small-cinematic"), ("speakers", "s4m-tiny-4ms")):
+            path = save_model(build_model(preset, **TINY[preset]), folder / f"{name}.safetensors")
+            spec = inspect_model(path).spec
+            self._list.append(
+                ModelChoice(
+                    name=name,
+                    title=name.capitalize(),
+                    sources=spec.sources,
+                    sample_rate=spec.sample_rate,
+                    num_channels=spec.num_channels,
+                    source=str(path),
+                )
+            )
+
+    def all(self):
+        return self._list
+
+
+@pytest.fixture(scope="session")
+def choices(tmp_path_factory):
+    return TinyChoices(tmp_path_factory.mktemp("models"))
+
+
+def noise(seconds=1.0, rate=8000, channels=1, seed=0):
+    """(sample, channel), 16 bits deep."""
+    values = 0.1 * np.random.default_rng(seed).standard_normal((round(seconds * rate), channels))
+    return np.round(values * 32_768) / 32_768
+
+
+def wav(samples, rate=8000):
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format="WAV", subtype="PCM_16")
+    return file.getvalue()
+
+
+@pytest.fixture
+def open_client(tmp_path, choices):
+    """Opens a server in a folder that stays the same through the test, so that it can be opened twice."""
+    opened = []
+
+    def open_one(**settings):
+        config = ServeConfig(folder=tmp_path / "serve", devices=("cpu",), **settings)
+        client = TestClient(build_app(config, choices), base_url=BASE)
+        client.__enter__()
+        opened.append(client)
+        return client
+
+    yield open_one
+    for client in opened:
+        client.__exit__(None, None, None)
+
+
+@pytest.fixture
+def client(open_client):
+    return open_client()
+
+
+def submit(client, data, name="talk.wav", **fields):
+    return client.post("/api/separations", files={"file": (name, data)}, data={"model": "stems", **fields})
+
+
+def wait(client, id, *states):
+    """What a recording has become once it is in one of the states."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < end:
+        found = client.get(f"/api/separations/{id}").json()
+        if found["state"] in (states or ("done", "failed", "cancelled")):
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"still {found}")
