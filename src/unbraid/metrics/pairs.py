@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from unbraid.axes import Tensor
+from unbraid.axes import Float, Tensor
 from unbraid.errors import SignalError
 
 _PIECE = 2**19
@@ -48,12 +48,12 @@ class PairSums:
     broadcasts. The error is estimate minus reference. Sums of blocks add up to those of the whole."""
 
     num_samples: int
-    reference_sum: Float[Tensor, "*#axes"]
-    reference_power: Float[Tensor, "*#axes"]
-    estimate_power: Float[Tensor, "*#axes"]
-    error_sum: Float[Tensor, "*#axes"]
-    error_power: Float[Tensor, "*#axes"]
-    error_reference: Float[Tensor, "*#axes"]
+    reference_sum: Float[Tensor, "..."]
+    reference_power: Float[Tensor, "..."]
+    estimate_power: Float[Tensor, "..."]
+    error_sum: Float[Tensor, "..."]
+    error_power: Float[Tensor, "..."]
+    error_reference: Float[Tensor, "..."]
     """Sums of error times reference."""
 
     @classmethod
