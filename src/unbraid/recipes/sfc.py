@@ -21,6 +21,7 @@ from unbraid.models.sfc.locoformer import LocoformerConfig
 from unbraid.models.sfc.mamba import MambaCompressionConfig
 from unbraid.models.sfc.model import CompressionConfig, SFCConfig
 from unbraid.recipes.recipe import Recipe
+from unbraid.separation.config import SeparationConfig
 from unbraid.training.config import (
     AveragingConfig,
     LossConfig,
@@ -32,6 +33,9 @@ from unbraid.training.config import (
     ValidationConfig,
     WarmupDecay,
 )
+
+IN_CHUNKS = SeparationConfig(segment_seconds=12.0, overlap=0.5, join="average")
+"""Validation as the paper's tests: chunks of 12 s every 6 s, what two share averaged."""
 
 THRESHOLDED_SNR = LossConfig(terms=(LossTerm(name="thresholded-snr", settings={"snr_max_db": 30.0}),))
 
@@ -71,7 +75,7 @@ def musdb(name: str, model: SFCConfig) -> TrainingConfig:
         name,
         model,
         drop_probability=0.1,
-        validation=ValidationConfig(every=5 * 110, items=80, piece_seconds=12.0, metric="loss"),
+        validation=ValidationConfig(every=5 * 110, items=80, piece_seconds=600.0, separation=IN_CHUNKS, metric="loss"),
         schedule=WarmupDecay(decay_from=550 * 110, decay_every=2 * 110, decay_factor=0.98),
         steps=900 * 110,
         per_epoch=110,
@@ -84,7 +88,7 @@ def dnr(name: str, model: SFCConfig) -> TrainingConfig:
         name,
         model,
         drop_probability=0.05,
-        validation=ValidationConfig(every=1354, items=80, piece_seconds=12.0, metric="loss"),
+        validation=ValidationConfig(every=1354, items=80, piece_seconds=600.0, separation=IN_CHUNKS, metric="loss"),
         schedule=WarmupDecay(decay_from=75 * 1354, decay_every=1354, decay_factor=0.96),
         steps=150 * 1354,
         per_epoch=1354,

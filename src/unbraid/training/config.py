@@ -11,6 +11,7 @@ from unbraid.losses.multi_rate import MultiLossConfig
 from unbraid.losses.weighted import LossConfig, LossTerm
 from unbraid.models.catalog import ModelConfig
 from unbraid.options import Dropout, NonNegativeInt, PositiveFloat, PositiveInt, Range, check_options
+from unbraid.separation.config import SeparationConfig
 from unbraid.training.optimisation.optimisers import OptimiserConfig
 from unbraid.training.optimisation.schedules import HalveOnPlateau, Schedule, Trapezoid, WarmupDecay
 
@@ -71,6 +72,9 @@ class ValidationConfig:
 
     piece_seconds: PositiveFloat = 30.0
     """Longer items are separated and scored in pieces of this length, so that memory is bounded."""
+
+    separation: SeparationConfig = field(default_factory=lambda: SeparationConfig(segment_seconds="whole"))
+    """How each piece is separated; by default in one call of the model."""
 
     metric: Literal["auto", "si_sdri_db", "si_sdr_db", "snr_db", "loss"] = "auto"
     """What the best weights are best in; auto: the SI-SDR improvement for speakers, the SNR for stems."""

@@ -17,6 +17,7 @@ from unbraid.errors import ConfigError
 from unbraid.evaluation.scoring import score_estimates
 from unbraid.models.catalog import build_model
 from unbraid.models.contract import SeparationModel
+from unbraid.separation.separator import Separator
 from unbraid.training.adapt import KeptWeights, add_adapters, freeze, init_step, start_from
 from unbraid.training.config import TrainingConfig
 from unbraid.training.optimisation.objective import Objective
@@ -123,7 +124,7 @@ class SeparationTask(lightning.LightningModule):
         gather(self.model)
 
     def validation_step(self, item: Example, batch_index: int) -> None:
-        """One whole item, in pieces if it is long."""
+        """One whole item, in pieces if it is long, separated as a recording is."""
         piece_samples = round(self.config.validation.piece_seconds * self.model.spec.sample_rate)
         values: dict[str, list[float]] = defaultdict(list)
         for start in range(0, max(item.mixture.shape[-1], 1), piece_samples):
@@ -142,7 +143,9 @@ class SeparationTask(lightning.LightningModule):
 
     def _score(self, piece: Example, values: dict[str, list[float]]) -> None:
         spec = self.model.spec
-        estimates = self.model(piece.mixture.unsqueeze(0)).float()
+        separator = Separator(self.model, device=str(self.device), config=self.config.validation.separation)
+        stems = separator.separate(piece.mixture, spec.sample_rate).values()
+        estimates = torch.stack([torch.from_numpy(stem.samples) for stem in stems])[None].to(self.device)
         batch = Example(*(part.unsqueeze(0) for part in piece))
         values["loss"].append(float(self.objective.of_estimates(estimates, batch).total))
         if spec.exchangeable and not piece.present.all():
