@@ -11,6 +11,8 @@ from unbraid import build_model
 from unbraid.inspection.profile import count_macs, highest_so_far, measure_peak, noise
 from unbraid.layers.axial import TemporalFrequencyAttention
 from unbraid.layers.axis_attention import TemporalFrequencyConfig
+from unbraid.models.mtfa.model import MTFAConfig, attention_costs
+from unbraid.models.resunet.config import CENTRE, ENCODERS
 from unbraid.separation.process import tune_process
 
 SECONDS = 10.0
@@ -36,6 +38,7 @@ def run(names: tuple[str, ...] = NAMES, repeats: int = 3, memory: bool = True) -
                 model(mixture)
                 taken[name].append((time.process_time() - cpu, time.perf_counter() - wall))
     best = {name: [min(column) / SECONDS for column in zip(*times, strict=True)] for name, times in taken.items()}
+    _print_attention_costs()
     print(f"stereo at 44.1 kHz, chunks of {SECONDS:g} s, random weights, best of {repeats} taken in turn")
     print(f"{'preset':14} {'gives':>7} {'parameters':>12} {'GMAC/s':>7} {'CPU s/s':>8} {'wall s/s':>9} {'peak MB':>8}")
     for name, (cpu, wall) in best.items():
@@ -55,6 +58,15 @@ def run(names: tuple[str, ...] = NAMES, repeats: int = 3, memory: bool = True) -
         print(f"attention of the outermost level alone on {LONG_SECONDS:g} s: peak above the rest, in MB")
         whole, pieces = (_attention_peak(name) for name in ("whole", "pieces"))
         print(f"{whole:.0f} all rows at once, {pieces:.0f} a few at a time")
+
+
+def _print_attention_costs(seconds: float = 3.0) -> None:
+    """What attention behind each stage compares, per head."""
+    print(f"scores of attention per head, for {seconds:g} s of audio")
+    print(f"{'behind':>6} {'frames':>7} {'bins':>5} {'features':>9} {'along time':>11} {'along frequency':>16}")
+    for cost in attention_costs(MTFAConfig(), seconds, (*ENCODERS, *CENTRE)):
+        sizes = f"{cost.num_frames:7} {cost.num_freqs:5} {cost.dim:9}"
+        print(f"{cost.place:>6} {sizes} {cost.time_entries:11.2e} {cost.frequency_entries:16.2e}")
 
 
 def hybrid_demucs() -> torch.nn.Module | None:

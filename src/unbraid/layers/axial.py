@@ -19,6 +19,7 @@ from torch import nn
 from unbraid.axes import Float, Tensor
 from unbraid.layers.axis_attention import AxialPath, GlobalPath, LightPath, TemporalFrequencyConfig
 from unbraid.layers.linear import Linear
+from unbraid.layers.memory import in_pieces
 
 _TOKENS_AT_ONCE = 1 << 14
 """Places of a plane that are attended to together, in whole rows."""
@@ -59,17 +60,16 @@ class TemporalFrequencyAttention(nn.Module):
     def _along(self, path: Path, plane: Float[Tensor, "batch other frame dim"]) -> Tensor:
         if isinstance(path, GlobalPath):
             return path(plane)
-        batch, num_other, num_frames, _ = plane.shape
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
-            rows = path(rearrange(plane, "batch other frame dim -> (batch other) frame dim"))
-            return rearrange(rows, "(batch other) frame dim -> batch other frame dim", batch=batch)
-        result = torch.empty_like(plane)
-        step = max(1, self.tokens_at_once // (batch * num_frames))
-        for start in range(0, num_other, step):
-            piece = plane[:, start : start + step]
-            rows = path(rearrange(piece, "batch other frame dim -> (batch other) frame dim"))
-            result[:, start : start + step] = rows.view(piece.shape)
-        return result
+            return self._rows(path, plane)
+        batch, _, num_frames, _ = plane.shape
+        size = max(1, self.tokens_at_once // (batch * num_frames))
+        return in_pieces(lambda piece: self._rows(path, piece), plane, size=size, dim=1)
+
+    @staticmethod
+    def _rows(path: Path, plane: Float[Tensor, "batch other frame dim"]) -> Tensor:
+        rows = path(rearrange(plane, "batch other frame dim -> (batch other) frame dim"))
+        return rearrange(rows, "(batch other) frame dim -> batch other frame dim", batch=plane.shape[0])
 
 
 def build_path(dim: int, config: TemporalFrequencyConfig) -> Path:

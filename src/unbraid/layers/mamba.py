@@ -26,6 +26,7 @@ from unbraid.errors import ConfigError
 from unbraid.layers.convolution import CausalDepthwiseConv
 from unbraid.layers.kernels.selective_scan import selective_scan
 from unbraid.layers.linear import Linear
+from unbraid.layers.memory import in_pieces
 from unbraid.layers.norms import at_least_float32
 from unbraid.options import NonNegativeFloat, PositiveFloat, PositiveInt, check_options
 
@@ -85,11 +86,7 @@ class Mamba(nn.Module):
         if torch.is_grad_enabled() or torch.compiler.is_compiling() or len(features) <= _SEQUENCES_AT_ONCE:
             return self._mix(features)
         # Between input and output there are a dozen tensors as large; some sequences at a time need less memory.
-        num_parts = math.ceil(len(features) / _SEQUENCES_AT_ONCE)
-        outputs = torch.empty_like(features, memory_format=torch.contiguous_format)
-        for part, place in zip(features.chunk(num_parts), outputs.chunk(num_parts), strict=True):
-            place.copy_(self._mix(part))
-        return outputs
+        return in_pieces(self._mix, features, size=_SEQUENCES_AT_ONCE)
 
     def _mix(self, features: Tensor) -> Tensor:
         inputs, gate = self.widen(features).chunk(2, dim=-1)

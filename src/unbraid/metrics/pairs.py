@@ -48,12 +48,12 @@ class PairSums:
     broadcasts. The error is estimate minus reference. Sums of blocks add up to those of the whole."""
 
     num_samples: int
-    reference_sum: Float[Tensor, "..."]
-    reference_power: Float[Tensor, "..."]
-    estimate_power: Float[Tensor, "..."]
-    error_sum: Float[Tensor, "..."]
-    error_power: Float[Tensor, "..."]
-    error_reference: Float[Tensor, "..."]
+    reference_sum: Float[Tensor, "*_"]
+    reference_power: Float[Tensor, "*_"]
+    estimate_power: Float[Tensor, "*_"]
+    error_sum: Float[Tensor, "*_"]
+    error_power: Float[Tensor, "*_"]
+    error_reference: Float[Tensor, "*_"]
     """Sums of error times reference."""
 
     @classmethod

@@ -21,10 +21,10 @@ from unbraid.models.sfc.locoformer import LocoformerConfig
 from unbraid.models.sfc.mamba import MambaCompressionConfig
 from unbraid.models.sfc.model import SFC, SFCConfig
 from unbraid.models.super_resolution.network import SuperResolutionConfig
-from unbraid.models.super_resolution.wrapper import SeparatorConfig, WithSuperResolution, WithSuperResolutionConfig
+from unbraid.models.super_resolution.wrapper import NetworkConfig, WithSuperResolution, WithSuperResolutionConfig
 
-ModelConfig = SeparatorConfig | WithSuperResolutionConfig | DemucsConfig | PymssConfig | EnsembleConfig
-"""Union of all configs; to add one, add it to `SeparatorConfig`."""
+ModelConfig = NetworkConfig | WithSuperResolutionConfig | DemucsConfig | PymssConfig | EnsembleConfig
+"""Union of all configs; to add one, add it to `NetworkConfig`."""
 
 ARCHITECTURES: dict[str, tuple[type[ModelConfig], type[SeparationModel]]] = {
     "demucs": (DemucsConfig, PackagedDemucs),

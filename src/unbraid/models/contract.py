@@ -13,7 +13,7 @@ from torch import nn
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError, SignalError
-from unbraid.layers.checkpointing import Checkpointed
+from unbraid.layers.memory import Checkpointed
 from unbraid.options import PositiveFloat, PositiveInt, SampleRate, check_options
 
 ConfigT = TypeVar("ConfigT")

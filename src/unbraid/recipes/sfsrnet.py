@@ -19,7 +19,7 @@ from unbraid.models.catalog import ModelConfig
 from unbraid.models.s4m.model import S4MConfig
 from unbraid.models.sepformer.model import SepFormerConfig, sfsrnet_separator
 from unbraid.models.super_resolution.network import SuperResolutionConfig
-from unbraid.models.super_resolution.wrapper import SeparatorConfig, WithSuperResolutionConfig
+from unbraid.models.super_resolution.wrapper import NetworkConfig, WithSuperResolutionConfig
 from unbraid.recipes.bundled import SPEECH_MODEL
 from unbraid.recipes.recipe import Recipe
 from unbraid.recipes.s4m import PIT_SNR
@@ -104,7 +104,7 @@ def sepformer(name: str, data: Data, *, dynamic: bool) -> TrainingConfig:
     )
 
 
-def refined(separator: SeparatorConfig, network: SuperResolutionConfig) -> WithSuperResolutionConfig:
+def refined(separator: NetworkConfig, network: SuperResolutionConfig) -> WithSuperResolutionConfig:
     return WithSuperResolutionConfig(separator=separator, super_resolution=network)
 
 

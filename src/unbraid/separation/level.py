@@ -17,14 +17,14 @@ _LEAST_DEVIATION = 1e-8
 """Added to the deviation of a file, as Demucs does, so that silence stays finite."""
 
 
-class Scale(NamedTuple):
+class InputScale(NamedTuple):
     """A model gets (mixture - offset) / gain, and its estimates become estimate x gain + offset."""
 
     offset: Float[Tensor, "row 1 1"]
     gain: Float[Tensor, "row 1 1"]
 
 
-MeasureLevel = Callable[[Float[Tensor, "row channel sample"], Sequence[int]], Scale]
+MeasureLevel = Callable[[Float[Tensor, "row channel sample"], Sequence[int]], InputScale]
 """From rows for the model, and the group of channels that each of them is, to their scale."""
 
 
@@ -39,16 +39,16 @@ def open_level(
     return WholeFile(spec.num_channels, groups, first_pass())
 
 
-def normalise(rows: Float[Tensor, "row channel sample"], groups: Sequence[int]) -> Scale:
+def normalise(rows: Float[Tensor, "row channel sample"], groups: Sequence[int]) -> InputScale:
     """Every row at the RMS level of training examples, whatever the level of the recording."""
     gain = rows.square().mean(dim=(1, 2), keepdim=True).sqrt() / _TRAINED_LEVEL
-    return Scale(torch.zeros_like(gain), gain)
+    return InputScale(torch.zeros_like(gain), gain)
 
 
-def leave(rows: Float[Tensor, "row channel sample"], groups: Sequence[int]) -> Scale:
+def leave(rows: Float[Tensor, "row channel sample"], groups: Sequence[int]) -> InputScale:
     """Rows as they are."""
     gain = rows.new_ones(rows.shape[0], 1, 1)
-    return Scale(torch.zeros_like(gain), gain)
+    return InputScale(torch.zeros_like(gain), gain)
 
 
 class WholeFile:
@@ -70,6 +70,6 @@ class WholeFile:
         self.mean = mean.float()
         self.deviation = (squares / max(count - 1, 1)).sqrt().float() + _LEAST_DEVIATION
 
-    def __call__(self, rows: Float[Tensor, "row channel sample"], groups: Sequence[int]) -> Scale:
+    def __call__(self, rows: Float[Tensor, "row channel sample"], groups: Sequence[int]) -> InputScale:
         chosen = list(groups)
-        return Scale(self.mean[chosen, None, None], self.deviation[chosen, None, None])
+        return InputScale(self.mean[chosen, None, None], self.deviation[chosen, None, None])

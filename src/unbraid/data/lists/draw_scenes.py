@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from unbraid.data.items import Dataset, Item
-from unbraid.data.lists.scenes import Piece, Scene, on_grid
+from unbraid.data.lists.scenes import Scene, ScenePiece, on_grid
 from unbraid.data.mixing.levels import loudness_lufs
 from unbraid.data.mixing.pools import SourceRecording, is_silent
 from unbraid.data.mixing.stem_mixing import fade_ends
@@ -54,13 +54,13 @@ class _Composer:
         pieces = [*self.dialogue(), self.music(), *self.effects()]
         return Scene(name, self.seconds, self.sample_rate, tuple(pieces))
 
-    def dialogue(self) -> list[Piece]:
+    def dialogue(self) -> list[ScenePiece]:
         """Utterances with pauses between them, by one speaker or two in turn."""
         items = self.pools["dialogue"]
         speakers = sorted({_speaker(item) for item in items})
         size = min(int(self.generator.integers(1, 3)), len(speakers))
         chosen = self.generator.choice(speakers, size=size, replace=False)
-        pieces: list[Piece] = []
+        pieces: list[ScenePiece] = []
         at = self.generator.uniform(0.0, 2.0)
         for turn in range(int(self.generator.integers(2, 5))):
             left = self.seconds - at
@@ -74,12 +74,12 @@ class _Composer:
             at = piece.at + piece.seconds + self.generator.uniform(0.2, 1.5)
         return pieces
 
-    def music(self) -> Piece:
+    def music(self) -> ScenePiece:
         whole = self.generator.random() < 2 / 3
         length = self.seconds if whole else self.generator.uniform(self.seconds / 2, self.seconds)
         return self.draw("music", self.pools["music"], length, self.generator.uniform(0, self.seconds - length))
 
-    def effects(self) -> list[Piece]:
+    def effects(self) -> list[ScenePiece]:
         """Events anywhere; they may overlap."""
         pieces = []
         for _ in range(int(self.generator.integers(2, 6))):
@@ -88,7 +88,7 @@ class _Composer:
             pieces.append(self.draw("effects", self.pools["effects"], length, at))
         return pieces
 
-    def draw(self, source: str, items: list[Item], length: float, at: float, from_start: bool = False) -> Piece:
+    def draw(self, source: str, items: list[Item], length: float, at: float, from_start: bool = False) -> ScenePiece:
         """A piece that sounds, of some recording; shorter than asked where the recording is."""
         generator, rate = self.generator, self.sample_rate
         for _ in range(_TRIES):
@@ -101,7 +101,7 @@ class _Composer:
             if samples.size and not is_silent(samples):
                 level = self.levels[source] + generator.uniform(-PIECE_SPREAD_DB, PIECE_SPREAD_DB)
                 gain = 10 ** ((level - loudness_lufs(fade_ends(samples, rate), rate)) / 20)
-                return Piece(source, item.name, read_from, seconds, on_grid(at), round(gain, 6))
+                return ScenePiece(source, item.name, read_from, seconds, on_grid(at), round(gain, 6))
         raise DataError(f"the recordings of {source} are silent nearly everywhere, such as {items[0].name}")
 
 

@@ -41,7 +41,7 @@ _GRID_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
-class Piece:
+class ScenePiece:
     """One sound in a scene. Times in seconds."""
 
     source: str
@@ -68,7 +68,7 @@ class Scene:
     name: str
     seconds: float
     sample_rate: int
-    pieces: tuple[Piece, ...]
+    pieces: tuple[ScenePiece, ...]
     num_channels: int = 1
 
     @property
@@ -142,10 +142,10 @@ def scenes_layout(path: Path) -> str:
 
 def read_scenes(path: Path) -> list[Scene]:
     """The scenes of a list, in its order."""
-    scenes: dict[str, tuple[float, int, list[Piece], int]] = {}
+    scenes: dict[str, tuple[float, int, list[ScenePiece], int]] = {}
     with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            piece = Piece(
+            piece = ScenePiece(
                 source=row["source"],
                 item=row["item"],
                 read_from=float(row["read_from"]),
@@ -171,7 +171,7 @@ def write_scenes(scenes: Iterable[Scene], path: Path) -> None:
     if any(scene.num_channels > 1 for scene in scenes):
         head = (*head, "scene_channels")
     text = io.StringIO()
-    writer = csv.DictWriter(text, [*head, *Piece.__dataclass_fields__], lineterminator="\n")
+    writer = csv.DictWriter(text, [*head, *ScenePiece.__dataclass_fields__], lineterminator="\n")
     writer.writeheader()
     for scene in scenes:
         own = dict(zip(head, (scene.name, scene.seconds, scene.sample_rate, scene.num_channels), strict=False))

@@ -12,10 +12,10 @@ from unbraid.errors import ConfigError
 from unbraid.models.contract import SeparationModel
 from unbraid.models.packaged.demucs import DemucsConfig
 from unbraid.models.packaged.pymss import PymssConfig
-from unbraid.models.super_resolution.wrapper import SeparatorConfig
+from unbraid.models.super_resolution.wrapper import NetworkConfig
 from unbraid.options import NonNegativeFloat, check_options
 
-MemberConfig = SeparatorConfig | DemucsConfig | PymssConfig
+MemberConfig = NetworkConfig | DemucsConfig | PymssConfig
 
 
 @dataclass(frozen=True, kw_only=True)

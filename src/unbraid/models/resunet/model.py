@@ -30,7 +30,7 @@ from unbraid.layers.norms import BatchNorm, at_least_float32
 from unbraid.models.contract import ModelSpec, SeparationModel
 from unbraid.models.resunet.config import CENTRE, DECODERS, ENCODERS, FRAME_STEP, POOLING, Place, ResUNetConfig
 from unbraid.models.resunet.heads import Head, apply_head, maps_per_target, neutral_maps
-from unbraid.models.resunet.stages import Decoder, Stage
+from unbraid.models.resunet.stages import DecoderStage, Stage
 from unbraid.signal.stft import Stft
 
 __all__ = ["ResUNet", "ResUNetConfig", "ResUNetCore"]
@@ -91,7 +91,7 @@ class ResUNetCore(nn.Module):
         )
         outwards = [dims[-1], *dims[::-1]]
         self.decoders = nn.ModuleList(
-            Decoder(i, o, step, config.units)
+            DecoderStage(i, o, step, config.units)
             for i, o, step in zip(outwards[:-1], outwards[1:], POOLING[::-1], strict=True)
         )
         self.last = Stage(outermost, outermost, config.units)

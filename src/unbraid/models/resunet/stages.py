@@ -46,7 +46,7 @@ class ResidualUnit(nn.Module):
         return self.conv_out(hidden) + added
 
 
-class Decoder(nn.Module):
+class DecoderStage(nn.Module):
     """Stretches the plane, puts the encoder's output beside it, and goes through a stage."""
 
     def __init__(self, dim_in: int, dim_out: int, step: tuple[int, int], units: int) -> None:

@@ -10,9 +10,9 @@ from torch import nn
 
 from unbraid.axes import Float, Tensor
 from unbraid.layers.activation import PReLU
-from unbraid.layers.checkpointing import Checkpointed
 from unbraid.layers.convolution import DepthwiseConv, pool_average
 from unbraid.layers.linear import Linear
+from unbraid.layers.memory import Checkpointed
 from unbraid.layers.norms import GlobalLayerNorm
 from unbraid.models.s4m.config import S4MConfig
 from unbraid.models.s4m.parts import ConvNorm, FeedForwardResidual, Fusion, StateSpaceResidual

@@ -14,9 +14,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from unbraid.axes import Float, Tensor
-from unbraid.layers.checkpointing import Checkpointed
 from unbraid.layers.convolution import PlaneConv
 from unbraid.layers.linear import Linear
+from unbraid.layers.memory import Checkpointed
 from unbraid.layers.norms import GlobalLayerNorm
 from unbraid.layers.sequence import SequenceConfig, build_sequence_layer
 
@@ -26,7 +26,7 @@ FeedForward = Literal["linear", "plane"]
 _EPS = 1e-6
 
 
-class Block(nn.Module):
+class DualPathBlock(nn.Module):
     """One SepFormer block: the stack within chunks, then the stack across chunks."""
 
     def __init__(

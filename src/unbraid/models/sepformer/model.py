@@ -32,7 +32,7 @@ from unbraid.layers.attention import SelfAttentionConfig
 from unbraid.layers.linear import Linear
 from unbraid.layers.sequence import SequenceConfig
 from unbraid.models.contract import ModelSpec, SeparationModel
-from unbraid.models.sepformer.blocks import Block, FeedForward, Norm, build_norm, cut_chunks, join_chunks
+from unbraid.models.sepformer.blocks import DualPathBlock, FeedForward, Norm, build_norm, cut_chunks, join_chunks
 from unbraid.options import PositiveFloat, PositiveInt, SampleRate, check_options
 from unbraid.signal.frames import add_frames
 
@@ -152,7 +152,7 @@ class SepFormer(SeparationModel[SepFormerConfig]):
         self.norm = build_norm(config.filters, config.norm)
         self.bottleneck = Linear(config.filters, config.dim, bias=False)
         self.blocks = nn.ModuleList(
-            Block(
+            DualPathBlock(
                 config.dim,
                 num_layers=config.num_layers,
                 sequence=config.sequence,
@@ -164,7 +164,7 @@ class SepFormer(SeparationModel[SepFormerConfig]):
             )
             for _ in range(config.num_blocks)
         )
-        self.heads = nn.ModuleList(Head(config) for _ in range(config.num_blocks if config.heads == "each" else 1))
+        self.heads = nn.ModuleList(MaskHead(config) for _ in range(config.num_blocks if config.heads == "each" else 1))
 
     def forward(self, mixture: Float[Tensor, "batch 1 sample"]) -> Float[Tensor, "batch source 1 sample"]:
         return self._separate(mixture, all_heads=False)[-1]
@@ -203,7 +203,7 @@ class SepFormer(SeparationModel[SepFormerConfig]):
         return F.pad(mixture[:, 0], (self._margin, self._margin + rest)).unfold(-1, kernel, stride)
 
 
-class Head(nn.Module):
+class MaskHead(nn.Module):
     """From the features of a block to estimates: masks on the encoded mixture, decoded."""
 
     def __init__(self, config: SepFormerConfig) -> None:

@@ -10,7 +10,7 @@ of all sources and channels, (part source channel).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,9 +19,9 @@ from einops import rearrange
 from torch import nn
 
 from unbraid.axes import Float, Tensor
-from unbraid.layers.checkpointing import Checkpointed
 from unbraid.layers.convolution import PlaneConv
 from unbraid.layers.feedforward import SwiGLU
+from unbraid.layers.memory import Checkpointed, in_pieces
 from unbraid.layers.norms import RMSNorm
 from unbraid.signal.bands import BandTable
 
@@ -64,24 +64,12 @@ class Compressor(Checkpointed):
         if (training and not self.checkpointing) or torch.compiler.is_compiling():
             result = function(*rows)
         else:
-            pieces = zip(*(row.split(self.frames_at_once) for row in rows), strict=True)
             if training:
+                pieces = zip(*(row.split(self.frames_at_once) for row in rows), strict=True)
                 result = torch.cat([self.recomputed(function, *piece) for piece in pieces])
             else:
-                result = _joined(map(function, *zip(*pieces, strict=True)), len(rows[0]))
+                result = in_pieces(function, *rows, size=self.frames_at_once)
         return rearrange(result, "(batch frame) token dim -> batch frame token dim", batch=planes[0].shape[0])
-
-
-def _joined(pieces: Iterable[Tensor], num_rows: int) -> Tensor:
-    """The pieces as one tensor; each is forgotten before the next is made, so that they never lie there twice."""
-    result, position = None, 0
-    for piece in pieces:
-        if result is None:
-            result = piece.new_empty(num_rows, *piece.shape[1:])
-        result[position : position + len(piece)] = piece
-        position += len(piece)
-    assert result is not None
-    return result
 
 
 class Encoder(Compressor, ABC):

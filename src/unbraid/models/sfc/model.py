@@ -43,7 +43,7 @@ from unbraid.signal.stft import Stft, complex_product
 CompressionConfig = (
     CrossAttentionConfig | MambaCompressionConfig | BandSplitConfig | UncompressedConfig | FilterbankConfig
 )
-SeparatorConfig = LocoformerConfig | DualPathConfig
+CoreConfig = LocoformerConfig | DualPathConfig
 
 _COMPRESSORS: dict[type[CompressionConfig], tuple[Callable[..., Encoder], Callable[..., Decoder]]] = {
     CrossAttentionConfig: (CrossAttentionEncoder, CrossAttentionDecoder),
@@ -52,7 +52,7 @@ _COMPRESSORS: dict[type[CompressionConfig], tuple[Callable[..., Encoder], Callab
     UncompressedConfig: (UncompressedEncoder, UncompressedDecoder),
     FilterbankConfig: (FilterbankEncoder, FilterbankDecoder),
 }
-_SEPARATORS: dict[type[SeparatorConfig], type[nn.Module]] = {LocoformerConfig: TFLocoformer, DualPathConfig: DualPath}
+_CORES: dict[type[CoreConfig], type[nn.Module]] = {LocoformerConfig: TFLocoformer, DualPathConfig: DualPath}
 _LEAST_POWER = 1e-15
 
 
@@ -83,7 +83,7 @@ class SFCConfig:
 
     compression: CompressionConfig = field(default_factory=CrossAttentionConfig)
 
-    separator: SeparatorConfig = field(default_factory=LocoformerConfig)
+    separator: CoreConfig = field(default_factory=LocoformerConfig)
 
     estimate: Literal["mask", "spectrum"] = "mask"
     """Whether the decoder's output is multiplied with the mixture or taken as it is."""
@@ -159,7 +159,7 @@ class SFCCore(nn.Module):
         build_encoder, build_decoder = _COMPRESSORS[type(config.compression)]
         self.estimate, self.num_sources = config.estimate, num_sources
         self.encoder = build_encoder(sizes, config.compression)
-        self.separator = _SEPARATORS[type(config.separator)](config.separator)
+        self.separator = _CORES[type(config.separator)](config.separator)
         self.decoder = build_decoder(sizes, config.compression)
 
     def forward(

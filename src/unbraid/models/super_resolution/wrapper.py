@@ -21,7 +21,7 @@ from unbraid.models.sfc.model import SFCConfig
 from unbraid.models.super_resolution.network import SuperResolution, SuperResolutionConfig
 from unbraid.options import check_options
 
-SeparatorConfig = S4MConfig | SFCConfig | SepFormerConfig | ResUNetConfig | MTFAConfig
+NetworkConfig = S4MConfig | SFCConfig | SepFormerConfig | ResUNetConfig | MTFAConfig
 """What can be wrapped: every architecture of the catalog but this one."""
 
 
@@ -29,7 +29,7 @@ SeparatorConfig = S4MConfig | SFCConfig | SepFormerConfig | ResUNetConfig | MTFA
 class WithSuperResolutionConfig:
     """A separator and the network that mends its estimates."""
 
-    separator: SeparatorConfig = field(default_factory=S4MConfig)
+    separator: NetworkConfig = field(default_factory=S4MConfig)
 
     super_resolution: SuperResolutionConfig = field(default_factory=SuperResolutionConfig)
 
@@ -50,7 +50,7 @@ class WithSuperResolution(SeparationModel[WithSuperResolutionConfig | SuperResol
         self.super_resolution = SuperResolution(super_resolution, self.spec.sample_rate, self.spec.num_sources)
         # Around a separator that is not of the catalog, the settings known are those of the network.
         self.config = super_resolution
-        if isinstance(separator.config, SeparatorConfig):
+        if isinstance(separator.config, NetworkConfig):
             self.config = WithSuperResolutionConfig(separator=separator.config, super_resolution=super_resolution)
 
     def forward(self, mixture: Float[Tensor, "batch channel sample"]) -> Float[Tensor, "batch source channel sample"]:
