@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.conftest import TINY
+from tests.weights.published import Bomb, write_sfc
 from unbraid.audio.recording import Recording
 from unbraid.cli import doctor as doctor_module
 from unbraid.models.catalog import PRESETS, build_model
@@ -76,16 +77,27 @@ def test_import_refuses_what_it_cannot_take(run, tmp_path, tiny):
         assert outcome.code == 1
         return outcome.errors[0]
 
-    (tmp_path / "old.pt").write_bytes(pickle.dumps({"weight": 1}))
-    assert "is a pickle, and reading a pickle runs whatever program it holds" in complaint(tmp_path / "old.pt")
+    torch.save({"weight": Bomb(tmp_path / "bomb")}, tmp_path / "bomb.pt")
+    assert "holds more than weights" in complaint(tmp_path / "bomb.pt")
+    (tmp_path / "old.pt").write_bytes(pickle.dumps(Bomb(tmp_path / "bomb")))
+    assert "old.pt" in complaint(tmp_path / "old.pt")
+    assert not (tmp_path / "bomb").exists()
     torch.save({"weight": torch.ones(1)}, tmp_path / "disguised.safetensors")
-    assert "is a pickle" in complaint(tmp_path / "disguised.safetensors")
+    assert "is neither a safetensors nor a PyTorch file" in complaint(tmp_path / "disguised.safetensors")
     (tmp_path / "text.safetensors").write_text("not weights at all")
-    assert "is not a safetensors file" in complaint(tmp_path / "text.safetensors")
+    assert "is neither a safetensors nor a PyTorch file" in complaint(tmp_path / "text.safetensors")
     assert "there is no file" in complaint(tmp_path / "missing.safetensors")
     assert "the weights do not fit the model" in complaint(tiny)
     assert "there is no format 'others'" in complaint(tiny, "--from", "others")
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_import_knows_what_lies_as_its_authors_publish_it(run, tmp_path):
+    write_sfc(tmp_path / "small")
+    out = tmp_path / "mine.safetensors"
+    assert run("models", "import", tmp_path / "small", "--out", out).code == 0
+    assert inspect_model(out).facts["imported_from"] == "sfc-authors"
+    assert "go with --preset" in run("models", "import", tmp_path / "small", "--out", out, "--set", "a=1").errors[0]
 
 
 def test_profile(run, tiny):

@@ -6,10 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import typer
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
-from unbraid.errors import AudioReadError, ConfigError, WeightsError
+from unbraid.errors import AudioReadError, ConfigError
 from unbraid.files.pending import writing_to
 from unbraid.models.catalog import PRESETS, architecture_name, build_model
 from unbraid.models.contract import SeparationModel
@@ -81,23 +79,3 @@ def show_attention(name: str, recording: Path, out: Path, seconds: float) -> lis
     if isinstance(model, MTFA):
         return write_similarity(analyse_similarity(model, mixture), out)
     return write_attention(analyse_attention(model, mixture), out)
-
-
-def read_foreign(file: Path) -> dict:
-    """The tensors of a safetensors file; anything that would have to be unpickled is refused."""
-    if not file.is_file():
-        raise WeightsError(f"there is no file {file}", remedy="check the name")
-    with open(file, "rb") as opened:
-        head = opened.read(4)
-    if head[:2] == b"PK" or head[:1] == b"\x80" or file.suffix in (".pt", ".pth", ".ckpt", ".bin", ".pkl"):
-        raise WeightsError(
-            "is a pickle, and reading a pickle runs whatever program it holds: if you trust it, convert it to "
-            "safetensors as  unbraid models import --help  shows",
-            subject=f"{file}",
-        )
-    try:
-        return load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(
-            f"is not a safetensors file ({error})", subject=f"{file}", remedy="convert it first"
-        ) from error

@@ -9,6 +9,7 @@ import typer
 
 from unbraid.cli.messages import print_json
 from unbraid.cli.options import AsJson, flag
+from unbraid.errors import ConfigError
 
 models = typer.Typer(
     name="models",
@@ -146,9 +147,16 @@ def export_model(
 
 @models.command("import")
 def import_model(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Foreign weights as .safetensors.")],
-    preset: Annotated[str, typer.Option(metavar="NAME", help="The preset that the weights belong to.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Foreign weights, or the folder of a foreign model.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write, ending in .safetensors.")],
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The preset that weights belong to which do not say so themselves.",
+            show_default=False,
+        ),
+    ] = None,
     source: Annotated[
         str | None,
         typer.Option(
@@ -165,31 +173,46 @@ def import_model(
 ) -> None:
     """Turns weights of other projects into a file of ours.
 
-    Formats: resunet-authors, s4m-authors and sfc-authors, state dicts of the
-    published code of ResUNetDecouple+, S4M and SFC; speechbrain, its SepFormer, whose three files become one with
-    the prefixes encoder., masknet. and decoder. Pickled files (.pt, .pth, .ckpt, .bin) are refused, because reading one
-    runs whatever program it holds. Convert a file that you trust in Python:
+    What lies as its authors publish it is recognised: folders of SFC's authors and
+    of SpeechBrain, files of bytesep, bags of demucs, and networks with a .yaml
+    beside them (RoFormers, MDX23C, SCNet, Bandit v2). For a bare state dict, say
+    with --preset what it belongs to. Formats: resunet-authors, s4m-authors and
+    sfc-authors, of the published code of ResUNetDecouple+, S4M and SFC;
+    speechbrain, its SepFormer, whose three files become one with the prefixes
+    encoder., masknet. and decoder.
 
-    import torch, safetensors.torch
-    state = torch.load("m.pt", weights_only=True)
-    safetensors.torch.save_file(state, "m.safetensors")
+    Files are never unpickled: .pt, .pth and .ckpt are read weights-only, and one
+    that holds anything else is refused.
 
     [bold]Examples[/bold]
 
+    unbraid models import folder/of/a/model --out my.safetensors
     unbraid models import m.safetensors --preset s4m-tiny --out my.safetensors
     unbraid models import m.safetensors --preset s4m-tiny --set fusion=previous --out my.safetensors
     unbraid models import m.safetensors --preset sfc-ca-small --set frames=released --out my.safetensors
     unbraid models import m.safetensors --preset resunet --set level=as-given --out my.safetensors
     """
-    from unbraid.cli.model_files import read_foreign, save
+    from unbraid.cli.model_files import save
     from unbraid.cli.overrides import apply_overrides
     from unbraid.models.catalog import preset_config
+    from unbraid.weights.conversion import read_model
     from unbraid.weights.foreign import convert_weights, formats_of
+    from unbraid.weights.locate import find_downloaded
+    from unbraid.weights.tensors import read_tensors
 
-    config = apply_overrides(preset_config(preset), set_ or [])
-    source = source or formats_of(config)[0]
-    model = convert_weights(read_foreign(file), source, config)
-    save(model, out, out.stem, {"imported_from": source, "file": file.name})
+    if preset is not None:
+        config = apply_overrides(preset_config(preset), set_ or [])
+        source = source or formats_of(config)[0]
+        model = convert_weights(read_tensors(file), source, config)
+        save(model, out, out.stem, {"imported_from": source, "file": file.name})
+        return
+    if source is not None or set_:
+        raise ConfigError("--from and --set go with --preset")
+    local = find_downloaded(str(file))
+    if local is None:
+        raise ConfigError(f"'{file}' is no foreign model", remedy="name its file or folder, or see --help")
+    model, form, half = read_model(local.files, local.root)
+    save(model, out, out.stem, {"imported_from": form, "file": file.name}, half=half)
 
 
 def print_models(task: str | None = None, *, everything: bool = False) -> None:
