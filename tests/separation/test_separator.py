@@ -385,3 +385,27 @@ def test_chunks_can_be_averaged_as_papers_do():
     separation = separator.separate(mixture, 8000)
     assert np.allclose(separation["most"].samples, 0.75 * mixture, atol=1e-5)
     assert {call[-1] for call in separator.model.calls} == {8000}
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_refined_estimates_add_up_to_the_recording_over_all_seams(channels):
+    class Quiet(Shares):
+        def forward(self, mixture):
+            self.calls.append(tuple(mixture.shape))
+            return torch.stack([0.3 * mixture, 0.1 * mixture.roll(3, dims=-1)], dim=1)
+
+    samples = np.random.default_rng(0).normal(0, 0.1, (channels, 41_000)).astype(np.float32)
+    model = Quiet(num_channels=channels)
+    stems = Separator(model, refine="wiener").separate(samples, 8000)
+    np.testing.assert_allclose(sum(stem.samples for stem in stems.values()), samples, atol=2e-5)
+    as_they_are = Separator(model, refine="none").separate(samples, 8000)
+    assert np.abs(sum(stem.samples for stem in as_they_are.values()) - samples).max() > 0.1
+
+
+def test_the_spec_says_whether_estimates_are_refined_and_the_caller_has_the_last_word():
+    model = Shares()
+    assert Separator(model).config.refine == "none"
+    model.spec = replace(model.spec, refine="wiener", refine_from_hz=500.0)
+    advised = Separator(model).config
+    assert (advised.refine, advised.refine_from_hz) == ("wiener", 500.0)
+    assert Separator(model, refine="none").config.refine == "none"

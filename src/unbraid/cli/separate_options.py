@@ -107,6 +107,23 @@ Consistency = Annotated[
         rich_help_panel=_HOW,
     ),
 ]
+Refine = Annotated[
+    Literal["none", "wiener"] | None,
+    typer.Option(
+        help="Share out the recording by the powers of the estimates, bin by bin; by default where the model gains by it.",
+        rich_help_panel=_HOW,
+        show_default=False,
+    ),
+]
+RefineFrom = Annotated[
+    float | None,
+    typer.Option(
+        metavar="HZ",
+        help="Refine from this frequency on; by default what is best for the model.",
+        rich_help_panel=_HOW,
+        show_default=False,
+    ),
+]
 Overlap = Annotated[
     float | None,
     typer.Option(

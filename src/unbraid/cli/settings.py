@@ -37,6 +37,8 @@ OPTIONS = {
     "out": "--out",
     "overlap": "--overlap",
     "preset": "--preset",
+    "refine": "--refine",
+    "refine_from_hz": "--refine-from",
     "remix": "--remix",
     "resume": "--resume",
     "sample_rate": "--rate",

@@ -14,12 +14,15 @@ from torch import nn
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError, SignalError
 from unbraid.layers.memory import Checkpointed
-from unbraid.options import PositiveFloat, PositiveInt, SampleRate, check_options
+from unbraid.options import NonNegativeFloat, PositiveFloat, PositiveInt, SampleRate, check_options
 
 ConfigT = TypeVar("ConfigT")
 
 InputLevel = Literal["normalised", "as-given", "whole-file"]
 """How loud a model wants its input, which whoever separates a recording sees to."""
+
+Refinement = Literal["none", "wiener"]
+"""What is done to estimates before they are joined; `wiener` shares out the mixture by their powers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,12 @@ class ModelSpec:
     """What is done to the input before the model and undone after it. `normalised`: every chunk has the RMS level that
     training examples have; `as-given`: nothing, because loudness tells the model something or the model sees to it
     itself; `whole-file`: the mean of the whole recording is taken off and its standard deviation becomes one."""
+
+    refine: Refinement = "none"
+    """What brings the estimates of these weights nearer to their sources, as measured; nobody's training sees it."""
+
+    refine_from_hz: NonNegativeFloat = 0.0
+    """From which frequency on."""
 
     def __post_init__(self) -> None:
         check_options(self)

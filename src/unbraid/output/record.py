@@ -82,6 +82,8 @@ def _settings_of_format_1(separator: Separator, output: OutputConfig) -> dict[st
         "bitrate_kbps": output.bitrate_kbps,
         "clip_mode": output.clip_mode,
     }
+    if config.refine != "none":
+        settings["refine"] = config.refine
     if config.remix:
         settings["remix_db"] = {name: str(gain_db) for name, gain_db in config.remix.items()}
     return settings

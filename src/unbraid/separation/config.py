@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
 from unbraid.errors import ConfigError
-from unbraid.options import NonNegativeInt, PositiveInt, Range, check_options, is_number
+from unbraid.models.contract import Refinement
+from unbraid.options import NonNegativeFloat, NonNegativeInt, PositiveInt, Range, check_options, is_number
 from unbraid.signal.chunking import Join
 
 Consistency = Literal["none", "residual", "distribute"]
@@ -46,6 +47,13 @@ class SeparationConfig:
     consistency: Consistency = "none"
     """`distribute` spreads what is missing evenly over the estimates so that they add up to the mixture; `residual`
     gives it out as a stem of its own."""
+
+    refine: Refinement | None = None
+    """`wiener` shares out the mixture by the powers of the estimates, bin by bin, so that they add up to it; None: what
+    the model's spec advises."""
+
+    refine_from_hz: NonNegativeFloat | None = None
+    """Below this frequency estimates stay as they are; None: what the spec advises."""
 
     two_stems: str | None = None
     """This source and one stem with all the rest."""

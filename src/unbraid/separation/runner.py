@@ -17,6 +17,7 @@ from unbraid.separation.device import is_out_of_memory
 from unbraid.separation.level import MeasureLevel
 from unbraid.separation.speakers.ordering import align
 from unbraid.signal.chunking import Chunk
+from unbraid.signal.wiener import wiener_refine
 
 _SILENCE = 1e-7
 """Below this peak (-140 dB) a chunk is silence, and so are its stems; no model is asked."""
@@ -32,8 +33,11 @@ class ModelRunner:
         groups: tuple[tuple[int, ...], ...],
         level: MeasureLevel,
         offsets: Sequence[int],
+        refine_from_hz: float | None = None,
     ) -> None:
-        """`groups` of channels go through the model together; `offsets` in samples are those of the shifted passes."""
+        """`groups` of channels go through the model together; `offsets` in samples are those of the shifted passes.
+        From `refine_from_hz` on the mixture is shared out by the powers of the estimates; None leaves them alone."""
+        self.refine_from_hz = refine_from_hz
         self.model, self.device, self.spec = model, device, model.spec
         self.groups, self.level, self.offsets = groups, level, offsets
         self.seconds = 0.0
@@ -88,7 +92,10 @@ class ModelRunner:
                 )
             total[..., shift:] += shifted
             count[shift:] += 1
-        result[heard] = total / count * gain.unsqueeze(1) + offset.unsqueeze(1)
+        mean = total / count
+        if self.refine_from_hz is not None:
+            mean = wiener_refine(mean, scaled, self.spec.sample_rate, self.refine_from_hz)
+        result[heard] = mean * gain.unsqueeze(1) + offset.unsqueeze(1)
         return result
 
     def _call(self, rows: Float[Tensor, "row channel sample"]) -> Float[Tensor, "row source channel sample"]:

@@ -190,7 +190,9 @@ class Separator:
             with closing(reader.reopen()) as again:
                 yield from Intake(again, self.spec.sample_rate).blocks()
 
-        return ModelRunner(self.model, self.device, groups, open_level(self.spec, groups, first_pass), self.offsets)
+        refine_from_hz = self.config.refine_from_hz if self.config.refine == "wiener" else None
+        level = open_level(self.spec, groups, first_pass)
+        return ModelRunner(self.model, self.device, groups, level, self.offsets, refine_from_hz)
 
     def _sorter(self, scratch: Path | None) -> Sorter:
         spec = self.spec
@@ -209,7 +211,12 @@ def _resolved(config: SeparationConfig, spec: ModelSpec, device: torch.device) -
     overlap = (0.25 if config.join == "fade" else 0.5) if config.overlap is None else config.overlap
     batch_size = config.batch_size or (1 if device.type == "cpu" else 8)
     return replace(
-        config, segment_seconds=segment, overlap=None if segment == "whole" else overlap, batch_size=batch_size
+        config,
+        segment_seconds=segment,
+        overlap=None if segment == "whole" else overlap,
+        batch_size=batch_size,
+        refine=spec.refine if config.refine is None else config.refine,
+        refine_from_hz=spec.refine_from_hz if config.refine_from_hz is None else config.refine_from_hz,
     )
 
 

@@ -9,7 +9,7 @@ import errno
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
 
 import torch
@@ -112,6 +112,8 @@ def load_model(source: str | Path, device: str | torch.device = "cpu") -> Separa
         raise WeightsError(
             f"does not fit its architecture '{stored.architecture}': {error}", subject=f"{stored.path}"
         ) from error
+    # What was measured best for these weights is theirs and not their architecture's.
+    model.spec = replace(model.spec, refine=stored.spec.refine, refine_from_hz=stored.spec.refine_from_hz)
     return model.to(device).eval()
 
 
