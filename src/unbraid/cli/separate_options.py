@@ -110,7 +110,7 @@ Consistency = Annotated[
 Refine = Annotated[
     Literal["none", "wiener"] | None,
     typer.Option(
-        help="Share out the recording by the powers of the estimates, bin by bin; by default where the model gains by it.",
+        help="Share out the recording by the powers of the estimates, bin by bin; by default where it helps the model.",
         rich_help_panel=_HOW,
         show_default=False,
     ),

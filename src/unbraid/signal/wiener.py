@@ -1,9 +1,9 @@
 """A Wiener mask made of a model's own estimates: each source gets of the mixture what its estimate has of the power.
 
-    estimates, mixture -> STFT -> per bin and channel |estimate|^2 / sum of all |estimate|^2 -> times the mixture -> inverse
+    estimates, mixture -> STFT -> per bin and channel |estimate|^2 / sum of |estimate|^2 -> x mixture -> inverse
 
-What comes out adds up to the mixture in every bin from `from_hz` on. An estimate with a blurred or missing spectrum gets
-the mixture's own; below `from_hz` the estimates stay as they are.
+What comes out adds up to the mixture in every bin from `from_hz` on. An estimate with a blurred or missing spectrum
+gets the mixture's own; below `from_hz` the estimates stay as they are.
 """
 
 from __future__ import annotations
