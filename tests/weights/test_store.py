@@ -109,6 +109,7 @@ def test_names_that_are_not_there_are_answered_with_those_that_are():
 
 def test_all_presets_are_listed():
     assert "s4m-tiny" in list_models()["presets"]
+    assert "htdemucs" in list_models()["published"]
 
 
 def test_a_failed_save_leaves_nothing(tmp_path, monkeypatch):

@@ -192,8 +192,11 @@ def _bundled_names() -> str:
 
 
 def list_models() -> dict[str, list[str]]:
-    """Names that `load_model` takes ("bundled") and names that `build_model` takes ("presets")."""
-    return {"bundled": bundled_models(), "presets": sorted(PRESETS)}
+    """Names that `load_model` takes ("bundled", and "published", which are fetched) and those for `build_model`
+    ("presets")."""
+    from unbraid.weights.registry import published_models
+
+    return {"bundled": bundled_models(), "published": list(published_models()), "presets": sorted(PRESETS)}
 
 
 def hash_tensors(tensors: dict[str, torch.Tensor]) -> str:

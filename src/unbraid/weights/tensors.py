@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,7 +29,10 @@ def read_tensors(path: Path) -> Tensors:
     if head[8:9] == b"{":
         return read_safetensors(path)[0]
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # That a file has a newer form of pickle is nothing that a user could mend.
+            warnings.simplefilter("ignore", UserWarning)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         if "Weights only load failed" in str(error) or "weights_only" in str(error):
             raise WeightsError(

@@ -10,6 +10,7 @@ A network with a single target gives a second stem, which is the mixture without
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Annotated, Any, Literal
@@ -130,7 +131,10 @@ class PackagedPymss(SeparationModel[PymssConfig]):
         return in_pieces(self._piece, mixture, self.config.chunk_samples)
 
     def _piece(self, mixture: Float[Tensor, "batch channel sample"]) -> Float[Tensor, "batch source channel sample"]:
-        estimates = self.network(mixture)
+        with warnings.catch_warnings():
+            # SCNet is trained with the rectangular window that PyTorch warns of.
+            warnings.filterwarnings("ignore", message="A window was not provided")
+            estimates = self.network(mixture)
         if estimates.dim() == 3:
             estimates = estimates.unsqueeze(1)
         missing = mixture.shape[-1] - estimates.shape[-1]
