@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from unbraid.errors import ConfigError
+from unbraid.files.json_text import JsonError, parse_json
 
 Config = TypeVar("Config")
 
@@ -58,8 +58,8 @@ def _parsed(kind: Any, text: str, item: str) -> Any:
     # None comes first, for a setting of type str or None would take the word as text.
     candidates: list[Any] = [None, text] if text.lower() in ("none", "null") else [text]
     try:
-        candidates.append(json.loads(text))
-    except json.JSONDecodeError:
+        candidates.append(parse_json(text))
+    except JsonError:
         candidates.append([part.strip() for part in text.strip("()[]").split(",")])
     problem = ""
     for candidate in candidates:

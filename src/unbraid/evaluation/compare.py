@@ -167,7 +167,8 @@ def _difference(name: str, changes: Sequence[Change], higher_is_better: bool) ->
 
 
 def _common_measure(first: Scores, second: Scores, wanted: str | None) -> str:
-    common = [name for name in first.metrics if name in second.metrics]
+    # A newer version may have measures that are not known here.
+    common = [name for name in first.metrics if name in second.metrics and name in MEASURES]
     if wanted is not None:
         name = find_measures(wanted)[0].name
         if name in common:

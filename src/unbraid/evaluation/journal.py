@@ -13,6 +13,8 @@ from typing import Any
 
 from unbraid.errors import DataError
 from unbraid.evaluation.scores import FORMAT, Scores, TrackScore, plain, read_scores, read_track, track_data
+from unbraid.files.json_text import JsonError, of_kind, parse_json
+from unbraid.files.names import printable
 from unbraid.files.pending import PendingFile, write_pending, writing_to
 
 
@@ -75,14 +77,16 @@ class Journal:
             pending.discard()
 
     def _read(self) -> list[TrackScore]:
-        *lines, _cut_off = self.path.read_text(encoding="utf-8").split("\n")
         try:
-            rows = [json.loads(line) for line in lines]
+            *lines, _cut_off = self.path.read_bytes().split(b"\n")
+            rows = [of_kind(parse_json(line), dict, "line") for line in lines]
             if rows:
                 self._check(rows[0], self.path)
             return [read_track(row) for row in rows[1:]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"is damaged ({error!r})", subject=f"{self.path}", remedy="remove it") from error
+        except OSError as error:
+            raise DataError(f"cannot be read ({error.strerror})", subject=printable(self.path)) from error
+        except JsonError as error:
+            raise DataError(f"is damaged ({error})", subject=printable(self.path), remedy="remove it") from error
 
     def _check(self, found: Mapping[str, Any], path: Path) -> None:
         different = [key for key in self.facts if found.get(key) != self.facts[key]]

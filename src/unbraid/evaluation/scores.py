@@ -17,12 +17,13 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from unbraid.errors import DataError
+from unbraid.files.json_text import JsonError, entries, member, read_json
+from unbraid.files.names import printable
 
 FORMAT = 2
 _SCORES_WANTED = "give a file of scores, as an evaluation writes it with `json`"
@@ -103,29 +104,36 @@ def scores_json(scores: Scores) -> str:
 def read_scores(path: str | os.PathLike[str]) -> Scores:
     """Reads such a file. Raises DataError for any other."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = read_json(path)
     except OSError as error:
-        raise DataError(f"cannot read {path} ({error.strerror})", remedy=_SCORES_WANTED) from error
-    except ValueError as error:
-        raise DataError(f"is not JSON ({error})", subject=str(path), remedy=_SCORES_WANTED) from error
+        raise DataError(f"cannot read {printable(path)} ({error.strerror})", remedy=_SCORES_WANTED) from error
+    except JsonError as error:
+        raise DataError(f"is not JSON ({error})", subject=printable(path), remedy=_SCORES_WANTED) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DataError(
             "is not a file of scores of this version",
-            subject=str(path),
-            remedy=f"write it anew by evaluating with `json={path}`",
+            subject=printable(path),
+            remedy=f"write it anew by evaluating with `json={printable(path)}`",
         )
     try:
         return Scores(
-            estimates=content["estimates"],
-            data=content["data"],
-            metrics=tuple(content["metrics"]),
-            tracks=tuple(read_track(track) for track in content["tracks"]),
-            summary=content["summary"],
+            estimates=member(content, "estimates", dict),
+            data=_read_data(member(content, "data", dict)),
+            metrics=tuple(entries(content, "metrics", str)),
+            tracks=tuple(read_track(track) for track in entries(content, "tracks", dict)),
+            summary=member(content, "summary", dict),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except JsonError as error:
         raise DataError(
-            f"is a damaged file of scores ({error!r})", subject=f"{path}", remedy="write it anew"
+            f"is a damaged file of scores ({error})", subject=printable(path), remedy="write it anew"
         ) from error
+
+
+def _read_data(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    for key, kind in (("name", str), ("layout", str), ("exchangeable", bool)):
+        member(data, key, kind)
+    entries(data, "sources", str)
+    return data
 
 
 def track_data(track: TrackScore) -> dict[str, Any]:
@@ -150,26 +158,27 @@ def track_data(track: TrackScore) -> dict[str, Any]:
 
 
 def read_track(data: Mapping[str, Any]) -> TrackScore:
-    """The way back from `track_data`."""
+    """The way back from `track_data`; raises JsonError for anything else."""
+    labels = member(data, "labels", dict)
     return TrackScore(
-        name=data["name"],
-        seconds=float(data["seconds"]),
-        labels=data["labels"],
-        model_seconds=float(data["model_seconds"]),
-        most_error_at=float(data["most_error_at"]),
-        notes=tuple(data["notes"]),
-        targets=tuple(
-            TargetScore(
-                source=target["name"],
-                estimate=target["estimate"],
-                metrics={name: _number(value) for name, value in target["metrics"].items()},
-                frames={
-                    name: [_number(frame["metrics"][name]) for frame in target["frames"]]
-                    for name in (target["frames"][0]["metrics"] if target["frames"] else ())
-                },
-            )
-            for target in data["targets"]
-        ),
+        name=member(data, "name", str),
+        seconds=member(data, "seconds", float),
+        labels={name: member(labels, name, str) for name in labels},
+        model_seconds=member(data, "model_seconds", float),
+        most_error_at=member(data, "most_error_at", float),
+        notes=tuple(entries(data, "notes", str)),
+        targets=tuple(_read_target(target) for target in entries(data, "targets", dict)),
+    )
+
+
+def _read_target(data: Mapping[str, Any]) -> TargetScore:
+    metrics = member(data, "metrics", dict)
+    frames = [member(frame, "metrics", dict) for frame in entries(data, "frames", dict)]
+    return TargetScore(
+        source=member(data, "name", str),
+        estimate=member(data, "estimate", str),
+        metrics={name: _number(metrics, name) for name in metrics},
+        frames={name: [_number(frame, name) for frame in frames] for name in (frames[0] if frames else ())},
     )
 
 
@@ -213,5 +222,5 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
+def _number(values: Mapping[str, Any], name: str) -> float:
+    return math.nan if values.get(name, 0) is None else member(values, name, float)

@@ -15,6 +15,7 @@ import torch
 
 import unbraid
 from unbraid.audio.formats import AudioInfo
+from unbraid.files.json_text import read_json
 from unbraid.files.pending import PendingFile, writing_to
 from unbraid.output.config import OutputConfig
 from unbraid.output.naming import OutputPaths
@@ -160,7 +161,7 @@ def is_done(paths: OutputPaths, model: ModelIdentity, separator: Separator, outp
     A recording that has changed its size, or is newer than the record of its stems, is not done.
     """
     try:
-        record = json.loads(paths.record.read_bytes())
+        record = read_json(paths.record)
         stat = os.stat(source)
         settings = {FORMAT: record_settings, 1: _settings_of_format_1}[record["format"]](separator, output)
         return (

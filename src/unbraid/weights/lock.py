@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -17,6 +16,8 @@ from filelock import FileLock
 
 from unbraid.errors import WeightsError
 from unbraid.files.cache import cache_folder
+from unbraid.files.json_text import read_json
+from unbraid.files.pending import PendingFile, write_pending
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ def read_lock() -> dict[str, LockedSource]:
     """Everything that is locked, by source."""
     path = lock_path()
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         return {
             source: LockedSource(
                 commit=entry["commit"],
@@ -94,10 +95,8 @@ def forget_source(source: str) -> bool:
 
 def _write(entries: dict[str, LockedSource]) -> None:
     path = lock_path()
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     content = {"format": 1, "sources": {name: asdict(entry) for name, entry in sorted(entries.items())}}
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_pending(PendingFile(path), f"{json.dumps(content, indent=1)}\n".encode())
 
 
 def hash_file(path: Path) -> str:

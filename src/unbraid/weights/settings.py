@@ -5,12 +5,12 @@ Tuples are allowed, because configurations of RoFormers hold them; every other t
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from unbraid.errors import MissingExtraError, WeightsError
+from unbraid.files.json_text import JsonError, parse_json
 
 _LARGEST_BYTES = 1 << 20
 _FLOAT = re.compile(r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+")
@@ -21,8 +21,8 @@ def read_settings(path: Path) -> dict[str, object]:
     text = read_text(path)
     if path.suffix == ".json":
         try:
-            settings = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            settings = parse_json(text)
+        except JsonError as error:
             raise WeightsError(f"is not JSON: {error}", subject=f"{path.name}") from error
     else:
         settings = _parse_yaml(text, path.name)

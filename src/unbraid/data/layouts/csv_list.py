@@ -18,7 +18,6 @@ itself.
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from unbraid.data.items import Clip, Dataset, Item, Split
 from unbraid.data.layouts.layout import MIXTURE_NAMES, SPLIT_FOLDERS, Layout, NoSplitError, share_out
 from unbraid.data.layouts.songs import MUSIC_STEMS
 from unbraid.errors import DataError
+from unbraid.files.json_text import JsonError, of_kind, parse_json
 from unbraid.files.names import printable
 
 Row = Mapping[str, str]
@@ -62,9 +62,16 @@ def read_rows(path: Path) -> Iterator[Row]:
                 return
             for line in file:
                 if line.strip():
-                    yield {key: str(value) for key, value in json.loads(line).items() if value is not None}
-    except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError, AttributeError) as error:
+                    row = of_kind(parse_json(line), dict, "line")
+                    yield {key: _text(key, value) for key, value in row.items() if value is not None}
+    except (OSError, UnicodeDecodeError, csv.Error, JsonError) as error:
         raise DataError(f"the list '{printable(path)}' cannot be read: {error}") from error
+
+
+def _text(key: str, value: object) -> str:
+    if isinstance(value, dict | list):
+        raise JsonError(f"'{key}' is neither a text nor a number")
+    return str(value)
 
 
 def in_split(row: Row, split: Split) -> bool:

@@ -9,7 +9,6 @@ data set has no splits, so songs are shared out by a hash of their id. ours: no 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from unbraid.data.clips import open_clips
@@ -17,6 +16,7 @@ from unbraid.data.items import Clip, Dataset, Item, Split
 from unbraid.data.layouts.layout import Layout, find_below, list_folders, share_out
 from unbraid.data.layouts.songs import MUSIC_STEMS, make_dataset
 from unbraid.errors import DataError
+from unbraid.files.json_text import JsonError, entries, member, read_json
 from unbraid.files.names import printable
 
 ALL_STEMS = (
@@ -42,13 +42,14 @@ def open_moisesdb(root: Path, split: Split, options: frozenset[str]) -> Dataset:
 
 def _open_song(song: Path, all_stems: bool) -> Item:
     try:
-        facts = json.loads((song / "data.json").read_text(encoding="utf-8"))
+        facts = read_json(song / "data.json")
         tracks = [
-            (stem["stemName"], song / stem["stemName"] / f"{track['id']}.{track['extension']}")
-            for stem in facts["stems"]
-            for track in stem["tracks"]
+            (name, song / name / f"{member(track, 'id', str)}.{member(track, 'extension', str)}")
+            for stem in entries(facts, "stems", dict)
+            for name in [member(stem, "stemName", str)]
+            for track in entries(stem, "tracks", dict)
         ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, JsonError) as error:
         raise DataError(
             f"is not as MoisesDB has it ({error})", subject=f"'{printable(song / 'data.json')}'", remedy="copy it again"
         ) from error

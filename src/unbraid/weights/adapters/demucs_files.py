@@ -6,11 +6,11 @@ take the class from an allow-list and refuse arguments that the class does not h
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from unbraid.errors import ConfigError, WeightsError
+from unbraid.files.json_text import JsonError, parse_json
 from unbraid.models.catalog import ModelConfig
 from unbraid.models.ensemble.model import EnsembleConfig
 from unbraid.models.packaged.demucs import DemucsConfig
@@ -65,8 +65,8 @@ def read_member(path: Path) -> tuple[DemucsConfig, Tensors]:
     if "structure" in header:
         raise WeightsError("holds quantised weights, which only demucs itself reads", subject=f"{path.name}")
     try:
-        arguments, positional = json.loads(header["kwargs"]), json.loads(header.get("args", "[]"))
-    except (ValueError, RecursionError) as error:
+        arguments, positional = parse_json(header["kwargs"]), parse_json(header.get("args", "[]"))
+    except JsonError as error:
         raise WeightsError(f"has a damaged header: {error}", subject=f"{path.name}") from error
     config = _config(header["klass"], positional, arguments, path.name)
     return config, {f"network.{name}": tensor for name, tensor in tensors.items()}
