@@ -6,9 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator
 from contextlib import suppress
-from copy import deepcopy
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.mistyped import mistyped
 from unbraid.errors import ConfigError, DataError, UnknownNameError
 from unbraid.evaluation.compare import compare, comparison_data
 from unbraid.evaluation.journal import Journal, identity
@@ -215,13 +214,13 @@ def test_other_files_are_refused(tmp_path: Path, text: str):
 def test_mistyped_scores_are_refused_in_one_sentence(make_scores, tmp_path: Path):
     """Every value of a whole file in turn becomes one of another type, or goes."""
     whole = json.loads(scores_json(replace(stems({"vocals": 1.25}, {"vocals": 2.0}), summary={})))
-    good, path, count = read_scores(_write(tmp_path / "good.json", json.dumps(whole))), tmp_path / "a.json", 0
-    for place in _places(whole):
-        for other in (None, [], {}, "x", 5, True, ["x"], [["x"]], 10**400, "\ud800", _GONE):
-            _write(path, json.dumps(_changed(whole, place, other)))
-            count += 1
-            with suppress(DataError, UnknownNameError):
-                comparison_data(compare(good, read_scores(path)))
+    good, path, count = tmp_path / "good.json", tmp_path / "a.json", 0
+    good.write_text(json.dumps(whole))
+    for other in mistyped(whole):
+        path.write_text(json.dumps(other))
+        count += 1
+        with suppress(DataError, UnknownNameError):
+            comparison_data(compare(read_scores(good), read_scores(path)))
     assert count > 300
 
 
@@ -230,39 +229,13 @@ def test_mistyped_scores_are_refused_in_one_sentence(make_scores, tmp_path: Path
 )
 def test_deep_and_odd_json_is_refused(make_scores, tmp_path: Path, text: str):
     path = tmp_path / "scores.json"
+    path.write_text(text)
     with pytest.raises(DataError, match=r"scores\.json is not JSON \("):
-        read_scores(_write(path, text))
+        read_scores(path)
     journal = Journal(path, identity(make_scores([1.0])))
     journal.path.write_text(f"{text}\n")
     with pytest.raises(DataError, match=r"damaged \("):
         journal.resume()
-
-
-_GONE = object()
-
-
-def _write(path: Path, text: str) -> Path:
-    path.write_text(text)
-    return path
-
-
-def _places(value: object, *above: object) -> Iterator[tuple[object, ...]]:
-    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in inside:
-        yield (*above, key)
-        yield from _places(inner, *above, key)
-
-
-def _changed(value: object, place: tuple, other: object) -> object:
-    copy = deepcopy(value)
-    inner = copy
-    for key in place[:-1]:
-        inner = inner[key]
-    if other is _GONE:
-        del inner[place[-1]]
-    else:
-        inner[place[-1]] = other
-    return copy
 
 
 def test_a_journal_survives_a_crash(make_scores, tmp_path: Path):

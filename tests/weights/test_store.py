@@ -1,7 +1,10 @@
 """Weights files: what they carry, and that damaged or foreign ones are refused with a sentence."""
 
+import errno
 import json
+import os
 import pickle
+from contextlib import suppress
 
 import pytest
 import torch
@@ -9,11 +12,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from tests.conftest import TINY
-from unbraid.errors import UnknownNameError, WeightsError
+from tests.mistyped import GONE, mistyped
+from unbraid.errors import AudioWriteError, UnbraidError, UnknownNameError, WeightsError
 from unbraid.models.catalog import build_model
-from unbraid.weights import store
 from unbraid.weights.adapters import s4m_authors
-from unbraid.weights.store import inspect_model, list_models, load_model, save_model
+from unbraid.weights.store import hash_tensors, inspect_model, list_models, load_model, save_model
 
 
 @pytest.fixture
@@ -74,7 +77,7 @@ def test_an_unknown_architecture_is_refused(path):
 def test_weights_that_do_not_fit_are_refused(path):
     def drop(header, tensors):
         del tensors["norm.weight"]
-        header["sha256"] = store.hash_tensors(tensors)
+        header["sha256"] = hash_tensors(tensors)
 
     rewrite(path, drop)
     with pytest.raises(WeightsError, match=r"norm\.weight"):
@@ -114,12 +117,53 @@ def test_all_presets_are_listed():
 
 def test_a_failed_save_leaves_nothing(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
-        raise OSError("no space left")
+        raise OSError(errno.ENOSPC, "no space left")
 
-    monkeypatch.setattr(store, "save_file", fail)
-    with pytest.raises(OSError, match="no space"):
-        save_model(build_model("s4m-tiny", **TINY["s4m-tiny"]), tmp_path / "x.safetensors")
-    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(AudioWriteError, match=r"cannot write '.*x\.safetensors': the disk is full"):
+        save_model(build_model("s4m-tiny", **TINY["s4m-tiny"]), tmp_path / "new" / "x.safetensors")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_folder_that_is_missing_is_made(tmp_path):
+    model = build_model("s4m-tiny", **TINY["s4m-tiny"])
+    assert load_model(save_model(model, tmp_path / "a" / "b" / "x.safetensors")).spec == model.spec
+
+
+def test_headers_of_any_kind_are_refused_in_one_sentence(path, tmp_path):
+    """Every value of a header in turn becomes one of another type, or goes; what is still read is still a model."""
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["unbraid"])
+    damaged, count = tmp_path / "damaged.safetensors", 0
+    infinite = {**header, "config": {**header["config"], "kernel_ms": 1e400}}
+    others = map(json.dumps, mistyped(header, (None, [["x"]], "x", -1, GONE)))
+    for text in ["null", "[]", "[" * 100_000, "{", json.dumps(infinite), *others]:
+        save_file({"a": torch.zeros(1)}, damaged, metadata={"unbraid": text})
+        count += 1
+        with suppress(WeightsError):
+            assert isinstance(inspect_model(damaged).name, str)
+    assert count > 100
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.1, 0.5, 0.99])
+def test_half_a_file_is_refused(path, share):
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(WeightsError, match=r"not a safetensors file|damaged"):
+        load_model(path)
+
+
+def test_sizes_beyond_all_memory_are_refused_before_any_is_taken(path):
+    rewrite(path, lambda header, tensors: header["config"].update(bottleneck_dim=2**30))
+    with pytest.raises(WeightsError, match="does not fit its architecture"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "\x1b[31m"])
+def test_names_that_no_file_can_have(name):
+    with pytest.raises(UnbraidError) as caught:
+        inspect_model(name)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_foreign_file_that_has_run_is_refused():

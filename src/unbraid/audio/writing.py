@@ -19,6 +19,7 @@ class AudioWriter:
     """Writes float32 (channel, sample) blocks; the file appears on `commit`, and never without it.
 
     expected_samples: per channel; lets a short WAV keep the plain header, and must not be too small by much.
+    follow_link: see `PendingFile`.
     """
 
     def __init__(
@@ -29,9 +30,10 @@ class AudioWriter:
         encoding: Encoding,
         expected_samples: int | None = None,
         tags: Mapping[str, str] | None = None,
+        follow_link: bool = True,
     ) -> None:
         check_target(sample_rate, num_channels, encoding)
-        self.pending = PendingFile(path)
+        self.pending = PendingFile(path, follow_link=follow_link)
         self.peak = 0.0
         """The largest magnitude written so far; full scale is 1."""
         self.num_samples = 0

@@ -8,7 +8,6 @@ from pathlib import Path
 import typer
 
 from unbraid.errors import AudioReadError, ConfigError
-from unbraid.files.pending import writing_to
 from unbraid.models.catalog import PRESETS, architecture_name, build_model
 from unbraid.models.contract import SeparationModel
 from unbraid.weights.store import PRETRAINED, bundled_models, inspect_model, save_model
@@ -45,9 +44,7 @@ def save(model: SeparationModel, out: Path, name: str, facts: dict[str, object],
     """Writes a model and says so."""
     if out.suffix != ".safetensors":
         raise ConfigError(f"--out {out} does not end in .safetensors", remedy="give it that ending")
-    with writing_to(f"'{out}'"):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        save_model(model, out, name=name, facts=facts, half=half)
+    save_model(model, out, name=name, facts=facts, half=half)
     typer.echo(f"{out}: {out.stat().st_size / 2**20:.2f} MiB", err=True)
 
 

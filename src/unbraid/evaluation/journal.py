@@ -70,11 +70,8 @@ class Journal:
 
     def _write(self, done: list[TrackScore]) -> None:
         """The whole file, or none of it."""
-        pending = PendingFile(self.path)
-        try:
-            write_pending(pending, b"".join([_line(self.facts), *(_line(track_data(track)) for track in done)]))
-        finally:
-            pending.discard()
+        lines = [_line(self.facts), *(_line(track_data(track)) for track in done)]
+        write_pending(PendingFile(self.path), b"".join(lines))
 
     def _read(self) -> list[TrackScore]:
         try:

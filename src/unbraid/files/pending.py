@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from unbraid.errors import AudioWriteError, UnbraidError
+from unbraid.files.leftovers import OLD, forget, partial_path, remove_leftovers
 from unbraid.files.names import printable
 
 _REASONS = {
@@ -49,19 +49,21 @@ def writing_to(name: str) -> Iterator[None]:
 class PendingFile:
     """A hidden temporary file in the folder of its final name, made with that folder if it is missing.
 
-    What would fail at the end (a folder of that name, a name too long) fails at once.
+    What would fail at the end (a folder of that name, a name too long) fails at once. Of a name that is a symbolic
+    link, the file that it points to is replaced; without `follow_link`, the link itself, so that no link that somebody
+    has put into a folder leads out of it.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, follow_link: bool = True) -> None:
         self.name = f"'{printable(path)}'"
         with writing_to(self.name):
-            # Through a symbolic link the file it points to is replaced, not the link.
             self.path = Path(os.path.realpath(path))
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             self._refuse_others()
-            mark = f".partial-{os.getpid()}-{secrets.token_hex(4)}"
-            # At most 50 letters of 4 bytes each: together with the mark within the 255 bytes that a name may have.
-            self.partial = self.path.with_name(f".{self.path.name[:50]}{mark}")
+            if not follow_link:
+                self.path = Path(os.path.realpath(Path(path).parent), Path(path).name)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(self.path.parent)
+            self.partial = partial_path(self.path)
             descriptor = os.open(self.partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
             self.file: BinaryIO = open(descriptor, "w+b", buffering=1 << 16)  # noqa: SIM115
 
@@ -91,13 +93,17 @@ class PendingFile:
             self.file.close()
         with suppress(OSError):
             self.partial.unlink()
+        forget(self.partial)
 
 
 def write_pending(pending: PendingFile, content: bytes) -> None:
-    """Write all of a file that was opened earlier, and give it its name."""
-    with writing_to(pending.name):
-        pending.file.write(content)
-    commit_all([pending])
+    """Write all of a file that was opened earlier, and give it its name; whatever fails, nothing is left of it."""
+    try:
+        with writing_to(pending.name):
+            pending.file.write(content)
+        commit_all([pending])
+    finally:
+        pending.discard()
 
 
 def commit_all(files: Sequence[PendingFile]) -> None:
@@ -125,13 +131,18 @@ def commit_all(files: Sequence[PendingFile]) -> None:
 
 
 def _old(file: PendingFile) -> Path:
-    return file.partial.with_name(f"{file.partial.name}-old")
+    return file.partial.with_name(f"{file.partial.name}{OLD}")
 
 
 def _keep_old(file: PendingFile) -> None:
     """Give the file that is about to be replaced a second name, so that it can come back."""
-    if not file.path.exists():
+    if not os.path.lexists(file.path):
         return
+    if file.path.is_symlink():
+        os.replace(file.path, _old(file))
+        return
+    if file.path.is_dir():  # made meanwhile
+        raise IsADirectoryError(errno.EISDIR, "is a directory")
     try:
         os.link(file.path, _old(file))
     except OSError:  # a file system without hard links
@@ -140,7 +151,7 @@ def _keep_old(file: PendingFile) -> None:
 
 def _restore(file: PendingFile) -> None:
     with suppress(OSError):
-        if _old(file).exists():
+        if os.path.lexists(_old(file)):
             os.replace(_old(file), file.path)
             # A rename between two names of the same file does nothing.
             _old(file).unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 
 from unbraid.audio.discovery import AudioFile
 from unbraid.errors import ConfigError, UnbraidError
+from unbraid.files.leftovers import remove_leftovers
 from unbraid.files.names import printable
 from unbraid.output.config import OutputConfig
 from unbraid.output.export import Exported, export
@@ -157,6 +158,8 @@ def run_jobs(
     """
     output = output or OutputConfig()
     for index, job in enumerate(jobs):
+        for folder in {job.paths.folder, *(path.parent for path in job.paths.stems.values())}:
+            remove_leftovers(folder)
         if resume and is_done(job.paths, model, separator, output, job.file.path):
             yield RecordingSkipped(index=index, job=job)
             continue

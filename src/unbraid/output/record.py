@@ -16,6 +16,7 @@ import torch
 import unbraid
 from unbraid.audio.formats import AudioInfo
 from unbraid.files.json_text import read_json
+from unbraid.files.leftovers import BEFORE
 from unbraid.files.pending import PendingFile, writing_to
 from unbraid.output.config import OutputConfig
 from unbraid.output.naming import OutputPaths
@@ -137,8 +138,8 @@ def replacing_record(paths: OutputPaths, record: Mapping[str, Any]) -> Iterator[
     The earlier record is out of the way meanwhile, so that it never stands beside new stems that it does not describe,
     and comes back with the earlier stems if the new ones do not get their names.
     """
-    pending = PendingFile(paths.record)
-    aside = pending.partial.with_name(f"{pending.partial.name}-before")
+    pending = PendingFile(paths.record, follow_link=False)
+    aside = pending.partial.with_name(f"{pending.partial.name}{BEFORE}")
     try:
         with writing_to(pending.name):
             pending.file.write(json.dumps(record, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace"))

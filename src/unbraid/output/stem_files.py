@@ -62,7 +62,7 @@ class StemWriters:
                 if encoding.is_float:
                     self._writers[stem] = self._writer(stem)
                 else:
-                    self._raw[stem] = PendingFile(path)
+                    self._raw[stem] = PendingFile(path, follow_link=False)
         except BaseException:
             self.discard()
             raise
@@ -127,6 +127,7 @@ class StemWriters:
             self._encoding,
             expected_samples=self._expected_samples,
             tags=self._tags,
+            follow_link=False,
         )
 
     def _encode(self, stem: str) -> None:

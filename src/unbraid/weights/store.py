@@ -8,19 +8,23 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
-from dataclasses import asdict, dataclass, is_dataclass, replace
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
-from unbraid.errors import UnknownNameError, WeightsError
+from unbraid.errors import ConfigError, UnknownNameError, WeightsError
+from unbraid.files.json_text import JsonError, entries, member, of_kind, parse_json
+from unbraid.files.names import printable
+from unbraid.files.pending import PendingFile, write_pending
 from unbraid.models.catalog import ARCHITECTURES, PRESETS, ModelConfig, architecture_name, build_model, config_of
 from unbraid.models.contract import ModelSpec, SeparationModel
+from unbraid.options import allowed_values, check_option
 from unbraid.weights.listing import PRETRAINED, bundled_models
+from unbraid.weights.tensors import read_metadata, read_safetensors
 
 FORMAT = 1
 
@@ -46,7 +50,7 @@ def save_model(
     facts: dict[str, object] | None = None,
     half: bool = False,
 ) -> Path:
-    """Writes a model atomically; `half` stores float16, which loading turns back into float32."""
+    """Writes a model whole or not at all; `half` stores float16, which loading turns back into float32."""
     path = Path(path)
     config = config_of(model)
     tensors = _unshared(model)
@@ -61,16 +65,11 @@ def save_model(
         "facts": facts or {},
         "sha256": hash_tensors(tensors),
     }
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    pending = PendingFile(path)
     try:
-        save_file(tensors, partial, metadata={"unbraid": json.dumps(header)})
-        # safetensors makes files that only their owner reads; ours are as open as any other file.
-        umask = os.umask(0)
-        os.umask(umask)
-        partial.chmod(0o666 & ~umask)
-        os.replace(partial, path)
+        write_pending(pending, save(tensors, metadata={"unbraid": json.dumps(header)}))
     finally:
-        partial.unlink(missing_ok=True)
+        pending.discard()
     return path
 
 
@@ -92,25 +91,29 @@ def load_model(source: str | Path, device: str | torch.device = "cpu") -> Separa
     Raises UnknownNameError for a name that is not there and WeightsError for a file that is damaged or foreign.
     """
     stored = inspect_model(source)
-    with safe_open(stored.path, framework="pt") as file:
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    tensors, _ = read_safetensors(stored.path)
     if hash_tensors(tensors) != stored.sha256:
         raise WeightsError(
             "is damaged: its weights do not match its own hash",
-            subject=f"{stored.path}",
+            subject=printable(stored.path),
             remedy="fetch or copy it again",
         )
-    model = build_model(stored.config)
-    expected = model.state_dict()
-    if missing := sorted(set(expected) ^ set(tensors)):
-        raise WeightsError(
-            f"does not fit its architecture '{stored.architecture}': {missing[0]} differs", subject=f"{stored.path}"
-        )
     try:
+        # Without memory at first: the sizes may be anything.
+        with torch.device("meta"):
+            expected = build_model(stored.config).state_dict()
+        differing = sorted(set(expected) ^ set(tensors))
+        differing += [key for key in tensors if key in expected and tensors[key].shape != expected[key].shape]
+        if differing:
+            raise WeightsError(
+                f"does not fit its architecture '{stored.architecture}': {differing[0]} differs",
+                subject=printable(stored.path),
+            )
+        model = build_model(stored.config)
         model.load_state_dict({key: tensor.to(expected[key].dtype) for key, tensor in tensors.items()})
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
         raise WeightsError(
-            f"does not fit its architecture '{stored.architecture}': {error}", subject=f"{stored.path}"
+            f"does not fit its architecture '{stored.architecture}': {error}", subject=printable(stored.path)
         ) from error
     # What was measured best for these weights is theirs and not their architecture's.
     model.spec = replace(model.spec, refine=stored.spec.refine, refine_from_hz=stored.spec.refine_from_hz)
@@ -120,31 +123,50 @@ def load_model(source: str | Path, device: str | torch.device = "cpu") -> Separa
 def inspect_model(source: str | Path) -> StoredModel:
     """Reads the header of a bundled model or a weights file; no weights are loaded."""
     path = find_weights(source)
+    text = read_metadata(path).get("unbraid")
+    if text is None:
+        raise WeightsError(
+            "was not written by unbraid", subject=printable(path), remedy="import it with  unbraid models import"
+        )
     try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["unbraid"])
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"is not a safetensors file: {error}", subject=f"{path}") from error
-    except (KeyError, json.JSONDecodeError) as error:
+        header = of_kind(parse_json(text), dict, "header")
+        if (found := member(header, "format", int)) != FORMAT:
+            raise WeightsError(
+                f"has format {found}; this version reads format {FORMAT}", subject=printable(path), remedy="upgrade"
+            )
+        architecture = member(header, "architecture", str)
+        if architecture not in ARCHITECTURES:
+            raise WeightsError(
+                f"holds the architecture {architecture!r}, which this version does not know",
+                subject=printable(path),
+                remedy="upgrade",
+            )
+        return StoredModel(
+            path=path,
+            name=member(header, "name", str),
+            architecture=architecture,
+            config=read_config(ARCHITECTURES[architecture][0], member(header, "config", dict), path),
+            spec=_read_spec(member(header, "spec", dict)),
+            sha256=member(header, "sha256", str),
+            facts=member(header, "facts", dict) if "facts" in header else {},
+        )
+    except (JsonError, ConfigError) as error:
         raise WeightsError(
-            "was not written by unbraid", subject=f"{path}", remedy="import it with  unbraid models import"
+            f"has a damaged header ({error})", subject=printable(path), remedy="fetch or copy it again"
         ) from error
-    if header.get("format") != FORMAT:
-        raise WeightsError(
-            f"has format {header.get('format')!r}; this version reads format {FORMAT}",
-            subject=f"{path}",
-            remedy="upgrade",
-        )
-    architecture = header.get("architecture")
-    if architecture not in ARCHITECTURES:
-        raise WeightsError(
-            f"holds the architecture {architecture!r}, which this version does not know",
-            subject=f"{path}",
-            remedy="upgrade",
-        )
-    config = read_config(ARCHITECTURES[architecture][0], header["config"], path)
-    spec = ModelSpec(**{**header["spec"], "sources": tuple(header["spec"]["sources"])})
-    return StoredModel(path, header["name"], architecture, config, spec, header["sha256"], header.get("facts", {}))
+
+
+def _read_spec(values: Mapping[str, object]) -> ModelSpec:
+    known = allowed_values(ModelSpec)
+    if unknown := sorted(set(values) - set(known)):
+        raise JsonError(f"'{unknown[0]}' is no part of a spec")
+    required = {field.name for field in fields(ModelSpec) if field.default is MISSING}
+    if missing := sorted(required - set(values)):
+        raise JsonError(f"'{missing[0]}' is missing")
+    values = {**values, "sources": tuple(entries(values, "sources", str))}
+    for name, value in values.items():
+        check_option(name, value, known[name])
+    return ModelSpec(**values)  # type: ignore[arg-type]
 
 
 def read_config(config_class: type[ModelConfig], values: dict[str, object], path: Path) -> ModelConfig:
@@ -155,8 +177,10 @@ def read_config(config_class: type[ModelConfig], values: dict[str, object], path
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
         raise WeightsError(
-            f"has a config that this version does not read: {where}: {problem['msg']}", subject=f"{path}"
+            f"has a config that this version does not read: {where}: {problem['msg']}", subject=printable(path)
         ) from error
+    except (ConfigError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise WeightsError(f"has a config that this version does not read: {error}", subject=printable(path)) from error
 
 
 def find_weights(source: str | Path) -> Path:
@@ -168,6 +192,10 @@ def find_weights(source: str | Path) -> Path:
 
     path = Path(source)
     try:
+        if "\0" in str(source):
+            raise WeightsError(
+                f"'{printable(path)[:40]}' is no name of a model", remedy=f"choose one of: {_bundled_names()}"
+            )
         if path.is_file() and not is_foreign_file(path):
             return path
         if isinstance(source, str) and (bundled := PRETRAINED / f"{source}.safetensors").is_file():

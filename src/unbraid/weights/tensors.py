@@ -10,8 +10,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from unbraid.errors import WeightsError
+from unbraid.files.names import printable
 
 Tensors = dict[str, torch.Tensor]
+
+_UNREADABLE = (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError)
+"""What safetensors and PyTorch raise over headers that are damaged, and over types that this version does not know."""
 
 _WRAPPERS = ("state_dict", "model_state_dict", "state", "model", "generator")
 """Under which names other projects keep the weights among other things."""
@@ -50,8 +54,17 @@ def read_safetensors(path: Path) -> tuple[Tensors, dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"is damaged or no safetensors file: {error}", subject=f"{path.name}") from error
+    except _UNREADABLE as error:
+        raise WeightsError(f"is damaged or no safetensors file: {error}", subject=printable(path.name)) from error
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What the header says beside the tensors, which are not read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except _UNREADABLE as error:
+        raise WeightsError(f"is not a safetensors file: {error}", subject=printable(path)) from error
 
 
 def _state_dict(content: object, name: str) -> Tensors:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import lightning.pytorch as lightning
 
-from unbraid.errors import DiskSpaceError
+from unbraid.errors import AudioWriteError, DiskSpaceError
 from unbraid.training.config import AveragingConfig
 from unbraid.training.merging import average_models, exportable
 from unbraid.training.task import SeparationTask
@@ -52,14 +52,10 @@ class BestWeights(lightning.Callback):
         assert model is not None
         scores = {f"valid_{name}": round(value, 3) for name, value in module.scores().items() if "/" not in name}
         facts = {"recipe": module.config.name, "steps": trainer.global_step, **scores}
-        path.parent.mkdir(exist_ok=True)
         try:
             save_model(model, path, name=self.name, facts=facts)
-        except OSError as error:
-            raise DiskSpaceError(
-                f"cannot write {path} ({error.strerror or error})",
-                remedy="free some space and continue with `resume=True`",
-            ) from error
+        except AudioWriteError as error:
+            raise DiskSpaceError(error.reason, remedy="free some space and continue with `resume=True`") from error
 
     def write_average(self) -> Path | None:
         """The average of the kept weights, for the end of a run; None where one alone is kept."""
