@@ -96,7 +96,7 @@ def test_demo_without_the_bundled_model(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(store, "PRETRAINED", tmp_path / "nothing")
     result = run(demo, "--out", tmp_path / "out")
     assert isinstance(result.exception, UnknownNameError)
-    assert "--name" in str(result.exception)
+    assert "bundled are" in str(result.exception)
     assert not (tmp_path / "out").exists()
 
 

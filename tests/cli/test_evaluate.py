@@ -177,7 +177,7 @@ def test_a_bad_track_leaves_the_others_and_a_status(run, folder, tmp_path):
         (("MODEL", "DATA", "--list", "nosuch"), "there is no list 'nosuch'"),
         (("nosuch", "DATA", "--list", "LIST"), "there is no model 'nosuch'"),
         (("DATA", "DATA", "--list", "LIST", "--shifts", "2"), "settings of models"),
-        (("MODEL", "DATA", "--list", "LIST", "--whole", "--shifts", "2"), "takes no settings of chunks"),
+        (("MODEL", "DATA", "--list", "LIST", "--whole", "--overlap", "0.2"), "takes no settings of chunks"),
         (("MODEL", "DATA", "--list", "LIST", "--by", "nosuch", "--limit", "1"), "no track has the label 'nosuch'"),
     ],
 )

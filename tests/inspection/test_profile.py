@@ -53,7 +53,7 @@ def test_s4m_tiny_costs_what_it_should(settings, giga):
 def test_fused_convolutions_count_like_plain_ones(monkeypatch):
     model = build_model("mtfa", **TINY["mtfa"])
     fused = count_macs(model, noise(model, 0.3))
-    monkeypatch.setattr("unbraid.models.resunet.model.can_fuse", lambda features: False)
+    monkeypatch.setattr("unbraid.models.resunet.stages.can_fuse", lambda features: False)
     plain = count_macs(model, noise(model, 0.3))
     assert all(
         fused[name] == plain[name] > 0 for name in ("", "core.encoders.2", "core.decoders.5.stage.0", "core.after")

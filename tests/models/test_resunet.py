@@ -11,7 +11,7 @@ from unbraid.layers.norms import BatchNorm
 from unbraid.models.catalog import build_model
 from unbraid.models.resunet.config import ResUNetConfig, plane_at
 from unbraid.models.resunet.heads import apply_head
-from unbraid.models.resunet.stages import Decoder, ResidualUnit
+from unbraid.models.resunet.stages import DecoderStage, ResidualUnit
 from unbraid.weights.foreign import convert_weights
 from unbraid.weights.store import load_model
 
@@ -47,7 +47,7 @@ def test_it_has_143_convolutions():
     model = on_meta(ResUNetConfig())
     units = [module for module in model.modules() if isinstance(module, ResidualUnit)]
     shortcuts = [unit for unit in units if unit.shortcut is not None]
-    decoders = [module for module in model.modules() if isinstance(module, Decoder)]
+    decoders = [module for module in model.modules() if isinstance(module, DecoderStage)]
     assert 2 * len(units) + len(decoders) + 1 == 143
     # Those that only fit sizes are not counted in the name.
     assert len(shortcuts) == 5 + 6

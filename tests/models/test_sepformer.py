@@ -189,7 +189,7 @@ def test_activations_computed_twice_change_no_gradient():
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
-    [({"chunk_frames": 25}, "even"), ({"stride_samples": 17}, "between 1"), ({"dim": 0}, "dim")],
+    [({"chunk_frames": 25}, "even"), ({"stride_samples": 17}, "at most kernel_samples"), ({"dim": 0}, "dim")],
 )
 def test_what_cannot_be_is_said(changes, sentence):
     with pytest.raises(ConfigError, match=sentence):

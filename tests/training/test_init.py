@@ -76,12 +76,12 @@ def test_a_step_that_makes_no_sense_is_a_sentence(trained, corpus_root, tmp_path
     silent = save_model(build_model(CONFIG.model), tmp_path / "silent.safetensors")
     with pytest.raises(ConfigError, match=r"set init\.start_step to a number"):
         fit(PROLONGED, corpus_root, tmp_path / "run", init=str(silent))
-    with pytest.raises(ConfigError, match="from 0 up, or auto, not -1"):
+    with pytest.raises(ConfigError, match="at least 0 or 'auto', not -1"):
         InitConfig(start_step=-1)
 
 
 def test_the_bundled_speech_model_is_prolonged(corpus_root, tmp_path):
-    recipe = RECIPES["speech"].build()
+    recipe = RECIPES["speech"].config
     before = inspect_model("speech").facts["steps"]
     assert isinstance(before, int)
     config = replace(

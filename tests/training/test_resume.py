@@ -294,7 +294,7 @@ def test_a_run_is_not_overwritten_and_nothing_is_not_resumed(corpus_root, tmp_pa
     with pytest.raises(ConfigError, match="nothing to resume"):
         fit(CONFIG, corpus_root, tmp_path / "run", resume=True)
     (tmp_path / "run" / "last.ckpt").touch()
-    with pytest.raises(ConfigError, match="`resume`"):
+    with pytest.raises(ConfigError, match="`resume=True` to continue"):
         fit(CONFIG, corpus_root, tmp_path / "run")
 
 

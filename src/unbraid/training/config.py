@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from unbraid.data.mixing.drawing import GivenMixtures, Mixing, SpeakerMixing, StemMixing
 from unbraid.data.mixing.turns import Turns
+from unbraid.errors import ConfigError
 from unbraid.losses.multi_rate import MultiLossConfig
 from unbraid.losses.weighted import LossConfig, LossTerm
 from unbraid.models.catalog import ModelConfig

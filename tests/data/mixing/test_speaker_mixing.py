@@ -194,7 +194,7 @@ def test_noise_that_comes_with_mixtures_is_nobody(tmp_path):
 def test_what_does_not_go_together_is_refused(speech, tmp_path):
     with pytest.raises(ConfigError, match="num_speakers"):
         SpeakerMixing(num_speakers=1)
-    with pytest.raises(ConfigError, match="speeds"):
+    with pytest.raises(ConfigError, match="low to high"):
         SpeakerMixing(speed_range=(1.1, 0.9))
     with pytest.raises(ConfigError, match="3 speakers"):
         build_drawer(speech, SpeakerMixing(), spec(("a", "b", "c"), exchangeable=True))

@@ -54,6 +54,7 @@ class ResUNet(SeparationModel[ResUNetConfig]):
             sources=config.sources,
             exchangeable=config.exchangeable,
             chunk_seconds=config.chunk_seconds,
+            level=config.level,
         )
         self.stft = Stft(config.fft_samples, config.hop_samples)
         self.core = core or ResUNetCore(config)

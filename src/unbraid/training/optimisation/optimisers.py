@@ -121,7 +121,13 @@ def adopt_settings(stored: list[dict], rates: dict, groups: list[dict[str, Any]]
     for index, (old, new) in enumerate(zip(stored, groups, strict=True)):
         rate = new.get("lr", config.learning_rate)
         old["initial_lr"] = rates["base_lrs"][index] = rate
-        old.update(weight_decay=new["weight_decay"], betas=config.betas, decoupled_weight_decay=config.name == "adamw")
+        present = {
+            "weight_decay": new["weight_decay"],
+            "betas": config.betas,
+            "decoupled_weight_decay": config.name == "adamw",
+        }
+        # Muon's groups have neither betas nor a way of decay.
+        old.update({key: value for key, value in present.items() if key in old})
 
 
 def matrix_parameters(model: nn.Module) -> set[int]:
