@@ -1,0 +1,120 @@
+// Draws waveforms and spectrograms from what the server measures at the size of the picture.
+
+const CACHE = 200;
+const cache = new Map();
+const BINS = 128;
+
+// What a stretch of a track looks like: {data, columns, start, stop}.
+export async function fetchView(base, track, view, start, stop, columns) {
+  const address = `${base}/tracks/${track}/${view}?start=${start}&stop=${stop}&columns=${columns}&bins=${BINS}`;
+  const known = cache.get(address);
+  if (known) return known;
+  const answer = await fetch(address);
+  if (!answer.ok) throw new Error(String(answer.status));
+  const buffer = await answer.arrayBuffer();
+  const picture = { view, columns, start, stop, data: view === "waveform" ? new Int8Array(buffer) : new Uint8Array(buffer) };
+  cache.set(address, picture);
+  if (cache.size > CACHE) cache.delete(cache.keys().next().value);
+  return picture;
+}
+
+// Fits the canvas to its place; says whether there is any.
+export function fit(canvas) {
+  const scale = Math.min(2, window.devicePixelRatio || 1);
+  const width = Math.round(canvas.clientWidth * scale);
+  const height = Math.round(canvas.clientHeight * scale);
+  if (canvas.width !== width || canvas.height !== height) {
+    canvas.width = width;
+    canvas.height = height;
+  }
+  return width > 0 && height > 0;
+}
+
+// A picture of one stretch, drawn where another stretch is shown: while the right one is on its way, the old one serves.
+export function draw(canvas, picture, start, stop, colours) {
+  if (!fit(canvas)) return;
+  const pen = canvas.getContext("2d");
+  pen.clearRect(0, 0, canvas.width, canvas.height);
+  const perSample = canvas.width / (stop - start);
+  const left = (picture.start - start) * perSample;
+  const width = (picture.stop - picture.start) * perSample;
+  if (picture.view === "waveform") drawWaveform(pen, picture, left, width, colours);
+  else drawSpectrogram(pen, picture, left, width, colours);
+}
+
+function drawWaveform(pen, picture, left, width, colours) {
+  const { height } = pen.canvas;
+  const middle = height / 2;
+  const step = width / picture.columns;
+  // Quiet recordings are drawn larger, all tracks of one alike.
+  const scale = (middle - 1) / colours.peak;
+  pen.fillStyle = colours.wave;
+  pen.beginPath();
+  const x = (column) => left + (column + 0.5) * step;
+  for (let column = 0; column < picture.columns; column++) {
+    const top = middle - Math.max(picture.data[2 * column + 1] * scale, 0.6);
+    if (column === 0) pen.moveTo(x(0), top);
+    else pen.lineTo(x(column), top);
+  }
+  for (let column = picture.columns - 1; column >= 0; column--) {
+    pen.lineTo(x(column), middle - Math.min(picture.data[2 * column] * scale, -0.6));
+  }
+  pen.closePath();
+  pen.fill();
+}
+
+function drawSpectrogram(pen, picture, left, width, colours) {
+  if (!picture.bitmap || picture.bitmapFor !== colours.key) {
+    const bitmap = document.createElement("canvas");
+    const rows = picture.data.length / picture.columns;
+    bitmap.width = picture.columns;
+    bitmap.height = rows;
+    const inner = bitmap.getContext("2d");
+    const image = inner.createImageData(picture.columns, rows);
+    const table = colours.table;
+    for (let index = 0; index < picture.data.length; index++) {
+      const level = 4 * picture.data[index];
+      image.data[4 * index] = table[level];
+      image.data[4 * index + 1] = table[level + 1];
+      image.data[4 * index + 2] = table[level + 2];
+      image.data[4 * index + 3] = table[level + 3];
+    }
+    inner.putImageData(image, 0, 0);
+    picture.bitmap = bitmap;
+    picture.bitmapFor = colours.key;
+  }
+  pen.imageSmoothingEnabled = true;
+  pen.imageSmoothingQuality = "high";
+  pen.drawImage(picture.bitmap, left, 0, width, pen.canvas.height);
+}
+
+// The colours of one track, after the scheme that the reader has chosen.
+export function coloursOf(element, peak) {
+  const style = getComputedStyle(element);
+  const wave = style.getPropertyValue("--track").trim();
+  const surface = style.getPropertyValue("--surface").trim();
+  const bright = style.getPropertyValue("--strongest").trim();
+  const key = `${wave} ${surface} ${bright}`;
+  return { wave, peak, key, table: tableOf(key, surface, wave, bright) };
+}
+
+const tables = new Map();
+
+// 256 colours from nothing over the track's own to the strongest.
+function tableOf(key, nothing, own, strongest) {
+  if (tables.has(key)) return tables.get(key);
+  const strip = document.createElement("canvas");
+  strip.width = 256;
+  strip.height = 1;
+  const pen = strip.getContext("2d", { willReadFrequently: true });
+  const ramp = pen.createLinearGradient(0, 0, 256, 0);
+  ramp.addColorStop(0, nothing);
+  ramp.addColorStop(0.3, nothing);
+  ramp.addColorStop(0.72, own);
+  ramp.addColorStop(0.95, strongest);
+  pen.fillStyle = ramp;
+  pen.fillRect(0, 0, 256, 1);
+  const table = pen.getImageData(0, 0, 256, 1).data;
+  tables.set(key, table);
+  return table;
+}

@@ -1,0 +1,513 @@
+// The player: mixture and stems under each other, what they look like, and what is heard of them.
+
+import * as api from "./api.js";
+import { ICONS, byId, clock, icon, make, size, spoken, stemTitle, toast } from "./dom.js";
+import { coloursOf, draw, fetchView } from "./pictures.js";
+import { Transport } from "./transport.js";
+
+const SOFTEST_DB = -40;
+const LOUDEST_DB = 12;
+const LEAST_SECONDS = 0.05;
+const FOLLOW_AT = 0.92;
+
+export function openPlayer(root, found, tracks, server) {
+  return new Player(root, found, tracks, server);
+}
+
+class Player {
+  constructor(root, found, tracks, server) {
+    this.root = root;
+    this.found = found;
+    this.tracks = tracks;
+    this.base = `/api/separations/${found.id}`;
+    this.transport = new Transport(tracks, this.base);
+    this.total = Math.max(1, tracks.num_samples);
+    this.rate = tracks.sample_rate;
+    this.from = 0;
+    this.to = this.total;
+    this.view = "waveform";
+    this.original = false;
+    this.rows = [];
+    this.ending = new AbortController();
+    this.build(server);
+    root.player = this;
+    this.listen();
+    this.applyGains();
+    this.scale().then(() => this.look());
+    this.tick();
+  }
+
+  close() {
+    this.closed = true;
+    this.ending.abort();
+    cancelAnimationFrame(this.frame);
+    this.transport.close();
+    this.root.replaceChildren();
+  }
+
+  // ---- what is on the page
+
+  build(server) {
+    const { found } = this;
+    const model = server.models.find((one) => one.name === found.model);
+    const facts = [model?.title ?? found.model, clock(found.seconds), rateOf(this.tracks)].join(" · ");
+    const head = make(
+      "div",
+      { class: "player-head" },
+      make("a", { class: "button icon-only", href: "#/", "aria-label": "Back to all recordings" }, icon(ICONS.back)),
+      make("div", { class: "player-name" }, make("h1", { id: "player-title", title: found.name }, found.name), make("p", { class: "soft" }, facts)),
+      this.downloads(),
+    );
+    this.ruler = make("canvas", { class: "ruler", "aria-hidden": "true" });
+    this.lanes = make("div", { class: "lanes" });
+    this.head = make("div", { class: "playhead" });
+    this.region = make("div", { class: "region", hidden: true });
+    const overlay = make("div", { class: "overlay", "aria-hidden": "true" }, this.region, this.head);
+    this.seekbar = make("input", {
+      type: "range", class: "seek", min: "0", max: String(this.total), step: String(Math.round(this.rate / 10)), value: "0", "aria-label": "Position",
+    });
+    this.map = make("canvas", { "aria-hidden": "true" });
+    this.window = make("div", { class: "map-window" });
+    this.mapHead = make("div", { class: "map-head" });
+    const map = make("div", { class: "map track", "data-track": "0" }, this.map, this.window, this.mapHead, this.seekbar);
+    const stage = make("div", { class: "stage" }, make("div", { class: "ruler-row" }, make("span", { class: "ruler-space" }), this.ruler), this.lanes, overlay);
+    this.tracks.names.forEach((name, index) => this.lanes.append(this.lane(name, index)));
+    const remarks = found.remarks.length
+      ? make("ul", { class: "remarks", "aria-label": "What to know about these stems" }, ...found.remarks.map((text) => make("li", {}, text)))
+      : null;
+    this.root.replaceChildren(head, make("div", { class: "deck card" }, map, stage), ...(remarks ? [remarks] : []), this.bar());
+  }
+
+  downloads() {
+    this.format = make(
+      "select",
+      { "aria-label": "Format of the remix" },
+      ...["wav", "flac", "mp3", "ogg"].map((name) => make("option", { value: name }, name.toUpperCase())),
+    );
+    this.format.value = this.found.options.container;
+    this.save = make("button", { type: "button", class: "button", title: "Save what you hear now as one file" }, "Save remix");
+    this.save.addEventListener("click", () => this.saveRemix());
+    const zip = make("a", { class: "button primary", href: `${this.base}/zip`, download: true }, icon(ICONS.download), "All stems");
+    return make("div", { class: "downloads" }, make("span", { class: "pair" }, this.save, this.format), zip);
+  }
+
+  lane(name, index) {
+    const title = stemTitle(name);
+    const canvas = make("canvas", { class: "wave", "data-index": String(index), role: "img", "aria-label": `${title}, drawn` });
+    const row = { name, title, canvas, picture: null, mute: false, solo: false, db: 0 };
+    const stem = this.found.stems.find((one) => one.name === name);
+    const parts = [make("span", { class: "lane-title" }, make("span", { class: "dot", "aria-hidden": "true" }), make("span", { class: "lane-name", title }, title))];
+    if (index > 0) {
+      row.soloButton = make("button", { type: "button", class: "switch solo", "aria-pressed": "false", "aria-label": `Solo ${title}`, title: `Solo (${index})` }, "S");
+      row.muteButton = make("button", { type: "button", class: "switch mute", "aria-pressed": "false", "aria-label": `Mute ${title}`, title: `Mute (Shift ${index})` }, "M");
+      row.soloButton.addEventListener("click", () => this.setSolo(index, !row.solo));
+      row.muteButton.addEventListener("click", () => this.setMute(index, !row.mute));
+      row.gain = make("input", { type: "range", class: "gain", min: String(SOFTEST_DB), max: String(LOUDEST_DB), step: "0.5", value: "0", "aria-label": `Gain of ${title}`, title: "Gain; a double click sets it back" });
+      row.gainText = make("output", { class: "gain-text" }, "0 dB");
+      row.gain.addEventListener("input", () => this.setGain(index, Number(row.gain.value)));
+      row.gain.addEventListener("dblclick", () => this.setGain(index, 0));
+      const load = make("a", { class: "switch load", href: stem?.url ?? "#", download: true, "aria-label": `Download ${title}${stem ? `, ${size(stem.bytes)}` : ""}`, title: stem ? `Download, ${size(stem.bytes)}` : "" }, icon(ICONS.download));
+      parts.push(make("span", { class: "lane-switches" }, row.soloButton, row.muteButton, load));
+      parts.push(make("span", { class: "lane-gain" }, row.gain, row.gainText));
+    } else {
+      parts.push(make("span", { class: "lane-note soft" }, "before separation"));
+    }
+    row.element = make(
+      "div",
+      { class: "lane track", role: "group", "aria-label": title, "data-track": String(index) },
+      make("div", { class: "lane-panel" }, ...parts),
+      make("div", { class: "lane-wave" }, canvas),
+    );
+    this.rows.push(row);
+    return row.element;
+  }
+
+  bar() {
+    const button = (name, label, key, run, text = "") => {
+      const element = make("button", { type: "button", class: text ? "button" : "button icon-only", "aria-label": label, title: `${label} (${key})`, onclick: run }, icon(ICONS[name]));
+      if (text) element.append(text);
+      return element;
+    };
+    this.playButton = button("play", "Play", "Space", () => this.transport.toggle());
+    this.playButton.classList.add("play");
+    this.time = make("output", { class: "time", "aria-label": "Time" }, "0:00.0");
+    this.loopButton = button("loop", "Loop", "L", () => this.toggleLoop());
+    this.loopButton.setAttribute("aria-pressed", "false");
+    const choice = (label, key, words, run) => {
+      const group = make("div", { class: "segments", role: "group", "aria-label": label, title: `${label} (${key})` });
+      const buttons = words.map((word, index) => make("button", { type: "button", "aria-pressed": String(index === 0), onclick: () => run(index) }, word));
+      group.append(...buttons);
+      return { group, buttons };
+    };
+    this.heard = choice("What is heard", "A", ["Stems", "Recording"], (index) => this.setOriginal(index === 1));
+    this.drawn = choice("How it is drawn", "V", ["Waveform", "Spectrogram"], (index) => this.setView(["waveform", "spectrogram"][index]));
+    const zoom = make(
+      "div",
+      { class: "group" },
+      button("farther", "Zoom out", "−", () => this.zoom(2)),
+      button("closer", "Zoom in", "+", () => this.zoom(0.5)),
+      button("whole", "Show all of it", "F", () => this.show(0, this.total)),
+      button("keys", "Keys", "?", () => byId("keys").showModal()),
+    );
+    return make(
+      "div",
+      { class: "transport", role: "toolbar", "aria-label": "Player" },
+      make("div", { class: "group" }, button("start", "To the start", "Home", () => this.transport.seek(0)), this.playButton, this.loopButton),
+      make("div", { class: "times" }, this.time, make("span", { class: "soft" }, `/ ${clock(this.total / this.rate)}`)),
+      this.heard.group,
+      this.drawn.group,
+      zoom,
+    );
+  }
+
+  // ---- what is heard
+
+  setSolo(index, solo) {
+    this.rows[index].solo = solo;
+    if (solo) this.original = false;
+    this.applyGains();
+  }
+
+  setMute(index, mute) {
+    this.rows[index].mute = mute;
+    this.applyGains();
+  }
+
+  setGain(index, db) {
+    const row = this.rows[index];
+    row.db = db;
+    row.gain.value = db;
+    this.applyGains();
+  }
+
+  setOriginal(original) {
+    this.original = original;
+    this.applyGains();
+  }
+
+  reset() {
+    for (const row of this.rows.slice(1)) {
+      Object.assign(row, { mute: false, solo: false, db: 0 });
+      row.gain.value = 0;
+    }
+    this.applyGains();
+  }
+
+  // In dB by stem; null for what is off.
+  gainsDb() {
+    const stems = this.rows.slice(1);
+    const anySolo = stems.some((row) => row.solo);
+    const heard = (row) => (anySolo ? row.solo : !row.mute) && row.db > SOFTEST_DB;
+    return Object.fromEntries(stems.map((row) => [row.name, heard(row) ? row.db : null]));
+  }
+
+  applyGains() {
+    const gains = this.gainsDb();
+    const factors = this.rows.map((row, index) => {
+      if (index === 0) return this.original ? 1 : 0;
+      const db = gains[row.name];
+      return this.original || db === null ? 0 : 10 ** (db / 20);
+    });
+    this.transport.setGains(factors);
+    this.rows.forEach((row, index) => {
+      row.element.classList.toggle("silent", factors[index] === 0);
+      if (index === 0) return;
+      row.soloButton.setAttribute("aria-pressed", String(row.solo));
+      row.muteButton.setAttribute("aria-pressed", String(row.mute));
+      const text = row.db <= SOFTEST_DB ? "off" : `${row.db > 0 ? "+" : ""}${row.db} dB`.replace("-", "−");
+      row.gainText.textContent = text;
+      row.gain.setAttribute("aria-valuetext", text.replace("dB", "decibels"));
+    });
+    this.heard.buttons.forEach((button, index) => button.setAttribute("aria-pressed", String((index === 1) === this.original)));
+    this.save.disabled = Object.values(gains).every((db) => db === null);
+  }
+
+  async saveRemix() {
+    this.save.disabled = true;
+    this.save.textContent = "Mixing…";
+    try {
+      const request = { gains_db: this.gainsDb(), container: this.format.value };
+      if (request.container === "wav" && this.found.options.sample) request.sample = this.found.options.sample;
+      const link = make("a", { href: URL.createObjectURL(await api.remix(this.found.id, request)), download: `${this.found.name.replace(/\.[^.]*$/, "")} - remix.${request.container}` });
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+    } catch (error) {
+      toast(error.message, true);
+    } finally {
+      this.save.textContent = "Save remix";
+      this.applyGains();
+    }
+  }
+
+  // ---- loop
+
+  toggleLoop() {
+    const { transport } = this;
+    if (!transport.loop) transport.setLoop([this.from, this.to]);
+    else transport.setLoop(transport.loop, !transport.looping);
+  }
+
+  loopEdge(which) {
+    const here = this.transport.position;
+    const [start, stop] = this.transport.loop ?? [0, this.total];
+    if (which === 0) this.transport.setLoop([here, stop > here ? stop : this.total]);
+    else this.transport.setLoop([start < here ? start : 0, here]);
+  }
+
+  // ---- what is seen
+
+  setView(view) {
+    this.view = view;
+    this.root.classList.toggle("spectrograms", view === "spectrogram");
+    this.drawn.buttons.forEach((button, index) => button.setAttribute("aria-pressed", String((index === 0) === (view === "waveform"))));
+    this.look();
+  }
+
+  show(from, to) {
+    const least = Math.min(this.total, LEAST_SECONDS * this.rate);
+    const length = Math.min(this.total, Math.max(least, to - from));
+    this.from = Math.round(Math.max(0, Math.min(this.total - length, from)));
+    this.to = Math.round(this.from + length);
+    this.look();
+  }
+
+  // Around the playhead, or around where the mouse is.
+  zoom(factor, around = this.transport.position) {
+    const inside = around >= this.from && around <= this.to ? around : (this.from + this.to) / 2;
+    this.show(inside - (inside - this.from) * factor, inside + (this.to - inside) * factor);
+  }
+
+  // The loudest sample of all tracks, to which all are drawn.
+  async scale() {
+    this.peak = 127;
+    try {
+      const pictures = await Promise.all(this.rows.map((_, index) => fetchView(this.base, index, "waveform", 0, this.total, this.columns())));
+      let most = 0;
+      pictures.forEach((picture, index) => {
+        this.rows[index].picture = picture;
+        for (const value of picture.data) most = Math.max(most, Math.abs(value));
+      });
+      this.overview = pictures[0];
+      this.peak = Math.max(8, Math.min(127, most * 1.08));
+    } catch {
+      if (!this.closed) toast("The pictures cannot be loaded.", true);
+    }
+  }
+
+  columns() {
+    return Math.max(100, Math.min(2000, Math.round(this.rows[0].canvas.clientWidth * Math.min(2, window.devicePixelRatio || 1))));
+  }
+
+  // Draws what is there, and what is missing as soon as it comes.
+  look() {
+    if (this.closed) return;
+    this.redraw();
+    clearTimeout(this.looking);
+    this.looking = setTimeout(() => this.rows.forEach((row, index) => this.lookAt(row, index)), 40);
+  }
+
+  async lookAt(row, index) {
+    const { from, to, view } = this;
+    const columns = view === "waveform" ? this.columns() : Math.ceil(this.columns() / 2);
+    try {
+      const picture = await fetchView(this.base, index, view, from, to, columns);
+      if (this.closed || from !== this.from || to !== this.to || view !== this.view) return;
+      row.picture = picture;
+      this.paint(row);
+    } catch {
+      // The old picture stays.
+    }
+  }
+
+  redraw() {
+    this.rows.forEach((row) => this.paint(row));
+    drawRuler(this.ruler, this.from / this.rate, this.to / this.rate);
+    if (this.overview) draw(this.map, this.overview, 0, this.total, coloursOf(this.map.parentElement, this.peak));
+    this.window.style.left = `${(100 * this.from) / this.total}%`;
+    this.window.style.width = `${(100 * (this.to - this.from)) / this.total}%`;
+    this.window.hidden = this.to - this.from >= this.total;
+  }
+
+  paint(row) {
+    if (row.picture && row.picture.view === this.view) draw(row.canvas, row.picture, this.from, this.to, coloursOf(row.element, this.peak));
+  }
+
+  // Everything that moves.
+  tick() {
+    this.frame = requestAnimationFrame(() => this.tick());
+    const { transport } = this;
+    const place = transport.position;
+    if (transport.playing && !this.dragging && this.to - this.from < this.total) {
+      const length = this.to - this.from;
+      if (place > this.from + FOLLOW_AT * length || place < this.from) this.show(place - 0.08 * length, place + 0.92 * length);
+    }
+    const lane = this.rows[0].canvas;
+    const left = lane.offsetLeft + lane.parentElement.offsetLeft;
+    const width = lane.clientWidth;
+    const x = (sample) => left + ((sample - this.from) / (this.to - this.from)) * width;
+    const at = x(place);
+    this.head.style.transform = `translateX(${at}px)`;
+    this.head.hidden = at < left - 1 || at > left + width + 1;
+    this.mapHead.style.left = `${(100 * place) / this.total}%`;
+    const range = this.dragging?.range ?? transport.loop;
+    this.region.hidden = !range;
+    this.region.classList.toggle("off", !this.dragging?.range && !transport.looping);
+    if (range) {
+      const first = Math.max(left, Math.min(left + width, x(range[0])));
+      const last = Math.max(left, Math.min(left + width, x(range[1])));
+      this.region.style.transform = `translateX(${first}px)`;
+      this.region.style.width = `${Math.max(0, last - first)}px`;
+    }
+    const text = clock(place / this.rate, true);
+    if (this.time.textContent !== text) this.time.textContent = text;
+    if (document.activeElement !== this.seekbar || transport.playing) this.seekbar.value = String(place);
+    const said = `${spoken(place / this.rate)} of ${spoken(this.total / this.rate)}`;
+    if (this.seekbar.getAttribute("aria-valuetext") !== said) this.seekbar.setAttribute("aria-valuetext", said);
+  }
+
+  // ---- hands
+
+  listen() {
+    const { signal } = this.ending;
+    const { transport } = this;
+    transport.addEventListener("change", () => {
+      const playing = transport.playing;
+      this.playButton.replaceChildren(icon(playing ? ICONS.pause : ICONS.play));
+      this.playButton.setAttribute("aria-label", playing ? "Pause" : "Play");
+      this.playButton.classList.toggle("on", playing);
+      this.playButton.classList.toggle("waiting", transport.waiting);
+      this.loopButton.setAttribute("aria-pressed", String(transport.looping));
+    });
+    transport.addEventListener("problem", (event) => toast(event.detail, true));
+    this.seekbar.addEventListener("input", () => transport.seek(Number(this.seekbar.value)));
+    document.addEventListener("keydown", (event) => this.key(event), { signal });
+    new ResizeObserver(() => this.look()).observe(this.lanes);
+    window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.look(), { signal });
+    this.lanes.addEventListener("pointerdown", (event) => this.drag(event));
+    this.lanes.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+  }
+
+  sampleAt(event) {
+    const box = this.rows[0].canvas.getBoundingClientRect();
+    const share = Math.max(0, Math.min(1, (event.clientX - box.left) / box.width));
+    return this.from + share * (this.to - this.from);
+  }
+
+  // A click goes there; a drag of the mouse marks a loop, and one of a finger moves what is shown.
+  drag(event) {
+    if (!event.target.classList.contains("wave") || event.button !== 0) return;
+    const start = this.sampleAt(event);
+    const [from, to] = [this.from, this.to];
+    const touch = event.pointerType === "touch";
+    const drag = (this.dragging = { range: null, moved: false });
+    const canvas = event.target;
+    canvas.setPointerCapture(event.pointerId);
+    const move = (moved) => {
+      if (Math.abs(moved.clientX - event.clientX) > 4) drag.moved = true;
+      if (!drag.moved) return;
+      if (touch) {
+        const shift = ((moved.clientX - event.clientX) / canvas.clientWidth) * (to - from);
+        this.show(from - shift, to - shift);
+      } else {
+        const here = this.sampleAt(moved);
+        drag.range = [Math.min(start, here), Math.max(start, here)];
+      }
+    };
+    const end = (ended) => {
+      canvas.removeEventListener("pointermove", move);
+      this.dragging = null;
+      if (ended.type === "pointercancel") return;
+      if (!drag.moved) this.transport.seek(start);
+      else if (drag.range) {
+        this.transport.setLoop(drag.range);
+        if (!this.transport.playing) this.transport.seek(drag.range[0]);
+      }
+    };
+    canvas.addEventListener("pointermove", move);
+    canvas.addEventListener("pointerup", end, { once: true });
+    canvas.addEventListener("pointercancel", end, { once: true });
+  }
+
+  wheel(event) {
+    if (event.ctrlKey || event.metaKey) {
+      event.preventDefault();
+      this.zoom(1.0015 ** event.deltaY, this.sampleAt(event));
+    } else if (Math.abs(event.deltaX) > Math.abs(event.deltaY) || event.shiftKey) {
+      event.preventDefault();
+      const shift = ((event.deltaX || event.deltaY) / this.rows[0].canvas.clientWidth) * (this.to - this.from);
+      this.show(this.from + shift, this.to + shift);
+    }
+  }
+
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    const target = event.target;
+    const types = target.matches("select, textarea, input:not([type=range])");
+    const slides = target.matches("input[type=range]");
+    if (types) return;
+    // Buttons and links are pressed by the space bar, and sliders moved by the arrows, as everywhere.
+    if (event.key === " " && target.matches("button, a, summary")) return;
+    if (slides && ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End"].includes(event.key)) return;
+    const { transport } = this;
+    const step = (event.shiftKey ? 1 : 5) * this.rate;
+    const digit = /^Digit(\d)$/.exec(event.code)?.[1];
+    const does = {
+      " ": () => transport.toggle(),
+      ArrowLeft: () => transport.seek(transport.position - step),
+      ArrowRight: () => transport.seek(transport.position + step),
+      Home: () => transport.seek(0),
+      End: () => transport.seek(this.total),
+      a: () => this.setOriginal(!this.original),
+      l: () => this.toggleLoop(),
+      "[": () => this.loopEdge(0),
+      "]": () => this.loopEdge(1),
+      "+": () => this.zoom(0.5),
+      "=": () => this.zoom(0.5),
+      "-": () => this.zoom(2),
+      f: () => this.show(0, this.total),
+      v: () => this.setView(this.view === "waveform" ? "spectrogram" : "waveform"),
+      "?": () => byId("keys").showModal(),
+    }[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (digit === "0" && !event.shiftKey) this.reset();
+    else if (digit && Number(digit) < this.rows.length) {
+      const row = this.rows[Number(digit)];
+      if (event.shiftKey) this.setMute(Number(digit), !row.mute);
+      else this.setSolo(Number(digit), !row.solo);
+    } else if (does) does();
+    else return;
+    event.preventDefault();
+  }
+}
+
+function rateOf(tracks) {
+  return `${tracks.num_channels === 1 ? "mono" : "stereo"}, ${tracks.sample_rate / 1000} kHz`;
+}
+
+// Marks at round times, as many as there is room for.
+function drawRuler(canvas, from, to) {
+  const scale = Math.min(2, window.devicePixelRatio || 1);
+  const width = canvas.clientWidth;
+  const height = canvas.clientHeight;
+  if (width === 0) return;
+  canvas.width = Math.round(width * scale);
+  canvas.height = Math.round(height * scale);
+  const pen = canvas.getContext("2d");
+  pen.scale(scale, scale);
+  const style = getComputedStyle(canvas);
+  pen.fillStyle = style.color;
+  pen.font = `11px ${style.fontFamily}`;
+  pen.textBaseline = "middle";
+  const steps = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600];
+  const step = steps.find((one) => (one / (to - from)) * width >= 64) ?? 3600;
+  const digits = step < 0.1 ? 2 : step < 1 ? 1 : 0;
+  for (let mark = Math.ceil(from / step - 1e-9); mark * step <= to; mark++) {
+    const time = mark * step;
+    const x = ((time - from) / (to - from)) * width;
+    pen.globalAlpha = 0.45;
+    pen.fillRect(Math.round(x), height - 6, 1, 6);
+    const text = digits ? `${clock(time)}${(time - Math.floor(time + 1e-6)).toFixed(digits).slice(1)}` : clock(time);
+    const room = pen.measureText(text).width;
+    pen.globalAlpha = 1;
+    if (x + 4 + room <= width) pen.fillText(text, x + 4, height / 2 - 1);
+  }
+}
