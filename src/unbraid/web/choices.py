@@ -13,8 +13,8 @@ _FRESH_SECONDS = 30.0
 _TITLES = {
     "speech": "Two people talking",
     "speech-noisy": "Two people in a noisy place",
-    "cinematic": "Film or podcast: dialogue, music, effects",
-    "music": "Songs: vocals, drums, bass, other",
+    "cinematic": "Film, series or podcast",
+    "music": "Song",
 }
 
 

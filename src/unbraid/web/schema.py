@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from unbraid.audio.formats import Container, SampleFormat
+from unbraid.models.contract import Refinement
 from unbraid.output.config import ClipMode, OutputConfig
 from unbraid.separation.config import MOST_GAIN_DB, Consistency, OtherMethod, SeparationConfig, Tracking
 from unbraid.separation.stems import parse_remix
@@ -35,6 +36,10 @@ class SeparationOptions(BaseModel):
     """Of the shifts."""
     consistency: Consistency = "none"
     """Make the stems add up to the recording: what is missing as a stem of its own, or spread over all."""
+    refine: Refinement | None = None
+    """Share out the recording by the powers of the estimates; by default as the model wants it."""
+    refine_from_hz: Annotated[float, Field(ge=0)] | None = None
+    """Below this frequency estimates stay as they are."""
     two_stems: str | None = None
     """This stem, and one of all the rest."""
     other_method: OtherMethod = "add"

@@ -199,7 +199,7 @@ function words(found) {
 function duration(seconds) {
   if (seconds < 60) return `${Math.ceil(seconds)} s`;
   if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
-  return `${(seconds / 3600).toFixed(1)} h`;
+  return `${(seconds / 3600).toFixed(1).replace(".0", "")} h`;
 }
 
 function actionsFor(found) {

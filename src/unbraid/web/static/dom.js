@@ -78,7 +78,7 @@ export function spoken(seconds) {
 }
 
 export function size(bytes) {
-  if (bytes >= 1e9) return `${(bytes / 1e9).toFixed(1)} GB`;
+  if (bytes >= 1e9) return `${(bytes / 1e9).toFixed(1).replace(".0", "")} GB`;
   if (bytes >= 1e6) return `${(bytes / 1e6).toFixed(bytes >= 1e7 ? 0 : 1)} MB`;
   return `${Math.max(1, Math.round(bytes / 1e3))} kB`;
 }

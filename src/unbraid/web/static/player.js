@@ -216,6 +216,7 @@ class Player {
       row.muteButton.setAttribute("aria-pressed", String(row.mute));
       const text = row.db <= SOFTEST_DB ? "off" : `${row.db > 0 ? "+" : ""}${row.db} dB`.replace("-", "−");
       row.gainText.textContent = text;
+      row.gain.style.setProperty("--filled", `${(100 * (row.db - SOFTEST_DB)) / (LOUDEST_DB - SOFTEST_DB)}%`);
       row.gain.setAttribute("aria-valuetext", text.replace("dB", "decibels"));
     });
     this.heard.buttons.forEach((button, index) => button.setAttribute("aria-pressed", String((index === 1) === this.original)));
