@@ -10,11 +10,11 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint const
 # On a busy machine, threads that spin while they wait make everything many times slower.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup demo test test-slow lint bench docs clean
+.PHONY: help setup demo test test-slow test-browser lint bench docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo "also: make setup, make test-slow, make lint, make bench, make docs, make clean"
+	@echo "also: make setup, make test-slow, make test-browser, make lint, make bench, make docs, make clean"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -55,6 +55,10 @@ test: lint
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow
+
+# The web page, in the Chromium of this machine.
+test-browser: $(VENV)/.dev
+	$(BIN)/python -m pytest -m browser tests/web/browser
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks

@@ -1,14 +1,14 @@
 """A server with a tiny model, in this process, and recordings to send to it."""
 
 import io
+import socket
+import threading
 import time
 
 import numpy as np
 import pytest
 import soundfile
-
-pytest.importorskip("fastapi", reason="needs the extra serve")
-
+import uvicorn
 from starlette.testclient import TestClient
 
 from tests.conftest import PATIENCE_SECONDS, TINY
@@ -97,3 +97,50 @@ def wait(client, id, *states):
             return found
         time.sleep(0.02)
     raise AssertionError(f"still {found}")
+
+
+class Server:
+    """A server that can be stopped, and started again at the same port with the same folder."""
+
+    def __init__(self, folder, choices, **settings):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._make = lambda: build_app(
+            ServeConfig(folder=folder, devices=("cpu",), port=self.port, **settings), choices
+        )
+        self.start()
+
+    def start(self):
+        config = uvicorn.Config(
+            self._make(),
+            port=self.port,
+            http="h11",
+            h11_max_incomplete_event_size=1 << 14,
+            log_level="warning",
+            timeout_graceful_shutdown=1,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run)
+        self._thread.start()
+        end = time.monotonic() + PATIENCE_SECONDS
+        while not self._server.started and time.monotonic() < end:
+            time.sleep(0.02)
+
+    def stop(self):
+        self._server.should_exit = True
+        self._thread.join()
+
+
+@pytest.fixture
+def serve(tmp_path, choices):
+    servers = []
+
+    def start(**settings):
+        servers.append(Server(tmp_path / "serve", choices, **settings))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from unbraid.audio.discovery import AudioFile, Discovery
 from unbraid.cli.messages import complain
-from unbraid.errors import UnbraidError, UnknownNameError
+from unbraid.errors import UnbraidError
 from unbraid.files.names import printable
-from unbraid.separation.choice import Choice, choose_model, kind_of_stems
+from unbraid.separation.choice import KIND_NAMES, choose_model, kind_of_stems
 from unbraid.separation.detector import Kind, detect
 
-_NAMES: dict[Kind, str] = {"talk": "talk", "music": "music", "film": "film sound"}
 _HOW = "choose otherwise with -n, see  unbraid models list"
 
 
@@ -39,7 +38,7 @@ def choose_models(found: Discovery, stems: Iterable[str], *, quiet: bool) -> lis
     for kind, files in groups.items():
         choice = choose_model(kind)
         if choice.name is None:
-            errors += [_unserved(file, choice) for file in files]
+            errors += [choice.missing(f"'{printable(file.path)}'") for file in files]
             continue
         chosen.append((choice.name, files))
         if not quiet and told is None:
@@ -68,13 +67,5 @@ def _hear(file: AudioFile, *, quiet: bool) -> Kind | None:
 
 def _sounds_like(files: list[AudioFile], kind: Kind) -> str:
     if len(files) == 1:
-        return f"{printable(files[0].path)} sounds like {_NAMES[kind]}"
-    return f"{len(files)} recordings sound like {_NAMES[kind]}"
-
-
-def _unserved(file: AudioFile, choice: Choice) -> UnbraidError:
-    return UnknownNameError(
-        f"sounds like {_NAMES[choice.kind]}, and no model for that is on this machine",
-        subject=f"'{printable(file.path)}'",
-        remedy=f"download one with  unbraid models download {choice.suggestion}, or choose a model with -n",
-    )
+        return f"{printable(files[0].path)} sounds like {KIND_NAMES[kind]}"
+    return f"{len(files)} recordings sound like {KIND_NAMES[kind]}"

@@ -30,6 +30,7 @@ OPTIONS = {
     "replace_nonfinite": "--replace-nonfinite",
     "metric": "--metric",
     "metrics": "--metrics",
+    "model": "-n",
     "model.KEY": "--set model.KEY",
     "optimiser.name": "--set optimiser.name",
     "other_method": "--other-method",

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from unbraid.errors import UnknownNameError
 from unbraid.separation.detector import Kind
 from unbraid.weights.locate import find_downloaded
 from unbraid.weights.registry import published_models
 from unbraid.weights.store import bundled_models, inspect_model
 
+KIND_NAMES: Mapping[Kind, str] = {"talk": "talk", "music": "music", "film": "film sound"}
 _BUNDLED: Mapping[Kind, str] = {"talk": "speech", "music": "music", "film": "cinematic"}
 _PREFERRED: Mapping[Kind, tuple[str, ...]] = {
     "talk": (),
@@ -39,6 +41,14 @@ class Choice:
     """None where no model for that kind is on this machine."""
     suggestion: str
     """A published model for that kind, to be downloaded by name."""
+
+    def missing(self, subject: str) -> UnknownNameError:
+        """What to say of a recording where there is none."""
+        return UnknownNameError(
+            f"sounds like {KIND_NAMES[self.kind]}, and no model for that is on this machine",
+            subject=subject,
+            remedy=f"download one with  unbraid models download {self.suggestion}, or choose a model with `model`",
+        )
 
 
 def choose_model(kind: Kind) -> Choice:

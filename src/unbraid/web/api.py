@@ -20,6 +20,7 @@ from unbraid.files.names import printable
 from unbraid.output.config import OutputConfig
 from unbraid.output.remix import remix_stems
 from unbraid.web.archive import stream_zip
+from unbraid.web.choices import AUTO
 from unbraid.web.preview import HEADROOM, Tracks, load_tracks, map_track, read_stretch
 from unbraid.web.queue import SeparationQueue
 from unbraid.web.schema import (
@@ -144,6 +145,10 @@ async def submit(request: Request, queue: Queue) -> Separation:
         seconds = await asyncio.to_thread(
             look_at, recording_path(folder), form.name, config.max_seconds, allow_truncated=options.allow_truncated
         )
+        if options.model == AUTO:
+            heard = await asyncio.to_thread(queue.choices.hear, recording_path(folder), form.name)
+            options = options.model_copy(update={"model": heard})
+            await asyncio.to_thread(queue.check, options)
         stored = queue.submit(id, form.name, options, seconds)
         if stored is None:
             raise Refused(429, f"{config.max_queued} recordings wait already: try again later")

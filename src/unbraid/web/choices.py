@@ -5,9 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from unbraid.errors import UnbraidError, UnknownNameError
+from unbraid.separation.choice import choose_model
+from unbraid.separation.detector import detect
 from unbraid.weights.listing import bundled_entry, bundled_models
+
+AUTO = "auto"
+"""Stands for the best model here for what a recording sounds like."""
 
 _FRESH_SECONDS = 30.0
 _TITLES = {
@@ -26,10 +32,13 @@ class ModelChoice:
     title: str
     sources: tuple[str, ...]
     sample_rate: int
-    """Hz; stems hold nothing above half of it."""
+    """Hz; stems hold nothing above half of it. 0 for what is no model itself."""
     num_channels: int
     source: str | None = None
     """What loads it, where that is not its name."""
+
+
+_AUTO = ModelChoice(name=AUTO, title="Not sure? It is listened to first", sources=(), sample_rate=0, num_channels=0)
 
 
 class ModelChoices:
@@ -43,9 +52,16 @@ class ModelChoices:
     def all(self) -> list[ModelChoice]:
         with self._lock:
             if time.monotonic() - self._looked >= _FRESH_SECONDS:
-                self._found = {choice.name: choice for choice in (*_bundled(), *_downloaded())}
+                self._found = {choice.name: choice for choice in (*_bundled(), *_downloaded(), _AUTO)}
                 self._looked = time.monotonic()
             return list(self._found.values())
+
+    def hear(self, path: Path, name: str) -> str:
+        """The model for the recording in a file, which messages call `name`; raises UnknownNameError without one."""
+        choice = choose_model(detect(path).kind or "talk")
+        if choice.name is None:
+            raise choice.missing(f"'{name}'")
+        return self.get(choice.name).name
 
     def get(self, name: str) -> ModelChoice:
         choices = {choice.name: choice for choice in self.all()}

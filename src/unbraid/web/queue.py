@@ -18,7 +18,7 @@ from unbraid.models.contract import SeparationModel
 from unbraid.output.record import ModelIdentity
 from unbraid.separation.device import choose_device
 from unbraid.separation.stems import StemPlan
-from unbraid.web.choices import ModelChoices
+from unbraid.web.choices import AUTO, ModelChoices
 from unbraid.web.config import ServeConfig
 from unbraid.web.schema import SeparationOptions
 from unbraid.web.store import SeparationStore, StoredSeparation
@@ -109,6 +109,8 @@ class SeparationQueue:
     def check(self, options: SeparationOptions) -> None:
         """Raises an UnbraidError for options that do not go with the model, before anything is uploaded."""
         choice = self.choices.get(options.model)
+        if choice.name == AUTO:
+            return
         plan = StemPlan(sources=choice.sources, config=options.separation)
         options.output.choose(plan.names)
 

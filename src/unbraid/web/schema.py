@@ -23,7 +23,7 @@ class SeparationOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     model: str
-    """A name out of `/api/models`."""
+    """A name out of `/api/models`; `auto` listens first."""
     segment_seconds: Annotated[float, Field(ge=0.5, le=60)] | None = None
     """Length of chunks; by default the model's own."""
     overlap: Annotated[float, Field(ge=0, le=0.5)] | None = None

@@ -16,6 +16,7 @@ COOKIE = "unbraid_token"
 OPEN_PATHS = ("/", "/health", "/api/login")
 """What needs no token, besides the files of the page itself."""
 
+_MOST_HEADER_BYTES = 1 << 14
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _SAFE = ("GET", "HEAD")
 _POLICY = (
@@ -64,6 +65,8 @@ class Guard:
         await self._app(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
+        if sum(len(name) + len(value) for name, value in headers.raw) > _MOST_HEADER_BYTES:
+            return 431, "the headers of this request are too long"
         host = headers.get("host", "")
         # Another site's name may be made to lead here (DNS rebinding); then the browser sends that name.
         if self._config.is_local and self._config.token is None and _without_port(host) not in _LOCAL_NAMES:
