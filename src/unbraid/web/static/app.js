@@ -37,7 +37,7 @@ function showModels() {
       const input = make("input", { type: "radio", name: "model", value: model.name, onchange: showStems });
       input.checked = model.name === first;
       const facts = model.sample_rate ? `${model.name} · ${model.sample_rate / 1000} kHz` : "auto";
-      const about = make("span", { class: "soft" }, model.sources.map(stemTitle).join(", ") || "talk, a song or a film: the best model here for it is taken");
+      const about = make("span", { class: "soft" }, model.sources.map(stemTitle).join(", ") || "Talk, a song or a film: the best model here for it is taken");
       const text = make("span", { class: "model-text" }, make("strong", {}, model.title), about);
       return make("label", { class: "model" }, input, text, make("span", { class: "model-facts" }, facts));
     }),

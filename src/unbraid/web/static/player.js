@@ -31,6 +31,7 @@ class Player {
     this.ending = new AbortController();
     this.build(server);
     root.player = this;
+    root.style.setProperty("--lanes", tracks.names.length);
     this.listen();
     this.applyGains();
     this.scale().then(() => this.look());
