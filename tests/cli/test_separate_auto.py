@@ -91,7 +91,7 @@ def test_an_experimental_model_is_not_chosen_and_a_downloaded_one_goes_first(mon
 
 def test_the_song_ends_in_a_sentence_on_the_command_line(files, monkeypatch, run, tmp_path):
     without_music(monkeypatch)
-    done = run("separate", files["music"], "-n", "auto", "-o", tmp_path / "out")
+    done = run("separate", files["music"], "-o", tmp_path / "out")
     assert done.code == 1
     assert "unbraid models download htdemucs" in done.err
     assert not (tmp_path / "out").exists()

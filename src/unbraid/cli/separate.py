@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def separate(
     inputs: options.Inputs = None,
-    name: options.Name = "speech",
+    name: options.Name = "auto",
     out: options.Out = "separated",
     list_models: options.ListModels = False,
     stem: options.Stem = None,

@@ -1,7 +1,7 @@
 """What a recording is: talk, music or film sound, heard in its first minute, so that a fitting model can be chosen.
 
-    samples at 16 kHz -> windows of 3 s -> features -> a small network says talk, music or film for each window
-                      -> how that is spread over the windows -> a linear layer says it for the recording
+    samples at 16 kHz -> windows of 3 s -> features -> a small network says what speech, music and effects each holds
+                      -> how these are spread over the windows -> another one says talk, music or film
 
 Features do not know the level: the shape of the spectrum and how it moves. Nothing above 6 kHz is looked at, and
 no channel apart, so that neither the bandwidth of a recording nor its format gives an answer away. The network is
@@ -26,12 +26,13 @@ from unbraid.separation.inputs import Input, Reader, open_input
 
 Kind = Literal["talk", "music", "film"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+PARTS = ("speech", "music", "effects")
 
 RATE = 16_000
 """Hz at which recordings are heard."""
 HEARD_SECONDS = 60.0
 _WINDOW_SECONDS = 3.0
-_FRAME, _HOP = 512, 256
+_FRAME, _HOP = 512, 512
 _NUM_BANDS = 24
 _LOWEST_HZ, _HIGHEST_HZ = 60.0, 6000.0
 _MODULATIONS_HZ = ((0.5, 2.0), (2.0, 4.0), (4.0, 8.0), (8.0, 16.0))
@@ -55,17 +56,19 @@ class Detection:
 
 
 class Detector(nn.Module):
-    """A network for windows, and a linear layer for recordings."""
+    """A network for windows, and one for recordings."""
 
-    def __init__(self, num_features: int, hidden: int = 32) -> None:
+    def __init__(self, num_features: int, hidden: int = 32, pooled_hidden: int = 16) -> None:
         super().__init__()
         self.mean = nn.Parameter(torch.zeros(num_features), requires_grad=False)
         self.scale = nn.Parameter(torch.ones(num_features), requires_grad=False)
-        self.window = nn.Sequential(nn.Linear(num_features, hidden), nn.SiLU(), nn.Linear(hidden, len(KINDS)))
-        self.whole = nn.Linear(4 * len(KINDS), len(KINDS))
+        self.window = nn.Sequential(nn.Linear(num_features, hidden), nn.SiLU(), nn.Linear(hidden, len(PARTS)))
+        self.whole = nn.Sequential(
+            nn.Linear(4 * len(PARTS), pooled_hidden), nn.SiLU(), nn.Linear(pooled_hidden, len(KINDS))
+        )
 
     def windows(self, features: torch.Tensor) -> torch.Tensor:
-        """Scores of kinds, (window, kind), from (window, feature)."""
+        """Scores of parts, (window, part), from (window, feature)."""
         return self.window(((features - self.mean) / self.scale).clamp(-5, 5))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
@@ -74,11 +77,11 @@ class Detector(nn.Module):
 
 
 def pooled(scores: torch.Tensor) -> torch.Tensor:
-    """How the probabilities of kinds are spread over windows: mean, deviation, and two quantiles."""
-    probabilities = scores.softmax(dim=-1)
-    spread = probabilities.std(dim=0) if len(probabilities) > 1 else torch.zeros_like(probabilities[0])
-    low, high = (probabilities.quantile(share, dim=0) for share in (0.1, 0.9))
-    return torch.cat([probabilities.mean(dim=0), spread, low, high])
+    """How the shares of parts are spread over windows: mean, deviation, and two quantiles."""
+    shares = scores.sigmoid()
+    spread = shares.std(dim=0) if len(shares) > 1 else torch.zeros_like(shares[0])
+    low, high = (shares.quantile(share, dim=0) for share in (0.1, 0.9))
+    return torch.cat([shares.mean(dim=0), spread, low, high])
 
 
 def detect(source: Input, sample_rate: int | None = None) -> Detection:
@@ -107,15 +110,23 @@ def detect_samples(samples: NDArray[np.float32]) -> Detection:
 
 def features_of(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Features of every window that is not silent, (window, feature)."""
+    windows, heard = heard_windows(samples)
+    rows = [_features(window / _rms(window)) for window, wanted in zip(windows, heard, strict=True) if wanted]
+    return np.stack(rows).astype(np.float32) if rows else np.zeros((0, num_features()), np.float32)
+
+
+def heard_windows(samples: NDArray[np.float32]) -> tuple[list[NDArray[np.float32]], NDArray[np.bool_]]:
+    """The windows of a recording, and which of them are not silent; a shorter recording is repeated."""
     length = round(_WINDOW_SECONDS * RATE)
     if len(samples) < length:
-        # A shorter recording is repeated.
         samples = np.resize(samples, length) if len(samples) else np.zeros(length, np.float32)
     windows = [samples[start : start + length] for start in range(0, len(samples) - length + 1, length)]
-    levels = np.array([np.sqrt(np.mean(np.square(window, dtype=np.float64))) for window in windows])
-    heard = levels > max(_SILENCE, levels.max() * 10 ** (-_QUIET_DB / 20))
-    rows = [_features(window / level) for window, level, wanted in zip(windows, levels, heard, strict=True) if wanted]
-    return np.stack(rows).astype(np.float32) if rows else np.zeros((0, num_features()), np.float32)
+    levels = np.array([_rms(window) for window in windows])
+    return windows, levels > max(_SILENCE, levels.max() * 10 ** (-_QUIET_DB / 20))
+
+
+def _rms(samples: NDArray[np.float32]) -> np.float32:
+    return np.sqrt(np.mean(np.square(samples)))
 
 
 @cache
@@ -124,10 +135,10 @@ def num_features() -> int:
     return len(_features(noise))
 
 
-def _features(window: NDArray[np.float32]) -> NDArray[np.float64]:
+def _features(window: NDArray[np.float32]) -> NDArray[np.floating]:
     """Of one window at a level of one."""
-    frames = np.lib.stride_tricks.sliding_window_view(window, _FRAME)[::_HOP] * np.hanning(_FRAME)
-    power = np.square(np.abs(np.fft.rfft(frames, axis=1))) + 1e-8
+    frames = np.lib.stride_tricks.sliding_window_view(window, _FRAME)[::_HOP] * np.hanning(_FRAME).astype(np.float32)
+    power = np.square(np.abs(np.fft.rfft(frames, axis=1))) + np.float32(1e-6)
     bands = power @ _band_matrix().T
     logs = np.log(bands + 1e-6)
     level = np.log(power.sum(axis=1))
@@ -143,13 +154,13 @@ def _features(window: NDArray[np.float32]) -> NDArray[np.float64]:
             _flux(logs),
             [np.mean(level < loudest - 3.0), np.mean(level < loudest - 6.0), level.std()],
             _flatness(used),
-            [_stability(shape, step) for step in (1, 4, 12, 24)],
+            [_stability(shape, step) for step in (1, 2, 6, 12)],
             _pitch(frames),
         ]
     )
 
 
-def _modulations(logs: NDArray[np.float64]) -> NDArray[np.float64]:
+def _modulations(logs: NDArray[np.floating]) -> NDArray[np.floating]:
     """How the levels of four broad bands move, by rates of movement."""
     broad = logs.reshape(len(logs), 4, -1).mean(axis=2)
     spectrum = np.square(np.abs(np.fft.rfft((broad - broad.mean(axis=0)) * np.hanning(len(broad))[:, None], axis=0)))
@@ -159,12 +170,12 @@ def _modulations(logs: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate([(whole / whole.sum(axis=0)).ravel(), np.log(whole.sum(axis=0))])
 
 
-def _flux(logs: NDArray[np.float64]) -> NDArray[np.float64]:
+def _flux(logs: NDArray[np.floating]) -> NDArray[np.floating]:
     rise = np.maximum(np.diff(logs, axis=0), 0).mean(axis=1)
     return np.array([rise.mean(), rise.std(), np.quantile(rise, 0.95)])
 
 
-def _flatness(power: NDArray[np.float64]) -> NDArray[np.float64]:
+def _flatness(power: NDArray[np.floating]) -> NDArray[np.floating]:
     """Of three parts of the spectrum: how far from a flat one, and how that varies."""
     values = []
     for part in np.array_split(power, 3, axis=1):
@@ -173,14 +184,14 @@ def _flatness(power: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array(values)
 
 
-def _stability(shape: NDArray[np.float64], step: int) -> float:
+def _stability(shape: NDArray[np.floating], step: int) -> float:
     """How alike the fine structure of the spectrum stays over so many frames: notes hold, voices glide."""
     before, after = shape[:-step], shape[step:]
     norm = np.sqrt(np.square(before).sum(axis=1) * np.square(after).sum(axis=1)) + 1e-9
     return float(np.mean((before * after).sum(axis=1) / norm))
 
 
-def _pitch(frames: NDArray[np.float64]) -> NDArray[np.float64]:
+def _pitch(frames: NDArray[np.floating]) -> NDArray[np.floating]:
     """How periodic frames are in the range of voices, and how the period moves."""
     spectrum = np.square(np.abs(np.fft.rfft(frames, 2 * _FRAME, axis=1)))
     correlation = np.fft.irfft(spectrum, axis=1)[:, :_FRAME]
@@ -193,7 +204,7 @@ def _pitch(frames: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array([peak.mean(), peak.std(), np.mean(peak > 0.5), *moved])
 
 
-def _smoothed(logs: NDArray[np.float64]) -> NDArray[np.float64]:
+def _smoothed(logs: NDArray[np.floating]) -> NDArray[np.floating]:
     """Along frequency, over about 280 Hz."""
     width = 9
     padded = np.pad(logs, ((0, 0), (width // 2, width // 2)), mode="edge")
@@ -202,17 +213,17 @@ def _smoothed(logs: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @cache
-def _band_matrix() -> NDArray[np.float64]:
+def _band_matrix() -> NDArray[np.floating]:
     """Triangles that are equally wide in mel."""
 
-    def mel(hz: float | NDArray[np.float64]) -> NDArray[np.float64]:
+    def mel(hz: float | NDArray[np.floating]) -> NDArray[np.floating]:
         return np.asarray(2595 * np.log10(1 + np.asarray(hz) / 700))
 
     edges = np.linspace(mel(_LOWEST_HZ), mel(_HIGHEST_HZ), _NUM_BANDS + 2)
     bins = mel(np.fft.rfftfreq(_FRAME, 1 / RATE))
     rise = (bins[None] - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     fall = (edges[2:, None] - bins[None]) / (edges[2:] - edges[1:-1])[:, None]
-    return np.maximum(0, np.minimum(rise, fall))
+    return np.maximum(0, np.minimum(rise, fall)).astype(np.float32)
 
 
 def _first_minute(reader: Reader) -> NDArray[np.float32]:
