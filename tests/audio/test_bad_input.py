@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import struct
+from contextlib import suppress
 
 import numpy as np
 import pytest
 import soundfile
 
+from unbraid.audio import sources
 from unbraid.audio.decode.headers import find_truncation
+from unbraid.audio.formats import check_rate
 from unbraid.audio.reading import open_audio
-from unbraid.errors import AudioReadError
+from unbraid.audio.sniffing import SNIFF_BYTES, begins_like_audio
+from unbraid.errors import AudioReadError, UnbraidError
 
 
 def complaint(source, **settings) -> str:
@@ -233,3 +238,137 @@ def test_a_header_that_counts_itself_is_forgiven():
     at = header.find(b"data") + 4
     header[at : at + 4] = struct.pack("<I", 2_000 + 44)
     assert count(bytes(header)) == 1_000
+
+
+@pytest.mark.parametrize("extra", [1, 5000])
+def test_a_flac_that_promises_more_than_it_holds_gives_all_that_it_holds(tmp_path, extra):
+    path, num_samples = tmp_path / "talk.flac", 10_000
+    soundfile.write(path, np.linspace(-0.5, 0.5, num_samples), 8_000)
+    content = bytearray(path.read_bytes())
+    counts = int.from_bytes(content[21:26], "big")  # 36 bits of it are the number of samples
+    content[21:26] = (counts + extra).to_bytes(5, "big")
+    path.write_bytes(content)
+    assert "truncated (its header promises" in complaint(path)
+    with open_audio(path, allow_truncated=True) as reader:
+        assert reader.info.num_samples == num_samples
+        samples = np.concatenate(list(reader.blocks(777)), axis=1)
+    assert samples.shape == (1, num_samples)
+    assert np.allclose(samples[0], np.linspace(-0.5, 0.5, num_samples), atol=1e-4)
+
+
+def test_an_aiff_with_a_damaged_rate(tmp_path):
+    path = tmp_path / "talk.aiff"
+    soundfile.write(path, np.zeros(16_000), 16_000)
+    content = bytearray(path.read_bytes())
+    place = content.find(b"COMM") + 16
+    for exponent in (b"\x7f\xfe", b"\x7f\xff", b"\xff\xff", b"\x00\x00", b"\x43\xff"):
+        content[place : place + 2] = exponent
+        path.write_bytes(content)
+        with suppress(AudioReadError), open_audio(path) as reader:
+            list(reader.blocks(1000))
+
+
+@pytest.mark.parametrize("size", [b"\x01\x7f" + b"\xff" * 6, b"\x00" + b"\xff" * 8, b"\xff", b"\x08\xff\xff\xff\xff"])
+def test_a_matroska_file_whose_first_size_is_damaged(tmp_path, tone, encode_with_libav, size):
+    path = tmp_path / "talk.mkv"
+    encode_with_libav(path, "flac", tone)
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + size + content[5:])
+    with suppress(AudioReadError), open_audio(path) as reader:
+        list(reader.blocks(1000))
+
+
+def test_a_damaged_exponent_is_told_as_no_number(tmp_path):
+    path = tmp_path / "talk.wav"
+    samples = np.full(8000, 0.25, np.float32)
+    samples[4000] = 1e19
+    soundfile.write(path, samples, 8_000, "FLOAT")
+    assert "holds 1 samples that are not numbers (NaN, infinite or beyond 4e+09)" in complaint(path)
+    with open_audio(path, replace_nonfinite=True) as reader:
+        assert np.concatenate(list(reader.blocks(1000)), axis=1)[0, 4000] == 0
+
+
+@pytest.mark.parametrize("how", ["grown", "replaced", "rewritten"])
+def test_a_file_that_becomes_another_is_refused(tmp_path, how):
+    path, other = tmp_path / "talk.wav", tmp_path / "other.wav"
+    soundfile.write(path, np.zeros(16_000), 8_000)
+    soundfile.write(other, np.zeros(8_000), 8_000)
+    reader = open_audio(path)
+    facts = reader.facts()
+    assert facts.bytes == path.stat().st_size
+    assert facts.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    if how == "replaced":
+        os.replace(other, path)
+    else:
+        with open(path, "ab" if how == "grown" else "r+b") as file:
+            file.write(b"x" * 100)
+        os.utime(path, ns=(1, 1))
+    with pytest.raises(AudioReadError, match="was changed or replaced while it was read: run it again"):
+        reader.reopen()
+    if how == "replaced":
+        assert reader.facts() == facts, "what was read is still what was opened"
+    else:
+        with pytest.raises(AudioReadError, match="was changed or replaced"):
+            reader.verify()
+    reader.close()
+
+
+class Endless(io.RawIOBase):
+    """What /dev/zero, or a device of noise, gives."""
+
+    def __init__(self, block: bytes):
+        self.block, self.given = block, 0
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        buffer[:] = (self.block * (len(buffer) // len(self.block) + 1))[: len(buffer)]
+        self.given += len(buffer)
+        return len(buffer)
+
+
+@pytest.mark.parametrize("block", [b"\0", b"A line of text.\n", bytes(range(200))])
+def test_a_stream_without_end_does_not_fill_the_disk(monkeypatch, block):
+    monkeypatch.setattr(sources, "_MOST_UNKNOWN_BYTES", 4 << 20)
+    stream = Endless(block)
+    with pytest.raises(AudioReadError, match="gives more than 4 MiB, and does not begin as recordings do"):
+        open_audio(stream)
+    assert stream.given < 8 << 20
+
+
+def test_streams_have_a_limit_though_they_begin_like_audio(monkeypatch):
+    monkeypatch.setattr(sources, "_MOST_STREAMED_BYTES", 4 << 20)
+    with pytest.raises(AudioReadError, match="gives more than 4 MiB:"):
+        open_audio(Endless(b"RIFF\xff\xff\xff\x7fWAVEfmt "))
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "aiff", "au", "caf", "w64", "mp3"])
+def test_what_begins_like_audio(tmp_path, suffix):
+    path = tmp_path / f"talk.{suffix}"
+    soundfile.write(path, np.sin(np.arange(16_000) / 9), 16_000)
+    assert begins_like_audio(path.read_bytes()[:SNIFF_BYTES])
+    assert begins_like_audio(b"\0" * 2000 + path.read_bytes()[:SNIFF_BYTES]) == (suffix == "mp3")
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mkv", "flac"), ("a.m4a", "aac"), ("a.aac", "aac"), ("a.ts", "aac"), ("a.avi", "pcm_s16le")]
+)
+def test_what_begins_like_audio_of_libav(tmp_path, tone, encode_with_libav, name, codec):
+    encode_with_libav(tmp_path / name, codec, tone)
+    assert begins_like_audio((tmp_path / name).read_bytes()[:SNIFF_BYTES])
+
+
+def test_rates_that_are_no_numbers():
+    for rate in (None, "44100", float("nan"), float("inf"), 44100.5, True):
+        with pytest.raises(UnbraidError, match="no whole number of Hz"):
+            check_rate(rate, "the recording", AudioReadError)
+
+
+def test_a_closed_file_object(tmp_path):
+    path = tmp_path / "talk.wav"
+    soundfile.write(path, np.zeros(8_000), 8_000)
+    with open(path, "rb") as file:
+        pass
+    with pytest.raises(UnbraidError, match="cannot be read"):
+        open_audio(file)

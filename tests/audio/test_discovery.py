@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path, PurePath
 
 import pytest
@@ -67,3 +68,15 @@ def test_links_in_a_circle_end(tree):
 
 def test_standard_input():
     assert str(discover_audio(["-"]).files[0].path) == "-"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_pipes_in_folders_and_patterns_are_skipped(tmp_path):
+    (tmp_path / "b.wav").write_bytes(b"x")
+    (tmp_path / "lost.wav").symlink_to(tmp_path / "nowhere.wav")
+    os.mkfifo(tmp_path / "a.wav")
+    (tmp_path / "null.wav").symlink_to("/dev/null")
+    for place in (tmp_path, tmp_path / "*.wav"):
+        names = [file.path.name for file in discover_audio([place]).files]
+        assert names == ["b.wav", "lost.wav"], "what a broken link is worth saying is said when it is opened"
+    assert [file.path.name for file in discover_audio([tmp_path / "a.wav"]).files] == ["a.wav"], "it was named itself"

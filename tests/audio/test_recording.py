@@ -51,3 +51,13 @@ def test_shapes_are_mended_or_explained():
             as_samples(bad)
     with pytest.raises(ConfigError, match="1,000 to 384,000"):
         Recording(np.zeros(5), 10)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [[1, 2, 3], np.arange(9), [[1, 2], [3]], ["a", "b"], [[0.1, None]], {1: 2}, None, [1 + 2j], np.ones(3) > 0],
+)
+def test_what_is_no_audio_is_refused(samples):
+    """Integers of 64 bits among it: a list of 16-bit values would become silence."""
+    with pytest.raises(ConfigError, match="cannot take samples"):
+        as_samples(samples)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -38,7 +39,9 @@ class Discovery:
 
 
 def discover_audio(inputs: Iterable[str | os.PathLike[str]]) -> Discovery:
-    """Resolve files, folders (searched all the way down, sorted, hidden files left out) and patterns such as *.wav.
+    """Resolve files, folders (searched all the way down, sorted) and patterns such as *.wav.
+
+    In folders and patterns, hidden files, pipes and devices are skipped; one that is named itself is read.
 
     A file named more than once is found once. A name that exists is never taken for a pattern.
     """
@@ -64,7 +67,7 @@ def _resolve(item: str) -> Iterator[AudioFile]:
         matches = sorted(glob.glob(os.path.expanduser(item), recursive=True))
         if not matches:
             raise AudioReadError(f"nothing matches '{printable(item)}'", remedy="check the pattern")
-        files = [match for match in matches if not os.path.isdir(match)]
+        files = [match for match in matches if not os.path.isdir(match) and _may_be_file(match)]
         for match in files or matches:
             yield from _resolve(match)
     else:
@@ -84,7 +87,7 @@ def _folder(folder: str) -> Iterator[AudioFile]:
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if not name.startswith(".") and _is_audio(name):
+            if not name.startswith(".") and _is_audio(name) and _may_be_file(os.path.join(root, name)):
                 count += 1
                 path = Path(root, name)
                 yield AudioFile(path, path.relative_to(folder))
@@ -98,6 +101,14 @@ def _folder(folder: str) -> Iterator[AudioFile]:
             f"the folder '{printable(folder)}' holds no recordings (.wav, .flac, .mp3, .m4a, .mp4, …)",
             remedy="name another, or name the files themselves",
         )
+
+
+def _may_be_file(path: str) -> bool:
+    """False for pipes, sockets and devices, which may never end; a link to nothing is told of when it is opened."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return True
 
 
 def _is_audio(name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from pathlib import PurePath
 from typing import Literal, get_args
 
@@ -144,8 +145,14 @@ class AudioInfo:
     """Title, artist and so on, by the names in TAG_NAMES."""
 
 
-def check_rate(sample_rate: int, name: str, error: type[UnbraidError]) -> None:
+def check_rate(sample_rate: object, name: str, error: type[UnbraidError]) -> None:
     """Raise `error` if the sample rate, in Hz, is outside the range that unbraid resamples."""
+    if isinstance(sample_rate, bool) or not isinstance(sample_rate, Real) or not float(sample_rate).is_integer():
+        raise error(
+            f"has a sample rate of {sample_rate!r}, which is no whole number of Hz",
+            subject=name,
+            remedy="give one such as 44100",
+        )
     if not LOWEST_RATE_HZ <= sample_rate <= HIGHEST_RATE_HZ:
         raise error(
             f"has a sample rate of {sample_rate} Hz, and unbraid takes {LOWEST_RATE_HZ:,} to {HIGHEST_RATE_HZ:,} Hz",

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+LARGEST_SAMPLE = 2.0**32
+"""ours: as large as an integer of 32 bits that was never scaled; beyond it, squares of squares leave float32."""
+
+
+def is_sample(block: np.ndarray) -> np.ndarray:
+    """Where a block holds what can be worked with: neither NaN nor infinite, nor a damaged exponent."""
+    return np.abs(block) <= LARGEST_SAMPLE
+
 
 def quantise(block: np.ndarray, bits: int) -> np.ndarray:
     """Round samples to integers of `bits` bits, in int32; what is beyond full scale is clamped and never wraps."""

@@ -51,6 +51,7 @@ def read_info(path: Path, stream: int = 0) -> AudioInfo:
 
     Some containers count a few samples too many. Depth and tags are not looked for.
     """
+    _refuse_missing(path)
     if _is_for_soundfile(path, stream):
         try:
             info = soundfile.info(str(path))

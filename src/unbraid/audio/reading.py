@@ -10,7 +10,8 @@ from unbraid.audio.decode.headers import find_truncation
 from unbraid.audio.decode.libav import LibavDecoder
 from unbraid.audio.decode.libsndfile import NotForThisDecoder, SoundfileDecoder
 from unbraid.audio.formats import AudioInfo, check_rate
-from unbraid.audio.sources import AudioSource, Source
+from unbraid.audio.pcm import LARGEST_SAMPLE, is_sample
+from unbraid.audio.sources import AudioSource, Source, SourceFacts
 from unbraid.errors import AudioReadError, ConfigError
 
 
@@ -77,6 +78,14 @@ class AudioReader:
             self._source, allow_truncated=self._allow_truncated, replace_nonfinite=self._replace_nonfinite
         )
 
+    def verify(self) -> None:
+        """Raises AudioReadError if the file was written to while it was read."""
+        self._source.verify()
+
+    def facts(self) -> SourceFacts:
+        """What was read, with its hash."""
+        return self._source.facts()
+
     def close(self) -> None:
         self._decoder.close()
 
@@ -87,7 +96,7 @@ class AudioReader:
         self.close()
 
     def _checked(self, block: np.ndarray, position: int) -> np.ndarray:
-        good = np.isfinite(block)
+        good = is_sample(block)
         if good.all():
             return block
         if self._replace_nonfinite:
@@ -96,8 +105,9 @@ class AudioReader:
         first = position + int(bad.any(axis=0).argmax())
         rate = self.info.sample_rate
         raise AudioReadError(
-            f"holds {int(bad.sum())} samples that are not numbers (NaN or infinite) between {position / rate:.2f} s "
-            f"and {(position + block.shape[1]) / rate:.2f} s, the first at {first / rate:.4f} s",
+            f"holds {int(bad.sum())} samples that are not numbers (NaN, infinite or beyond {LARGEST_SAMPLE:.0e}) "
+            f"between {position / rate:.2f} s and {(position + block.shape[1]) / rate:.2f} s, "
+            f"the first at {first / rate:.4f} s",
             subject=self.info.name,
             remedy="pass `replace_nonfinite=True` to replace them by zero",
         )

@@ -85,12 +85,11 @@ def as_samples(samples: object) -> np.ndarray:
     """
     try:
         array = np.asarray(samples)
-    except ValueError as error:
+    except (ValueError, TypeError, RuntimeError) as error:
         raise ConfigError(f"cannot take samples ({error}): give (channel, sample), every channel as long") from error
-    if array.dtype.kind not in "fiu" or array.dtype in (np.uint16, np.uint32, np.uint64):
-        raise ConfigError(
-            f"cannot take samples of type {array.dtype}", remedy="give floats in [-1, 1] or signed integers"
-        )
+    # 64-bit integers are what numpy makes of a list of any integers, so that their full scale is not known.
+    if array.dtype.kind not in "fiu" or array.dtype in (np.uint16, np.uint32, np.uint64, np.int64):
+        raise ConfigError(f"cannot take samples of type {array.dtype}", remedy="give floats in [-1, 1], int16 or int32")
     if array.ndim == 1:
         array = array[np.newaxis]
     if array.ndim != 2:

@@ -2,38 +2,60 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
-import shutil
 import stat
 import sys
 import tempfile
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+from unbraid.audio.sniffing import SNIFF_BYTES, begins_like_audio
 from unbraid.errors import AudioReadError, ConfigError
 from unbraid.files.names import printable
 from unbraid.files.protocols import Readable, Seekable
 
+_BLOCK_BYTES = 1 << 20
+_MOST_STREAMED_BYTES = 16 << 30
+"""ours: a day of 24-bit stereo at 32 kHz."""
+_MOST_UNKNOWN_BYTES = 64 << 20
+"""ours: of a stream that begins like nothing that is known, so that a device does not fill the disk."""
+
 AudioSource = str | os.PathLike[str] | bytes | Readable
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFacts:
+    """What was read, to be recognised by."""
+
+    bytes: int
+    modified_ns: int | None
+    """When the file was changed last, in nanoseconds since 1970; None of what is no file."""
+    sha256: str
+    """Of all its bytes."""
 
 
 class Source:
     """Hands out independent seekable views of one piece of encoded audio.
 
     What cannot be seeked (a pipe, standard input) is first copied to a temporary file that disappears with this object.
+    Size and time of a file are noted when it is opened: one that is another by the time it is read again is refused.
     """
 
     def __init__(self, source: AudioSource) -> None:
         self._path: str | None = None
+        self._opened: tuple[int, int] | None = None
+        """Size and time of change of a file when it was opened."""
         self._lock = threading.Lock()
         self._start = 0
         if isinstance(source, (bytes, bytearray, memoryview)):
             self.name = "the given bytes"
-            self._file: Seekable | None = io.BytesIO(source)
+            self._file: Seekable = io.BytesIO(source)
         elif isinstance(source, (str, os.PathLike)):
             if os.fspath(source) == "-":
                 self.name = "standard input"
@@ -53,23 +75,48 @@ class Source:
 
     def open(self) -> str | io.BufferedReader:
         """A path where there is one, which decoders read fastest, else an independent view."""
-        return self._path if self._path is not None else self.view()
+        if self._path is None:
+            return self.view()
+        self._refuse_other(self._path)
+        return self._path
 
     def view(self) -> io.BufferedReader:
         """An independent binary file object on the whole, positioned at its start."""
         if self._path is not None:
+            self._refuse_other(self._path)
             with _reading(self.name):
                 return open(self._path, "rb")
         return io.BufferedReader(_View(self))
 
     def read_at(self, position: int, count: int) -> bytes:
         """Bytes at a position, safe to call from several views in turn."""
-        assert self._file is not None
         with self._lock:
             self._file.seek(self._start + position)
             return self._file.read(count)
 
-    def _open_path(self, source: str | os.PathLike[str]) -> Seekable | None:
+    def verify(self) -> None:
+        """Raises AudioReadError if the file that was opened has been written to since."""
+        if self._opened is not None and isinstance(self._file, io.BufferedReader):
+            self._refuse_other(self._file.fileno())
+
+    def facts(self) -> SourceFacts:
+        """What was read; reads it once more, for its hash."""
+        digest = hashlib.sha256()
+        for start in range(0, self.size, _BLOCK_BYTES):
+            digest.update(self.read_at(start, min(_BLOCK_BYTES, self.size - start)))
+        self.verify()
+        modified_ns = None if self._opened is None else self._opened[1]
+        return SourceFacts(bytes=self.size, modified_ns=modified_ns, sha256=digest.hexdigest())
+
+    def _refuse_other(self, place: str | int) -> None:
+        with _reading(self.name):
+            found = os.stat(place)
+        if (found.st_size, found.st_mtime_ns) != self._opened:
+            raise AudioReadError(
+                "was changed or replaced while it was read", subject=self.name, remedy="run it again once it is whole"
+            )
+
+    def _open_path(self, source: str | os.PathLike[str]) -> Seekable:
         with _reading(self.name):
             # An absolute path cannot be taken for a protocol such as "concat:" by libav.
             path = os.path.abspath(os.fspath(source))
@@ -80,22 +127,25 @@ class Source:
         if not stat.S_ISREG(mode):
             with file:
                 return _spool(file, self)
-        try:
+        weakref.finalize(self, file.close)
+        opened = os.fstat(file.fileno())
+        self._opened = opened.st_size, opened.st_mtime_ns
+        # The decoders want UTF-8; a file object does not show them the name.
+        with suppress(UnicodeEncodeError):
             path.encode("utf-8")
-        except UnicodeEncodeError:
-            # The decoders want UTF-8; a file object does not show them the name.
-            weakref.finalize(self, file.close)
-            return file
-        file.close()
-        self._path = path
-        return None
+            self._path = path
+        return file
 
     def _take_file(self, file: Readable) -> Seekable:
         if not isinstance(file, Readable):
             raise ConfigError(
                 f"cannot read audio from {type(file).__name__}", remedy="give a path, bytes or a binary file object"
             )
-        if not isinstance(file.read(0), bytes):
+        try:
+            nothing = file.read(0)
+        except (OSError, ValueError) as error:  # closed, or open for writing
+            raise ConfigError(f"cannot be read ({error})", subject=self.name, remedy="open it for reading") from error
+        if not isinstance(nothing, bytes):
             raise ConfigError("is open as text", subject=self.name, remedy="open it in binary mode, open(path, 'rb')")
         seekable = getattr(file, "seekable", None)
         if not isinstance(file, Seekable) or (callable(seekable) and not seekable()):
@@ -104,9 +154,8 @@ class Source:
         return file
 
     def _measure(self) -> int:
-        if self._path is not None:
-            return os.stat(self._path).st_size
-        assert self._file is not None
+        if self._opened is not None:
+            return self._opened[0]
         return self._file.seek(0, io.SEEK_END) - self._start
 
 
@@ -152,7 +201,7 @@ def _reading(name: str) -> Iterator[None]:
         raise AudioReadError("may not be read by this user", subject=name, remedy="change its permissions") from error
     except OSError as error:
         raise AudioReadError(
-            f"cannot be opened ({error.strerror})", subject=name, remedy="check the name and the disk"
+            f"cannot be opened ({error.strerror or error})", subject=name, remedy="check the name and the disk"
         ) from error
     except ValueError as error:
         raise AudioReadError(f"is not a file name ({error})", subject=name, remedy="check it") from error
@@ -173,7 +222,18 @@ def _spool(stream: Readable, owner: Source) -> Seekable:
     spool = tempfile.TemporaryFile()  # noqa: SIM115
     weakref.finalize(owner, spool.close)
     try:
-        shutil.copyfileobj(stream, spool, 1 << 20)
+        head = _read_fully(stream, SNIFF_BYTES)
+        limit = _MOST_STREAMED_BYTES if begins_like_audio(head) else _MOST_UNKNOWN_BYTES
+        count = spool.write(head)
+        while block := stream.read(_BLOCK_BYTES):
+            count += spool.write(block)
+            if count > limit:
+                raise AudioReadError(
+                    f"gives more than {limit >> 20:,} MiB"
+                    + ("" if limit == _MOST_STREAMED_BYTES else ", and does not begin as recordings do"),
+                    subject=owner.name,
+                    remedy="give a recording, or store it as a file and name that",
+                )
         spool.flush()
     except OSError as error:
         raise AudioReadError(
@@ -182,6 +242,14 @@ def _spool(stream: Readable, owner: Source) -> Seekable:
             remedy="free some space there or set TMPDIR",
         ) from error
     return spool
+
+
+def _read_fully(stream: Readable, count: int) -> bytes:
+    """A pipe may give less than it is asked for."""
+    parts = b""
+    while len(parts) < count and (part := stream.read(count - len(parts))):
+        parts += part
+    return parts
 
 
 def _name_of(file: object) -> str:

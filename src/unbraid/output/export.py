@@ -93,7 +93,6 @@ def export(
                             separator=separator,
                             output=output,
                             info=info,
-                            input_bytes=None if source == Path("-") else os.stat(source).st_size,
                             writers=writers,
                             finished=event,
                             seconds_taken=time.perf_counter() - began,

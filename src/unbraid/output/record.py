@@ -15,6 +15,8 @@ import torch
 
 import unbraid
 from unbraid.audio.formats import AudioInfo
+from unbraid.audio.sources import Source
+from unbraid.errors import AudioReadError
 from unbraid.files.json_text import read_json
 from unbraid.files.leftovers import BEFORE
 from unbraid.files.pending import PendingFile, writing_to
@@ -98,7 +100,6 @@ def build_record(
     separator: Separator,
     output: OutputConfig,
     info: AudioInfo,
-    input_bytes: int | None,
     writers: StemWriters,
     finished: Finished,
     seconds_taken: float,
@@ -117,7 +118,9 @@ def build_record(
             "channels": info.num_channels,
             "samples": finished.num_samples,
             "seconds": finished.num_samples / info.sample_rate,
-            "bytes": input_bytes,
+            "bytes": finished.source.bytes if finished.source else None,
+            "modified_ns": finished.source.modified_ns if finished.source else None,
+            "sha256": finished.source.sha256 if finished.source else None,
         },
         "stems": {
             stem: {"file": _relative(path, paths.folder), "peak": round(writers.peaks[stem] * writers.gain, 6)}
@@ -159,7 +162,8 @@ def replacing_record(paths: OutputPaths, record: Mapping[str, Any]) -> Iterator[
 def is_done(paths: OutputPaths, model: ModelIdentity, separator: Separator, output: OutputConfig, source: Path) -> bool:
     """Whether the stems of `source` are all there and were made by this model with these settings.
 
-    A recording that has changed its size, or is newer than the record of its stems, is not done.
+    A recording that is not the one that was read is not done: told by its size and its time, and where the time alone
+    is another, by its hash.
     """
     try:
         record = read_json(paths.record)
@@ -169,13 +173,20 @@ def is_done(paths: OutputPaths, model: ModelIdentity, separator: Separator, outp
             record["model"]["sha256"] == model.sha256
             and record["settings"] == json.loads(json.dumps(settings))
             and record["input"]["bytes"] == stat.st_size
-            and stat.st_mtime <= os.stat(paths.record).st_mtime
             and {stem: entry["file"] for stem, entry in record["stems"].items()}
             == {stem: _relative(path, paths.folder) for stem, path in paths.stems.items()}
             and all(path.stat().st_size > 0 for path in paths.stems.values())
+            and _is_same(record["input"], source, stat, paths)
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, AudioReadError):
         return False
+
+
+def _is_same(read: Mapping[str, Any], source: Path, stat: os.stat_result, paths: OutputPaths) -> bool:
+    """Whether a recording of the same size is the one that was read."""
+    if read.get("sha256") is None:  # a record of version 0.1.0
+        return stat.st_mtime <= os.stat(paths.record).st_mtime
+    return read["modified_ns"] == stat.st_mtime_ns or Source(source).facts().sha256 == read["sha256"]
 
 
 def _relative(path: Path, folder: Path) -> str:

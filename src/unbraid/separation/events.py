@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from unbraid.audio.formats import AudioInfo
+from unbraid.audio.sources import SourceFacts
 
 _HARDLY_HEARD = 0.12
 """ours: of the time for which anybody is heard. Chosen on validation speakers, tested by `benchmarks.unusual_input`."""
@@ -63,6 +64,8 @@ class Finished:
     speakers were tracked."""
     model_seconds: float
     """Wall time spent in the model."""
+    source: SourceFacts | None = None
+    """What was read; None of what is in memory."""
 
     @property
     def hardly_heard(self) -> tuple[int, ...]:

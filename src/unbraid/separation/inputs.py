@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from unbraid.audio.formats import AudioInfo, Encoding
+from unbraid.audio.pcm import LARGEST_SAMPLE, is_sample
 from unbraid.audio.rate import Resampler
 from unbraid.audio.reading import open_audio
 from unbraid.audio.recording import Recording, as_samples
@@ -42,11 +43,11 @@ class MemoryReader:
         """With `replace_nonfinite`, samples that are NaN or infinite become zero; without it they are refused."""
         if recording.num_samples == 0:
             raise AudioReadError("the recording holds no samples; there is nothing to separate")
-        good = np.isfinite(recording.samples)
+        good = is_sample(recording.samples)
         if not good.all():
             if not replace_nonfinite:
                 raise AudioReadError(
-                    "holds samples that are NaN or infinite",
+                    f"holds samples that are NaN, infinite, or beyond {LARGEST_SAMPLE:.0e}",
                     subject="the recording",
                     remedy="pass `replace_nonfinite=True` to replace them by zero",
                 )
@@ -79,7 +80,9 @@ def open_input(
 ) -> Reader:
     """Opens any input; `sample_rate` in Hz goes with arrays and tensors, and only with those."""
     if isinstance(source, Tensor):
-        source = source.detach().cpu()
+        if source.layout is not torch.strided or source.is_quantized or source.is_meta:
+            raise ConfigError("cannot take a tensor that is sparse, quantised or meta", remedy="give a dense one")
+        source = source.detach().cpu().resolve_conj().resolve_neg()
         # numpy does not know bfloat16.
         source = (source.float() if source.is_floating_point() else source).numpy()
     if isinstance(source, np.ndarray | list):

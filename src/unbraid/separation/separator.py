@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from unbraid.audio.reading import AudioReader
 from unbraid.audio.recording import Recording
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
@@ -160,11 +161,14 @@ class Separator:
                     total = intake.num_samples / info.sample_rate
                     yield Progress(stage="join", done_seconds=done, expected_seconds=total)
             yield from joiner.finish(intake.num_samples)
+        # Stems of a file that was written to meanwhile are of neither version.
+        facts = reader.facts() if isinstance(reader, AudioReader) else None
         yield Finished(
             num_samples=intake.num_samples,
             uncertain_joins=sorter.uncertain_joins,
             heard_seconds=sorter.heard_seconds,
             model_seconds=runner.seconds,
+            source=facts,
         )
 
     def _separated_chunks(

@@ -10,6 +10,7 @@ import io
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ldexp
 
 from unbraid.files.protocols import Seekable
 
@@ -103,8 +104,11 @@ def _aiff(file: Seekable, size: int) -> Truncation | None:
         name, length = struct.unpack(">4sI", file.read(8))
         if name == b"COMM":
             frames, exponent, mantissa = struct.unpack(">2xI2xHQ", file.read(18))
-            rate = mantissa * 2.0 ** ((exponent & 0x7FFF) - 16383 - 63)
-            seconds = frames / rate if rate > 0 else 0.0
+            try:
+                rate = ldexp(mantissa, (exponent & 0x7FFF) - 16383 - 63)
+            except OverflowError:  # damaged; the decoder will say so
+                rate = 0.0
+            seconds = frames / rate if rate >= 1 else 0.0
         elif name == b"SSND" and not _unknown_32(length):
             sound = (length - 8, size - position - 16)
         position += 8 + length + length % 2
@@ -169,6 +173,8 @@ def _ogg(file: Seekable, size: int) -> Truncation | None:
 def _matroska(file: Seekable, size: int) -> Truncation | None:
     file.seek(4)
     header, _ = _ebml_size(file)
+    if header > size:
+        return None
     file.seek(file.tell() + header)
     if file.read(4) != b"\x18\x53\x80\x67":  # the segment, which holds everything else
         return None
@@ -179,6 +185,8 @@ def _matroska(file: Seekable, size: int) -> Truncation | None:
 def _ebml_size(file: Seekable) -> tuple[int, bool]:
     """A size whose first byte tells by its leading zeros how many bytes it has, and whether it means 'unknown'."""
     first = struct.unpack("B", file.read(1))[0]
+    if first == 0:
+        raise struct.error("a size of more than eight bytes")
     extra = 8 - first.bit_length()
     value = int.from_bytes(bytes([first]) + file.read(extra), "big")
     bits = 7 * (extra + 1)

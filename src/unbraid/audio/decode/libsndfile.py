@@ -30,7 +30,6 @@ _DEPTHS: dict[str, SampleFormat] = {
 
 _READ_SAMPLES = 65_536
 _FLAC_READ_SAMPLES = 4_096
-"""One FLAC block: a failing read loses all that it asked for."""
 
 _UNKNOWN_LENGTH = 2**62
 
@@ -77,10 +76,12 @@ class SoundfileDecoder:
         size = _FLAC_READ_SAMPLES if self._file.format == "FLAC" else _READ_SAMPLES
         count = 0
         while True:
-            try:
-                chunk = self._file.read(size, dtype="float32", always_2d=True).T
-            except (soundfile.SoundFileError, RuntimeError) as error:
+            samples, error = _read_what_is_held(self._file, size)
+            chunk = samples.T
+            if error is not None:
                 if self._allow_truncated:
+                    if chunk.shape[1]:
+                        yield chunk
                     return
                 raise AudioReadError(
                     f"is damaged after {count / self.info.sample_rate:.1f} s",
@@ -105,13 +106,12 @@ class SoundfileDecoder:
         except (soundfile.SoundFileError, RuntimeError):
             pass
         held = 0
-        try:
-            with soundfile.SoundFile(source.open()) as probe:
-                buffer = np.empty((_FLAC_READ_SAMPLES, probe.channels), np.int16)
-                while read := len(probe.read(out=buffer)):
-                    held += read
-        except (soundfile.SoundFileError, RuntimeError):
-            pass
+        with soundfile.SoundFile(source.open()) as probe:
+            samples, error = _read_what_is_held(probe, _FLAC_READ_SAMPLES)
+            while error is None and len(samples):
+                held += len(samples)
+                samples, error = _read_what_is_held(probe, _FLAC_READ_SAMPLES)
+        held += len(samples)
         if held < promised and not self._allow_truncated:
             rate = self._file.samplerate
             self._file.close()
@@ -121,3 +121,16 @@ class SoundfileDecoder:
                 remedy="pass `allow_truncated=True` to separate what is there",
             )
         return held
+
+
+def _read_what_is_held(file: soundfile.SoundFile, size: int) -> tuple[np.ndarray, Exception | None]:
+    """(sample, channel) the next samples, those before a damaged place included, and what went wrong there.
+
+    soundfile raises away what it has decoded, but it lies in the array that it was given.
+    """
+    samples = np.full((size, file.channels), np.nan, np.float32)
+    try:
+        return samples[: len(file.read(out=samples))], None
+    except (soundfile.SoundFileError, RuntimeError) as error:
+        unread = np.isnan(samples[:, 0])
+        return samples[: int(unread.argmax()) if unread.any() else size], error
