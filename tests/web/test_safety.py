@@ -7,9 +7,25 @@ import pytest
 from tests.conftest import PATIENCE_SECONDS
 from tests.web.conftest import noise, submit, wait, wav
 from unbraid.errors import ConfigError
+from unbraid.output.export import export
 from unbraid.web.config import ServeConfig
 from unbraid.web.store import SeparationStore
 from unbraid.web.uploads import plain_name
+
+
+class Slow:
+    """Waits between two steps, so that there is time to cancel."""
+
+    def __init__(self, *args, **settings):
+        self.events = export(*args, **settings)
+
+    def __iter__(self):
+        for event in self.events:
+            time.sleep(0.05)
+            yield event
+
+    def close(self):
+        self.events.close()
 
 
 def uploads(tmp_path):
@@ -82,22 +98,6 @@ def test_a_full_queue_takes_no_more(open_client, monkeypatch):
 
 
 def test_a_running_separation_can_be_cancelled(open_client, tmp_path, monkeypatch):
-    class Slow:
-        """Waits between two steps, so that there is time to cancel."""
-
-        def __init__(self, *args, **settings):
-            from unbraid.output.export import export
-
-            self.events = export(*args, **settings)
-
-        def __iter__(self):
-            for event in self.events:
-                time.sleep(0.05)
-                yield event
-
-        def close(self):
-            self.events.close()
-
     monkeypatch.setattr("unbraid.web.worker.export", Slow)
     client = open_client()
     id = submit(client, wav(noise(30.0)), segment_seconds="0.5").json()["id"]
@@ -130,6 +130,18 @@ def test_a_restart_goes_on_where_the_last_server_stopped(open_client, tmp_path, 
     assert wait(again, ids[2])["state"] == "done"
     assert wait(again, ids[1])["message"] == "the server stopped 2 times while it separated this recording"
     assert {path.name for path in uploads(tmp_path)} == {ids[0], ids[2]}
+
+
+def test_a_server_that_is_stopped_leaves_its_work_to_the_next(open_client, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("unbraid.web.worker.export", Slow)
+        client = open_client()
+        id = submit(client, wav(noise(20.0)), segment_seconds="0.5").json()["id"]
+        wait(client, id, "running")
+        client.app.state.queue.stop()
+    again = open_client()
+    assert wait(again, id)["state"] == "done"
+    assert again.app.state.queue.store.get(id).attempts == 1
 
 
 def test_results_expire_by_time_and_by_space(client, tmp_path):

@@ -106,6 +106,7 @@ def separate_stored(
     finally:
         if writer is not None:
             writer.discard()
+    assert writer is not None
     tracks = Tracks(
         names=("mixture", *stems),
         sample_rate=writer.sample_rate,
