@@ -2,9 +2,11 @@
 
 unbraid evaluate speech CORPUS --list speech-test --json speech.json
 unbraid evaluate cinematic CORPUS --list cinematic-test --metrics SNR,SNRi,SI-SDR,SI-SDRi --json cinematic.json
-python -m benchmarks.model_card speech=speech.json cinematic=cinematic.json
+unbraid evaluate music CORPUS --list music-test --metrics SNR,SNRi,SI-SDR,SI-SDRi --json music.json
+unbraid evaluate music CORPUS --list music-song-test --metrics SNR,SNRi,SI-SDR,SI-SDRi --json song.json
+python -m benchmarks.model_card speech=speech.json cinematic=cinematic.json music=music.json,song.json
 
-Models that are not named keep their row of the README.
+The README has the first scores of a model. Models that are not named keep their row of the README.
 """
 
 import argparse
@@ -92,8 +94,8 @@ if __name__ == "__main__":
     tune_process()
     rows = rows_of(README, "model table")
     for pair in options.scores:
-        name, _, path = pair.partition("=")
-        found = json.loads(Path(path).read_text())
-        fill(PRETRAINED / f"{name}.md", "scores", scores_tables(found))
-        rows[name] = readme_row(name, found)
+        name, _, paths = pair.partition("=")
+        found = [json.loads(Path(path).read_text()) for path in paths.split(",")]
+        fill(PRETRAINED / f"{name}.md", "scores", "\n\n".join(scores_tables(scores) for scores in found))
+        rows[name] = readme_row(name, found[0])
     fill(README, "model table", "\n".join(rows.values()))

@@ -18,7 +18,7 @@ import soundfile
 from unbraid.data.clips import read_clip
 from unbraid.data.items import Clip, Dataset, Item
 from unbraid.data.lists.draw_scenes import LEVELS_LUFS, list_scenes
-from unbraid.data.lists.scenes import Piece, find_recordings, read_scene_source
+from unbraid.data.lists.scenes import ScenePiece, find_recordings, read_scene_source
 from unbraid.data.mixing.speaker_levels import MIXTURE_LEVEL_DB
 from unbraid.data.open import open_dataset
 
@@ -33,11 +33,13 @@ LICENCES = {
     "ocean": "speechocean762 (Zhang et al. 2021), Apache-2.0",
 }
 
-NOISE, FILM = "noise/two-speakers-noise-1", "film/film-1"
+NOISE, FILM, SONG = "noise/two-speakers-noise-1", "film/film-1", "song/song-1"
 """Below folders of their own: the others are a data set of speakers."""
 
 NOISE_BELOW_DB = (0.0, 15.0)
 """How far noise lies below both speakers together, as in the training and test mixtures."""
+
+SONGS, SONG_RATE, SONG_SECONDS = "everything_is_free", 44_100, 6.0
 
 Wanted = Callable[[Item, Item], bool]
 
@@ -101,11 +103,12 @@ def describe(pair: tuple[Item, Item], difference_db: float, seconds: float) -> s
     return "\n".join([*lines, f"speaker1 is {difference_db:+.1f} dB against speaker2; {seconds:.1f} s", ""])
 
 
-def write_example(folder: Path, references: dict[str, np.ndarray], about: str) -> None:
+def write_example(folder: Path, references: dict[str, np.ndarray], about: str, sample_rate: int = SAMPLE_RATE) -> None:
+    """References (sample,), or (channel, sample)."""
     folder.mkdir(parents=True, exist_ok=True)
     mixture = np.sum(list(references.values()), axis=0, dtype=np.int16)
     for name, samples in (references | {"mixture": mixture}).items():
-        soundfile.write(folder / f"{name}.flac", samples, SAMPLE_RATE, subtype="PCM_16")
+        soundfile.write(folder / f"{name}.flac", samples.T, sample_rate, subtype="PCM_16")
     (folder / "about.txt").write_text(about, encoding="utf-8")
     print(f"{folder.name}\n{about}", end="")
 
@@ -141,11 +144,32 @@ def build_film(corpus: Path, folder: Path) -> None:
     peak = np.abs(np.sum(list(signals.values()), axis=0)).max()
     scaled = np.stack(list(signals.values())) * min(1.0, 0.9 / peak)
 
-    def line(piece: Piece) -> str:
+    def line(piece: ScenePiece) -> str:
         return f"{piece.source}: {piece.item} from {piece.at:.2f} s, for {piece.seconds:.2f} s"
 
     about = "\n".join([*map(line, scene.pieces), f"{scene.seconds:.1f} s", ""])
     write_example(folder, dict(zip(signals, rounded(scaled), strict=True)), about)
+
+
+def build_song(corpus: Path, folder: Path) -> None:
+    """Six seconds of the second half of the song that no model was trained on, somewhere where somebody sings."""
+    item = next(
+        item for item in open_dataset(corpus, "valid", "corpus:music").items if item.labels["collection"] == SONGS
+    )
+    rng = np.random.default_rng([SEED, len(EXAMPLES) + 1])
+    total = min(clip.seconds for clips in item.sources.values() for clip in clips)
+    while True:
+        start = round(float(rng.uniform(total / 2, total - SONG_SECONDS)), 2)
+        signals = {
+            name: read_clip(clips[0], round(start * SONG_RATE), round(SONG_SECONDS * SONG_RATE), SONG_RATE)
+            for name, clips in item.sources.items()
+        }
+        loud = [np.sqrt(np.mean(samples**2)) for samples in signals.values()]
+        if min(loud) > 0.05 * max(loud):
+            break
+    scaled = np.stack(list(signals.values())) * min(1.0, 0.9 / np.abs(np.sum(list(signals.values()), axis=0)).max())
+    about = f"{item.name} from {start:.2f} s, for {SONG_SECONDS:.1f} s: {', '.join(signals)}\n"
+    write_example(folder, dict(zip(signals, rounded(scaled), strict=True)), about, SONG_RATE)
 
 
 def main() -> None:
@@ -164,6 +188,7 @@ def main() -> None:
         write_example(arguments.out / name, named, about)
     build_noise(arguments.corpus, arguments.out / NOISE)
     build_film(arguments.corpus, arguments.out / FILM)
+    build_song(arguments.corpus, arguments.out / SONG)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ _MODELS = {
     ("speaker1", "speaker2"): "speech",
     ("noise", "speaker1", "speaker2"): "speech-noisy",
     ("dialogue", "effects", "music"): "cinematic",
+    ("accompaniment", "drums", "vocals"): "music",
 }
 """References of an example -> the bundled model for it."""
 
@@ -96,7 +97,7 @@ def separate_example(separator: Separator, folder: Path, out: Path) -> Passage:
     from unbraid.output.stem_files import StemWriters
 
     mixture = Recording.read(folder / "mixture.flac")
-    names = _speakers(_references(folder)) if separator.spec.exchangeable else separator.spec.sources
+    names = _scored(separator, _references(folder))
     references = {name: Recording.read(folder / f"{name}.flac") for name in names}
     separation = separator.separate(folder / "mixture.flac")
     paths = {stem: out / f"{stem}.wav" for stem in separation}
@@ -104,8 +105,11 @@ def separate_example(separator: Separator, folder: Path, out: Path) -> Passage:
     with StemWriters(paths, mixture.sample_rate, mixture.num_channels, Encoding(sample="int16")) as writers:
         writers.write(estimates)
         writers.commit()
+    scored = list(separation.values())
+    if not separator.spec.exchangeable:
+        scored = [separation[name] for name in names]
     score = score_estimates(
-        torch.from_numpy(estimates),
+        torch.from_numpy(np.stack([recording.samples for recording in scored])),
         torch.from_numpy(np.stack([recording.samples for recording in references.values()])),
         torch.from_numpy(mixture.samples),
         exchangeable=separator.spec.exchangeable,
@@ -113,7 +117,7 @@ def separate_example(separator: Separator, folder: Path, out: Path) -> Passage:
     )
     about = folder / "about.txt"
     # The names of the references, in the order of the estimates.
-    stems = dict(zip(references, separation.values(), strict=True))
+    stems = dict(zip(references, scored, strict=True))
     return Passage(
         score=replace(
             score, name=folder.name, seconds=mixture.seconds, model_seconds=separation.finished.model_seconds
@@ -131,6 +135,13 @@ def _references(folder: Path) -> tuple[str, ...]:
 
 def _speakers(references: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in references if name.startswith("speaker"))
+
+
+def _scored(separator: Separator, references: tuple[str, ...]) -> tuple[str, ...]:
+    """References that the model has an estimate for, in its order; a song's accompaniment is two stems of ours."""
+    if separator.spec.exchangeable:
+        return _speakers(references)
+    return tuple(name for name in separator.spec.sources if name in references)
 
 
 def _choose_models(folders: list[Path], name: str | None, device: str) -> dict[str, tuple[Separator, list[Path]]]:
@@ -168,7 +179,7 @@ def _fits(separator: Separator, references: tuple[str, ...]) -> bool:
     spec = separator.spec
     if spec.exchangeable:
         return spec.num_sources == len(_speakers(references))
-    return set(spec.sources) == set(references)
+    return set(references) - {"accompaniment"} <= set(spec.sources)
 
 
 def _print_scores(console: Console, items: list[Passage], model_name: str) -> None:

@@ -10,6 +10,7 @@ the powers of the sources in them, without any audio: `benchmarks/band_training.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -162,8 +163,7 @@ def narrow_band_edges(num_freqs: int, num_bands: int, lowest_bins: int = 1) -> t
 
 def bands_of_bins(edges: tuple[int, ...]) -> Tensor:
     """(freq,): which narrow band each bin lies in."""
-    widths = torch.tensor(edges[1:]) - torch.tensor(edges[:-1])
-    return torch.repeat_interleave(torch.arange(len(widths)), widths)
+    return torch.tensor([band for band, (start, end) in enumerate(pairwise(edges)) for _ in range(start, end)])
 
 
 def _per_band(sizes: CompressionSizes, config: FilterbankConfig) -> int:
