@@ -51,14 +51,17 @@ Ids = Annotated[list[str], Query(max_length=_MOST_IDS, description="Only the rec
 Start = Annotated[int, Query(ge=0, description="First sample.")]
 
 
-def the_queue(request: Request) -> SeparationQueue:
+# What takes no longer than a look into the store is done at once: a thread for it would wait for the model's.
+
+
+async def the_queue(request: Request) -> SeparationQueue:
     return request.app.state.queue
 
 
 Queue = Annotated[SeparationQueue, Depends(the_queue)]
 
 
-def one_separation(id: str, queue: Queue) -> StoredSeparation:
+async def one_separation(id: str, queue: Queue) -> StoredSeparation:
     stored = queue.store.get(id)
     if stored is None:
         raise HTTPException(404, "there is no such recording, or its results have been removed")
@@ -68,7 +71,7 @@ def one_separation(id: str, queue: Queue) -> StoredSeparation:
 Stored = Annotated[StoredSeparation, Depends(one_separation)]
 
 
-def done_separation(stored: Stored) -> StoredSeparation:
+async def done_separation(stored: Stored) -> StoredSeparation:
     if stored.state != "done":
         raise HTTPException(409, f"'{stored.name}' is {stored.state}, so there are no stems of it")
     return stored
@@ -171,7 +174,7 @@ def read_options(fields: dict[str, str]) -> SeparationOptions:
 
 
 @api.get("/separations")
-def several(ids: Ids, queue: Queue) -> list[Separation]:
+async def several(ids: Ids, queue: Queue) -> list[Separation]:
     """Those recordings, the newest first; ids that are not there any more are left out."""
     return _describe_all(ids, queue)
 
@@ -201,7 +204,7 @@ async def events(ids: Ids, queue: Queue, request: Request) -> StreamingResponse:
 
 
 @api.get("/separations/{id}")
-def one(stored: Stored, queue: Queue) -> Separation:
+async def one(stored: Stored, queue: Queue) -> Separation:
     """One recording and how far it is."""
     return describe(stored, queue)
 

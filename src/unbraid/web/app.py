@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 import unbraid
 from unbraid.errors import UnbraidError
-from unbraid.web.api import api, the_queue
+from unbraid.web.api import api
 from unbraid.web.choices import ModelChoices
 from unbraid.web.config import ServeConfig
 from unbraid.web.metrics import metrics_text
@@ -55,15 +55,14 @@ def build_app(config: ServeConfig, choices: ModelChoices | None = None) -> FastA
         return FileResponse(STATIC / "index.html", headers={"cache-control": "no-cache"})
 
     @app.get("/health")
-    def health(request: Request) -> dict[str, str]:
+    async def health() -> dict[str, str]:
         """Whether the server is there."""
-        the_queue(request)
         return {"status": "ok", "version": unbraid.__version__}
 
     @app.get("/metrics", response_class=PlainTextResponse)
     def metrics(request: Request) -> PlainTextResponse:
         """Counters in the text format of Prometheus."""
-        return PlainTextResponse(metrics_text(the_queue(request)), media_type="text/plain; version=0.0.4")
+        return PlainTextResponse(metrics_text(request.app.state.queue), media_type="text/plain; version=0.0.4")
 
     @app.post("/api/login", status_code=204)
     async def login(given: Login, request: Request) -> Response:
