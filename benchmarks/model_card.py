@@ -56,15 +56,17 @@ def readme_row(name: str, scores: dict) -> str:
     stored, model = inspect_model(name), load_model(name)
     cost = profile_model(model, name=name, seconds=10.0)
     summary, spec = scores["summary"], model.spec
-    measure = "SI-SDR" if spec.exchangeable else "SNR"
+    # A mixture turned down already gains in SNR, which the scale-invariant measure does not count.
+    measure = "SI-SDR" if "SI-SDRi" in summary["overall"]["measures"] else "SNR"
     gain = summary["overall"]["measures"][f"{measure}i"]["mean"]
     apart = "".join(
         f", {group['name']} {group['measures'][f'{measure}i']['mean']['value']:+.1f}" for group in summary["sources"]
     )
+    note = ", experimental" if stored.facts.get("experimental") else ""
     size = find_weights(name).stat().st_size / 2**20
     separates = f"{spec.num_sources} speakers" if spec.exchangeable else ", ".join(spec.sources)
     return (
-        f"| `{name}` ({stored.architecture.upper()}) | {separates} | {spec.sample_rate // 1000} kHz | "
+        f"| `{name}` ({stored.architecture.upper()}{note}) | {separates} | {spec.sample_rate // 1000} kHz | "
         f"{cost.parameters / 1e6:.2f} M | {size:.1f} MiB | {cost.macs_per_second / 1e9:.2f} | "
         f"{gain['value']:+.1f} dB {measure} ({gain['low']:+.1f} to {gain['high']:+.1f}{apart}) on "
         f"{summary['overall']['count']} test mixtures |"
