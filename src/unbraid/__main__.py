@@ -1,6 +1,6 @@
 """`python -m unbraid`."""
 
-from unbraid.cli.main import main
+from unbraid.cli.start import main
 
 if __name__ == "__main__":
     main()

@@ -79,3 +79,25 @@ def test_the_process_is_tuned_before_torch_is_there():
     variables = {key: value for key, value in environment().items() if key != "OMP_WAIT_POLICY"}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=variables)
     assert done.stdout.split() == ["PASSIVE", "False"]
+
+
+@pytest.mark.parametrize("module", ["typer", "torch", "numpy"])
+def test_ctrl_c_while_the_command_is_imported(module, tmp_path):
+    """The signal comes in the middle of an import: one line, and the status of an interruption."""
+    program = (
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {module!r}:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "sys.argv = ['unbraid', 'separate', 'none.wav', '-o', 'out']\n"
+        "from unbraid.cli.start import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment(), cwd=tmp_path
+    )
+    assert (done.returncode, len(done.stderr.splitlines())) == (130, 1), done.stderr
+    assert done.stderr.startswith("interrupted; ")

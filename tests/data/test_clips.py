@@ -1,6 +1,7 @@
 """Clips: any stretch at any rate is the same as a cut from the whole."""
 
 import multiprocessing
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,15 @@ from hypothesis import strategies as st
 
 from tests.conftest import PATIENCE_SECONDS
 from tests.data.builders import noise, sweep, write, write_mp4
-from unbraid.data.clips import open_clip, open_clips, read_clip, read_source, to_channels
+from unbraid.data.clips import (
+    UnreadableFilesError,
+    open_clip,
+    open_clips,
+    read_clip,
+    read_source,
+    refuse_truncated,
+    to_channels,
+)
 from unbraid.data.items import Clip
 from unbraid.errors import DataError
 
@@ -147,3 +156,33 @@ def test_bad_files_are_named(tmp_path, name, content, sentence):
     assert name in str(caught.value)
     with pytest.raises(DataError, match=name):
         read_clip(Clip(Path(path), 1000, 8000, 1), 0, 100, 8000)
+
+
+def test_a_file_that_is_truncated_is_named(tmp_path):
+    whole, cut = tmp_path / "whole.wav", tmp_path / "cut.wav"
+    for path in (whole, cut):
+        soundfile.write(path, np.zeros(8_000), 8_000)
+    cut.write_bytes(cut.read_bytes()[:9_000])
+    refuse_truncated([open_clip(whole)])
+    with pytest.raises(UnreadableFilesError, match=r"cut\.wav' is truncated \(its header promises 1\.0 s") as caught:
+        refuse_truncated([open_clip(path) for path in (whole, cut)])
+    assert list(caught.value.files) == [str(cut)]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1e19])
+def test_a_sample_that_is_no_number_names_the_file(tmp_path, value):
+    path = tmp_path / "talk.wav"
+    samples = np.zeros(8_000, np.float32)
+    samples[4_000] = value
+    soundfile.write(path, samples, 8_000, "FLOAT")
+    clip = open_clip(path)
+    assert read_clip(clip, 0, 4_000, 8_000).shape == (1, 4_000)
+    with pytest.raises(DataError, match=r"talk\.wav' holds samples that are not numbers"):
+        read_clip(clip, 0, 8_000, 8_000)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_in_a_data_set_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "vocals.wav")
+    with pytest.raises(DataError, match=r"vocals\.wav' does not exist"):
+        open_clip(tmp_path / "vocals.wav")

@@ -9,7 +9,7 @@ import typer
 
 from unbraid.cli.messages import print_json
 from unbraid.cli.options import AsJson, flag
-from unbraid.errors import ConfigError
+from unbraid.errors import ConfigError, UnknownNameError
 
 models = typer.Typer(
     name="models",
@@ -202,7 +202,11 @@ def import_model(
 
     if preset is not None:
         config = apply_overrides(preset_config(preset), set_ or [])
-        source = source or formats_of(config)[0]
+        if source is None:
+            formats = formats_of(config)
+            if not formats:
+                raise UnknownNameError(f"no foreign weights of '{preset}' are known", remedy="choose another preset")
+            source = formats[0]
         model = convert_weights(read_tensors(file), source, config)
         save(model, out, out.stem, {"imported_from": source, "file": file.name})
         return

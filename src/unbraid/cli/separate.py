@@ -164,7 +164,7 @@ def _only_one(flags: dict[str, bool]) -> str | None:
 def _parse_shard(text: str | None) -> tuple[int, int]:
     if text is None:
         return 1, 1
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
     if match is None:
-        raise ConfigError(f"--shard {text} is not a part of a whole: write it as in  --shard 1/4")
+        raise ConfigError(f"--shard {text[:40]} is not a part of a whole: write it as in  --shard 1/4")
     return int(match[1]), int(match[2])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import gcd
 from pathlib import Path
@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 import soxr
 
+from unbraid.audio.decode.headers import find_truncation
+from unbraid.audio.pcm import LARGEST_SAMPLE, is_sample
 from unbraid.audio.ranges import read_info, read_range
-from unbraid.data.items import Clip
+from unbraid.data.items import Clip, Dataset
 from unbraid.errors import AudioReadError, DataError
+from unbraid.files.names import printable
 from unbraid.signal.lengths import fit_length
 
 _CONTEXT_SAMPLES = 256
@@ -123,12 +126,56 @@ def to_channels(samples: np.ndarray, num_channels: int) -> np.ndarray:
     )
 
 
-def read_samples(clip: Clip, start: int, num_samples: int) -> np.ndarray:
-    """(channel, sample) float32 at the clip's own rate; shorter where the clip, or its file, ends before."""
+def clips_of(dataset: Dataset) -> Iterator[Clip]:
+    """Every clip of a data set, mixtures included."""
+    for item in dataset.items:
+        yield from (clip for clips in item.sources.values() for clip in clips)
+        if item.mixture is not None:
+            yield item.mixture
+
+
+def refuse_truncated(clips: Iterable[Clip]) -> None:
+    """Raises one UnreadableFilesError for all files that hold less than their headers promise.
+
+    Decoders take a file that was cut short for a short one, and nobody would notice.
+    """
+    paths = list(dict.fromkeys(clip.path for clip in clips))
+    if len(paths) < _MANY_FILES:
+        found = [_truncation(path) for path in paths]
+    else:
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(_truncation, paths))
+    if bad := {str(path): error for path, error in zip(paths, found, strict=True) if error is not None}:
+        raise UnreadableFilesError(bad)
+
+
+def _truncation(path: Path) -> DataError | None:
+    try:
+        with path.open("rb") as file:
+            truncation = find_truncation(file)
+    except OSError as error:
+        return DataError(f"cannot be read ({error.strerror})", subject=f"'{printable(path)}'", remedy="copy it again")
+    if truncation is None:
+        return None
+    return DataError(f"is truncated ({truncation})", subject=f"'{printable(path)}'", remedy="copy it again")
+
+
+def read_samples(clip: Clip, start: int, num_samples: int, *, as_stored: bool = False) -> np.ndarray:
+    """(channel, sample) float32 at the clip's own rate; shorter where the clip, or its file, ends before.
+
+    Raises DataError, naming the file, where samples are no numbers of audio; not so `as_stored`.
+    """
     wanted = max(0, min(num_samples, clip.num_samples - start))
     if wanted == 0:
         return np.zeros((clip.num_channels, 0), np.float32)
     try:
-        return read_range(clip.path, clip.start + start, wanted, clip.stream)
+        samples = read_range(clip.path, clip.start + start, wanted, clip.stream)
     except AudioReadError as error:
         raise DataError.of(error) from error
+    if not as_stored and not is_sample(samples).all():
+        raise DataError(
+            f"holds samples that are not numbers (NaN, infinite or beyond {LARGEST_SAMPLE:.0e})",
+            subject=f"'{printable(clip.path)}'",
+            remedy="mend or remove it; `unbraid check-data` lists all such files",
+        )
+    return samples

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from unbraid.audio.discovery import discover_audio
-from unbraid.data.clips import open_clips
+from unbraid.data.clips import open_clips, refuse_truncated
 from unbraid.data.items import Clip
 from unbraid.errors import DataError
 from unbraid.evaluation.source_names import fold, name_rest, source_names
@@ -59,6 +59,7 @@ def match_folder(root: Path, tracks: TrackList, *, skip_missing: bool = False) -
         found = {name: {rest.get(stem, stem): path for stem, path in own.items()} for name, own in found.items()}
     complete = _complete(root, tracks, found, skip_missing)
     clips = open_clips([path for name in complete for path in found[name].values()])
+    refuse_truncated(clips)
     opened = iter(clips)
     return {name: {stem: next(opened) for stem in found[name]} for name in complete}
 

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 
 from unbraid.audio.formats import AudioInfo
-from unbraid.data.clips import read_source
+from unbraid.data.clips import clips_of, read_source, refuse_truncated
 from unbraid.data.combining import join_datasets
 from unbraid.data.items import Clip, Dataset, Item, Split
 from unbraid.data.layouts.layout import SPLITS, split_folder
@@ -240,6 +240,8 @@ def open_tracks(root: Path, split: Split | Literal["all"] | None = None, layout:
         plain = known.name == "songs" and not any(split_folder(start, one) for one in SPLITS)
         split = "all" if plain else "test"
     datasets = open_splits(root, layout) if split == "all" else [open_dataset(root, split, layout)]
+    for dataset in datasets:
+        refuse_truncated(clips_of(dataset))
     sources = tuple(dict.fromkeys(source for dataset in datasets for source in dataset.sources))
     tracks = [ItemTrack(item, sources) for dataset in datasets for item in dataset.items]
     if not tracks:

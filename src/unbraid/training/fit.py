@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import lightning.pytorch as lightning
@@ -14,8 +16,10 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
-from unbraid.errors import ConfigError, DataError, DeviceError
+from unbraid.errors import ConfigError, DataError, DeviceError, DiskSpaceError, UnbraidError
+from unbraid.files.json_text import JsonError, member
 from unbraid.files.names import printable
+from unbraid.files.pending import PendingFile, write_pending, writing_to
 from unbraid.separation.device import is_out_of_memory
 from unbraid.training.batch_size import choose_gpu, largest_batch, smaller_batch
 from unbraid.training.callbacks.averaging import ExponentialAverage
@@ -26,10 +30,11 @@ from unbraid.training.callbacks.logs import Measures, Sounds, build_loggers
 from unbraid.training.callbacks.patience import EarlyStop, Plateau
 from unbraid.training.config import HalveOnPlateau, SpeakerMixing, TrainingConfig
 from unbraid.training.position import start_at
+from unbraid.training.resuming import SETTINGS, check_checkpoint, damaged, read_settings
 from unbraid.training.sharding import GatheredValidation, Sharded
 from unbraid.training.task import SeparationTask
 
-SETTINGS = "config.json"
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,13 +109,19 @@ def fit(
         )
     if machines.strategy == "fsdp" and config.lora is not None:
         raise ConfigError("adapters are small and are not shared out", remedy="use `strategy=ddp` with lora")
-    out.mkdir(parents=True, exist_ok=True)
+    with writing_to(f"'{printable(out)}'"):
+        out.mkdir(parents=True, exist_ok=True)
     _quieten()
     config = _with_batch_size(config, data, out, resume, machines, console)
     while True:
         try:
             return _run(config, data, out, checkpoint if resume else None, init, machines, console)
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in _DISK:
+                raise DiskSpaceError(
+                    f"cannot write in '{printable(out)}' ({error.strerror})",
+                    remedy="free some space and continue with `resume=True`; the checkpoint before is still whole",
+                ) from error
             if not is_out_of_memory(error):
                 raise
             smaller = smaller_batch(config)
@@ -185,10 +196,19 @@ def _run(
             console.print(f"settings that differ from the last start: {changed}", highlight=False)
         _write_settings(config, out)
     start_at(trainer, begin, config)
+    if checkpoint is not None:
+        check_checkpoint(checkpoint, task)
     try:
         with checkpoints.listening():
             # Our checkpoints hold tensors and plain numbers only, so nothing needs to be unpickled.
             trainer.fit(task, ckpt_path=checkpoint, weights_only=True)
+    except (UnbraidError, OSError):
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, UnpicklingError) as error:
+        if checkpoint is None or checkpoints.has_started or is_out_of_memory(error):
+            raise
+        # What Lightning makes of parts of another form, and PyTorch's advice to unpickle them, help nobody.
+        raise damaged(checkpoint) from error
     except Interrupted as interrupted:
         raise KeyboardInterrupt(
             f"stopped at step {trainer.global_step}; `resume` continues from there"
@@ -230,7 +250,11 @@ def _with_batch_size(
     if config.batch_size != "auto":
         return config
     if resume and (stored := read_settings(out)):
-        return replace(config, batch_size=stored["batch_size"], accumulate=stored["accumulate"])
+        try:
+            sizes = {key: member(stored, key, int) for key in ("batch_size", "accumulate")}
+        except JsonError as error:
+            raise DataError(f"'{printable(out / SETTINGS)}' is damaged ({error})", remedy="remove it") from error
+        return replace(config, **sizes)
     found = largest_batch(config, data, choose_gpu(machines.accelerator))
     console.print(f"batch_size={found} is the largest that fits")
     return replace(config, batch_size=found)
@@ -238,13 +262,7 @@ def _with_batch_size(
 
 def _write_settings(config: TrainingConfig, out: Path) -> None:
     text = json.dumps(asdict(config) | {"torch": torch.__version__}, indent=2, default=str)
-    (out / SETTINGS).write_text(text + "\n", encoding="utf-8")
-
-
-def read_settings(out: Path) -> dict[str, Any] | None:
-    """The settings with which a run was last started."""
-    path = out / SETTINGS
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    write_pending(PendingFile(out / SETTINGS), f"{text}\n".encode())
 
 
 def _changes(config: TrainingConfig, out: Path) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Subset
 from torch.utils.data import Dataset as MapDataset
 
+from unbraid.data.clips import clips_of, refuse_truncated
 from unbraid.data.combining import rename_sources
 from unbraid.data.items import Dataset, Example, MissingRecordingsError, Split
 from unbraid.data.lists.bundled import bundled_lists, find_list
@@ -40,6 +41,7 @@ class Examples:
     def _open(self, split: Split) -> Dataset:
         names = dict(pair.split(":", 1) for pair in self.config.rename)
         dataset = open_dataset(self.root, split, self.config.layout)
+        refuse_truncated(clips_of(dataset))
         return rename_sources(dataset, names) if names else dataset
 
     @cached_property

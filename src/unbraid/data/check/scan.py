@@ -105,7 +105,7 @@ class _Meter:
         if self.trouble or there == 0:
             return np.zeros((clip.num_channels, num_samples), np.float32)
         try:
-            samples = read_samples(clip, start, num_samples)
+            samples = read_samples(clip, start, num_samples, as_stored=True)
         except DataError as error:
             self.trouble = error.predicate
             return np.zeros((clip.num_channels, num_samples), np.float32)

@@ -17,6 +17,8 @@ from unbraid.training.task import SeparationTask
 
 LAST_CHECKPOINT = "last.ckpt"
 
+_WRITERS = ("PytorchStreamWriter", "inline_container", "iostream")
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -35,6 +37,8 @@ class AtomicCheckpoint(lightning.Callback):
     def __init__(self, folder: Path, every: int, best: BestWeights) -> None:
         self.path, self.every, self.best, self.stop_requested = folder / LAST_CHECKPOINT, every, best, False
         self._step, self._listening = -1, False
+        self.has_started = False
+        """Whether the run has come to its first step, and all that it resumes from is taken over."""
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -57,7 +61,7 @@ class AtomicCheckpoint(lightning.Callback):
         self.stop_requested = True
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        self._step = trainer.global_step
+        self._step, self.has_started = trainer.global_step, True
         if self._listening:
             # Lightning has put a handler of its own before ours, which talks to the other processes in mid-step.
             for number in _SIGNALS:
@@ -98,9 +102,13 @@ class AtomicCheckpoint(lightning.Callback):
             trainer.save_checkpoint(partial)
             if trainer.is_global_zero:
                 os.replace(partial, self.path)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
+            # PyTorch's writer has an error of its own for a full disk.
+            if not isinstance(error, OSError) and not any(name in str(error) for name in _WRITERS):
+                raise
+            why = error.strerror if isinstance(error, OSError) else "the disk may be full"
             raise DiskSpaceError(
-                f"cannot write the checkpoint {self.path} ({error.strerror or error})",
+                f"cannot write the checkpoint {self.path} ({why or error})",
                 remedy="free some space and continue with `resume=True`; the checkpoint before is still whole",
             ) from error
         finally:
