@@ -5,7 +5,7 @@ import torch
 
 from tests.weights.published import Bomb, golden, write_sfc, write_speechbrain
 from unbraid.errors import WeightsError
-from unbraid.weights.folders import find_model, find_models
+from unbraid.weights.published.folders import find_model, find_models
 from unbraid.weights.store import inspect_model, load_model
 
 pytest.importorskip("yaml", reason="needs the extra hub")

@@ -7,9 +7,9 @@ import pytest
 
 from tests.weights.hub_server import COMMIT, Hub
 from unbraid.errors import ConfigError, DownloadError, UnbraidError, WeightsError
-from unbraid.weights import hub as hub_module
-from unbraid.weights.hub import fetch_from_hub
-from unbraid.weights.lock import lock_path, read_lock
+from unbraid.weights.published import hub as hub_module
+from unbraid.weights.published.hub import fetch_from_hub
+from unbraid.weights.published.lock import lock_path, read_lock
 from unbraid.weights.references import HubReference, WebReference, parse_reference
 
 pytest.importorskip("huggingface_hub", reason="needs the extra hub")
@@ -127,7 +127,7 @@ def test_a_repository_that_is_not_there_is_named(hub):
 
 def test_two_processes_at_once_both_get_it(hub):
     program = (
-        "from unbraid.weights.hub import fetch_from_hub; from unbraid.weights.references import HubReference;"
+        "from unbraid.weights.published.hub import fetch_from_hub; from unbraid.weights.references import HubReference;"
         "s = fetch_from_hub(HubReference(repository='owner/name'), sorted);"
         "print(len((s.root / 'model.bin').read_bytes()))"
     )

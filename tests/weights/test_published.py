@@ -12,9 +12,9 @@ from unbraid.errors import DownloadError, UnknownNameError, WeightsError
 from unbraid.models.catalog import build_model
 from unbraid.models.contract import SeparationModel
 from unbraid.models.sepformer.model import SepFormer
-from unbraid.weights import published
-from unbraid.weights.lock import lock_path
-from unbraid.weights.registry import ALIASES, find_published, published_models
+from unbraid.weights.published import models as published
+from unbraid.weights.published.lock import lock_path
+from unbraid.weights.published.registry import ALIASES, find_published, published_models
 from unbraid.weights.sharing import write_repository
 from unbraid.weights.store import inspect_model, load_model, save_model
 
@@ -124,6 +124,6 @@ def test_the_registry_is_whole():
 
 
 def test_listing_needs_no_torch():
-    program = "import sys, unbraid.weights.published as p; p.list_offers(); print('torch' in sys.modules)"
+    program = "import sys, unbraid.weights.published.models as p; p.list_offers(); print('torch' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "False"

@@ -4,8 +4,8 @@ import pytest
 
 from tests.weights.hub_server import Hub
 from unbraid.errors import DownloadError, WeightsError
+from unbraid.weights.published.web import cached_file, fetch_file
 from unbraid.weights.references import WebReference
-from unbraid.weights.web import cached_file, fetch_file
 
 CONTENT = bytes(range(256)) * 2000
 

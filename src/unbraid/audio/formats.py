@@ -153,7 +153,7 @@ def check_rate(sample_rate: object, name: str, error: type[UnbraidError]) -> Non
             subject=name,
             remedy="give one such as 44100",
         )
-    if not LOWEST_RATE_HZ <= sample_rate <= HIGHEST_RATE_HZ:
+    if not LOWEST_RATE_HZ <= float(sample_rate) <= HIGHEST_RATE_HZ:
         raise error(
             f"has a sample rate of {sample_rate} Hz, and unbraid takes {LOWEST_RATE_HZ:,} to {HIGHEST_RATE_HZ:,} Hz",
             subject=name,

@@ -42,7 +42,7 @@ def list_models(
     """
     if json:
         from unbraid.weights.listing import list_entries
-        from unbraid.weights.published import published_entries
+        from unbraid.weights.published.models import published_entries
 
         print_json({**list_entries(), "published": published_entries(task)})
     else:
@@ -82,7 +82,7 @@ def show_model(
     unbraid models show mtfa-small --attention song.wav --seconds 20 --out pictures
     """
     from unbraid.cli.model_files import describe
-    from unbraid.weights.published import published_entry
+    from unbraid.weights.published.models import published_entry
 
     if attention is not None:
         from unbraid.cli.model_files import show_attention
@@ -197,7 +197,7 @@ def import_model(
     from unbraid.models.catalog import preset_config
     from unbraid.weights.conversion import read_model
     from unbraid.weights.foreign import convert_weights, formats_of
-    from unbraid.weights.locate import find_downloaded
+    from unbraid.weights.published.locate import find_downloaded
     from unbraid.weights.tensors import read_tensors
 
     if preset is not None:
@@ -223,7 +223,7 @@ def print_models(task: str | None = None, *, everything: bool = False) -> None:
     """The catalog as text, on stdout."""
     from unbraid.cli.tables import make_console, make_table
     from unbraid.weights.listing import list_entries
-    from unbraid.weights.published import published_entries
+    from unbraid.weights.published.models import published_entries
 
     console, known = make_console(), list_entries()
     groups = [("Bundled models", [entry for entry in known["models"] if task in (None, entry_task(entry))])]

@@ -35,7 +35,7 @@ def download_model(
     unbraid models download htdemucs
     unbraid models download hf:speechbrain/sepformer-libri2mix
     """
-    from unbraid.weights.published import download
+    from unbraid.weights.published.models import download
 
     prepare_download(name, assume_yes=yes, offline=offline)
     typer.echo(download(name))
@@ -49,7 +49,7 @@ def remove_model(name: Annotated[str, typer.Argument(metavar="NAME", help=_NAME_
 
     unbraid models remove htdemucs
     """
-    from unbraid.weights.published import remove
+    from unbraid.weights.published.models import remove
 
     typer.echo(f"{name}: {remove(name) / 2**20:.1f} MiB freed", err=True)
 
@@ -65,7 +65,7 @@ def locate_model(
     unbraid models where speech
     unbraid models where htdemucs
     """
-    from unbraid.weights.published import places
+    from unbraid.weights.published.models import places
     from unbraid.weights.store import PRETRAINED
 
     bundled = PRETRAINED / f"{name}.safetensors"
@@ -93,7 +93,7 @@ def push_model(
 
     unbraid models push runs/speech/best.safetensors hf:me/my-speech
     """
-    from unbraid.weights.hub import push_to_hub
+    from unbraid.weights.published.hub import push_to_hub
     from unbraid.weights.references import HubReference, parse_reference
     from unbraid.weights.sharing import write_repository
 
@@ -107,8 +107,8 @@ def push_model(
 
 def prepare_download(name: str, *, assume_yes: bool = False, offline: bool = False) -> None:
     """Says once, before anything of it is fetched, what a published model is and under which licence."""
-    from unbraid.weights.locate import find_downloaded
-    from unbraid.weights.registry import find_published
+    from unbraid.weights.published.locate import find_downloaded
+    from unbraid.weights.published.registry import find_published
 
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"

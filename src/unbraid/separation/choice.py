@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from unbraid.errors import UnknownNameError
 from unbraid.separation.detector import Kind
-from unbraid.weights.locate import find_downloaded
-from unbraid.weights.registry import published_models
+from unbraid.weights.published.locate import find_downloaded
+from unbraid.weights.published.registry import published_models
 from unbraid.weights.store import bundled_models, inspect_model
 
 KIND_NAMES: Mapping[Kind, str] = {"talk": "talk", "music": "music", "film": "film sound"}

@@ -88,8 +88,8 @@ def _bundled() -> list[ModelChoice]:
 
 
 def _downloaded() -> list[ModelChoice]:
-    from unbraid.weights.locate import find_downloaded
-    from unbraid.weights.registry import published_models
+    from unbraid.weights.published.locate import find_downloaded
+    from unbraid.weights.published.registry import published_models
 
     choices = []
     for name, model in published_models().items():

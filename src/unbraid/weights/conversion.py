@@ -18,9 +18,9 @@ from unbraid.files.cache import cache_folder
 from unbraid.models.catalog import ModelConfig, build_model
 from unbraid.models.contract import SeparationModel
 from unbraid.weights.adapters import demucs_files, pymss_files, resunet_authors, sfc_release, speechbrain
-from unbraid.weights.folders import ModelFiles
 from unbraid.weights.foreign import convert_weights
-from unbraid.weights.lock import exclusive
+from unbraid.weights.published.folders import ModelFiles
+from unbraid.weights.published.lock import exclusive
 from unbraid.weights.settings import read_settings
 from unbraid.weights.tensors import Tensors, average, read_safetensors, read_tensors
 

@@ -192,11 +192,11 @@ def read_config(config_class: type[ModelConfig], values: dict[str, object], path
 
 
 def find_weights(source: str | Path) -> Path:
-    """The file of ours behind a bundled name, a path, or whatever else names a model; see `weights/locate.py`.
+    """The file of ours behind a bundled name, a path, or whatever else names a model; see `published/locate.py`.
 
     A model from elsewhere is fetched where it is not on this machine, and converted where it is foreign.
     """
-    from unbraid.weights.locate import find_elsewhere, is_foreign_file
+    from unbraid.weights.published.locate import find_elsewhere, is_foreign_file
 
     path = Path(source)
     try:
@@ -230,7 +230,7 @@ def _bundled_names() -> str:
 def list_models() -> dict[str, list[str]]:
     """Names that `load_model` takes ("bundled", and "published", which are fetched) and those for `build_model`
     ("presets")."""
-    from unbraid.weights.registry import published_models
+    from unbraid.weights.published.registry import published_models
 
     return {"bundled": bundled_models(), "published": list(published_models()), "presets": sorted(PRESETS)}
 

@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 from unbraid.errors import UnknownNameError
 from unbraid.files.cache import cache_folder
-from unbraid.weights.hub import remove_from_cache
-from unbraid.weights.locate import LocalModel, find_downloaded, find_elsewhere
-from unbraid.weights.lock import forget_source
+from unbraid.weights.published.hub import remove_from_cache
+from unbraid.weights.published.locate import LocalModel, find_downloaded, find_elsewhere
+from unbraid.weights.published.lock import forget_source
+from unbraid.weights.published.registry import ALIASES, PublishedModel, find_published, published_models
+from unbraid.weights.published.web import cached_file
 from unbraid.weights.references import HubReference, Reference, WebReference, is_reference, parse_reference
-from unbraid.weights.registry import ALIASES, PublishedModel, find_published, published_models
-from unbraid.weights.web import cached_file
 
 State = Literal["downloaded", "can be downloaded"]
 

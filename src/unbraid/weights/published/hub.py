@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from unbraid.errors import DownloadError, MissingExtraError, WeightsError
-from unbraid.weights.lock import LockedFile, LockedSource, hash_file, lock_path, lock_source, read_lock
+from unbraid.weights.published.lock import LockedFile, LockedSource, hash_file, lock_path, lock_source, read_lock
 from unbraid.weights.references import HubReference
 
 _LIBRARIES = ("httpx", "httpx2", "requests", "urllib3", "huggingface_hub", "hf_xet")

@@ -1,6 +1,6 @@
 """From whatever names a model to a file of ours on this machine.
 
-Names are, in this order: a path of a file or folder, a bundled model, a published model (weights/registry.toml), and a
+Names are, in this order: a path of a file or folder, a bundled model, a published model (`registry.toml`), and a
 reference to the hub or to an address. What lies elsewhere is fetched once, and foreign models are converted once.
 """
 
@@ -13,11 +13,11 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from unbraid.errors import UnknownNameError, WeightsError
-from unbraid.weights.folders import ModelFiles, find_model, find_models, paths_below
-from unbraid.weights.hub import cached_snapshot, fetch_from_hub
+from unbraid.weights.published.folders import ModelFiles, find_model, find_models, paths_below
+from unbraid.weights.published.hub import cached_snapshot, fetch_from_hub
+from unbraid.weights.published.registry import PublishedModel, find_published
+from unbraid.weights.published.web import cached_file, fetch_file
 from unbraid.weights.references import HubReference, Reference, WebReference, is_reference, parse_reference
-from unbraid.weights.registry import PublishedModel, find_published
-from unbraid.weights.web import cached_file, fetch_file
 
 _WEIGHTS = (".safetensors", ".ckpt", ".pth", ".pt", ".th", ".chpt")
 

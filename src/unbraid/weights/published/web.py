@@ -11,8 +11,8 @@ from pathlib import Path
 
 from unbraid.errors import DownloadError, WeightsError
 from unbraid.files.cache import cache_folder
-from unbraid.weights.hub import is_offline
-from unbraid.weights.lock import LockedFile, exclusive, hash_file, lock_path, lock_source, read_lock
+from unbraid.weights.published.hub import is_offline
+from unbraid.weights.published.lock import LockedFile, exclusive, hash_file, lock_path, lock_source, read_lock
 from unbraid.weights.references import WebReference
 
 _BLOCK_BYTES = 1 << 20
