@@ -10,7 +10,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint const
 # On a busy machine, threads that spin while they wait make everything many times slower.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup demo test test-slow test-browser lint bench docs clean
+.PHONY: help setup demo test test-slow fuzz test-browser lint bench docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -59,6 +59,10 @@ test-slow: $(VENV)/.dev
 # The web page, in the Chromium of this machine.
 test-browser: $(VENV)/.dev
 	$(BIN)/python -m pytest -m browser tests/web/browser
+
+# So many damaged files for every reader of files from anybody.
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m tests.fuzz --executions 20000
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks

@@ -25,6 +25,7 @@ from unbraid.cli import (
 )
 from unbraid.cli.messages import complain
 from unbraid.cli.settings import in_options
+from unbraid.cli.start import begin_command
 from unbraid.errors import UnbraidError
 from unbraid.separation.process import tune_process
 
@@ -34,6 +35,7 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx):
         try:
+            begin_command()
             return super().invoke(ctx)
         except UnbraidError as error:
             # A program further down the pipe that has seen enough is nothing to complain about.

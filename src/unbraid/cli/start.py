@@ -1,4 +1,4 @@
-"""What runs first: Ctrl-C ends quietly while the command line is still being imported."""
+"""What runs first: Ctrl-C ends quietly while the command line is still being imported and read."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ def main() -> None:
     signal.signal(signal.SIGINT, _end_at_once)
     from unbraid.cli.main import main as run
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     run()
+
+
+def begin_command() -> None:
+    """From here on Ctrl-C is an exception, which lets a command clean up."""
+    if signal.getsignal(signal.SIGINT) is _end_at_once:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _end_at_once(number: int, frame: object) -> None:
