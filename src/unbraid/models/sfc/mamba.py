@@ -123,7 +123,7 @@ class InterleavedReading(nn.Module):
 
 
 class DirectedReading(nn.Module):
-    """Interleave, norm, Mamba, take apart."""
+    """Interleave, norm, Mamba, and bins and queries in tensors of their own again."""
 
     order: Tensor
     back: Tensor
