@@ -101,3 +101,22 @@ def test_ctrl_c_while_the_command_is_imported(module, tmp_path):
     )
     assert (done.returncode, len(done.stderr.splitlines())) == (130, 1), done.stderr
     assert done.stderr.startswith("interrupted; ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("compare", "a.json", "b.json", "--threshold", "nan"),
+        ("models", "show", "speech", "--attention", "none.wav", "--seconds", "inf"),
+        ("separate", "none.wav", "--segment", "nan"),
+        ("separate", "none.wav", "--overlap", "inf"),
+        ("separate", "none.wav", "--shard", f"{'9' * 5000}/1"),
+        ("models", "import", "m.safetensors", "--preset", "mtfa", "-o", "o.safetensors"),
+    ],
+)
+def test_numbers_and_presets_that_cannot_be(run, arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run(*arguments)
+    assert done.code in (1, 2)
+    assert done.err.startswith("error: ")
+    assert len(done.err.splitlines()) == 1

@@ -215,4 +215,8 @@ def _refusal(path: Path, stream: int, error: Exception) -> AudioReadError:
         return AudioReadError(
             "is compressed SPHERE, which is not read", subject=name, remedy="convert it with  sph2pipe -f wav IN OUT"
         )
-    return AudioReadError(f"cannot be read ({error})", subject=name, remedy="get another copy, or convert it to WAV")
+    return AudioReadError(
+        f"cannot be read ({str(error) or type(error).__name__})",
+        subject=name,
+        remedy="get another copy, or convert it to WAV",
+    )

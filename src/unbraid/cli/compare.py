@@ -9,6 +9,7 @@ import typer
 
 from unbraid.cli.messages import complain, print_json
 from unbraid.cli.options import AsJson, flag
+from unbraid.options import check_option
 
 if TYPE_CHECKING:
     from unbraid.evaluation.compare import Comparison
@@ -51,6 +52,8 @@ def compare(
     from unbraid.evaluation.compare import comparison_data
     from unbraid.evaluation.scores import read_scores
 
+    if threshold is not None:
+        check_option("--threshold", threshold, float)
     result = pair(read_scores(first), read_scores(second), metric, intersection=intersection)
     short = threshold is not None and result.falls_short(threshold)
     if any(result.left_out):

@@ -10,6 +10,7 @@ import typer
 from unbraid.errors import AudioReadError, ConfigError
 from unbraid.models.catalog import PRESETS, architecture_name, build_model
 from unbraid.models.contract import SeparationModel
+from unbraid.options import PositiveFloat, check_option
 from unbraid.weights.store import PRETRAINED, bundled_models, inspect_model, save_model
 
 _CARD_LINES = 12
@@ -62,6 +63,7 @@ def show_attention(name: str, recording: Path, out: Path, seconds: float) -> lis
     from unbraid.pictures.similarity import write_similarity
     from unbraid.separation.channels import gather_group
 
+    check_option("seconds", seconds, PositiveFloat)
     model = build_or_load(name)
     with open_audio(recording) as reader:
         rate = reader.info.sample_rate
