@@ -143,6 +143,11 @@ class AudioInfo:
     """The encoding that keeps its depth."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Title, artist and so on, by the names in TAG_NAMES."""
+    channel_mask: int | None = None
+    """Which speakers the channels are for, as the bits of WAVE (dwChannelMask), 0 for none in particular; None where
+    nothing tells."""
+    remarks: list[str] = field(default_factory=list)
+    """What users should know of how the file is read, each a part of a sentence about it; grows while it is read."""
 
 
 def check_rate(sample_rate: object, name: str, error: type[UnbraidError]) -> None:

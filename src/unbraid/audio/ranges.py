@@ -20,8 +20,9 @@ import soundfile
 from av.container import InputContainer
 from av.error import FFmpegError
 
-from unbraid.audio.decode.libav import LIBAV_OPTIONS
+from unbraid.audio.decode.libav import LIBAV_OPTIONS, frame_samples
 from unbraid.audio.formats import AudioInfo
+from unbraid.audio.layout import from_vorbis
 from unbraid.audio.pcm import to_float32
 from unbraid.errors import AudioReadError
 from unbraid.files.names import printable
@@ -89,6 +90,10 @@ def _info(path: Path, num_samples: int, sample_rate: int, num_channels: int) -> 
     )
 
 
+class _NotHere(Exception):
+    """libsndfile opens the file and fails on its blocks."""
+
+
 def read_range(path: Path, start: int, num_samples: int, stream: int = 0) -> np.ndarray:
     """(channel, sample) float32 at the file's own rate; shorter than `num_samples` where the file ends before.
 
@@ -97,6 +102,8 @@ def read_range(path: Path, start: int, num_samples: int, stream: int = 0) -> np.
     if _is_for_soundfile(path, stream):
         try:
             with soundfile.SoundFile(str(path)) as file:
+                if file.subtype == "OPUS" and file.channels > 2:
+                    raise _NotHere
                 if start >= file.frames:
                     return np.zeros((file.channels, 0), np.float32)
                 before = start
@@ -104,7 +111,10 @@ def read_range(path: Path, start: int, num_samples: int, stream: int = 0) -> np.
                     before = min(start, max(0, file.frames - _LAST_OGG_SAMPLES))
                 file.seek(before)
                 wanted = min(start + num_samples, file.frames) - before
-                return file.read(wanted, dtype="float32", always_2d=True)[start - before :].T
+                samples = file.read(wanted, dtype="float32", always_2d=True)[start - before :].T
+                return from_vorbis(samples) if file.format == "OGG" else samples
+        except _NotHere:
+            pass
         except (soundfile.SoundFileError, RuntimeError) as error:
             _refuse_missing(path)
             if "Format not recognised" not in str(error):
@@ -112,7 +122,7 @@ def read_range(path: Path, start: int, num_samples: int, stream: int = 0) -> np.
     with _open(path) as container:
         try:
             return _decode_range(container, stream, start, num_samples)
-        except (FFmpegError, OSError, ValueError, IndexError) as error:
+        except (FFmpegError, OSError, ValueError, LookupError) as error:
             raise _refusal(path, stream, error) from error
 
 
@@ -128,10 +138,7 @@ def _decode_range(container: InputContainer, stream: int, start: int, num_sample
     samples: np.ndarray | None = None
     counted, channels, filled = 0, 1, 0
     for frame in container.decode(track):
-        piece = frame.to_ndarray()
-        channels = frame.layout.nb_channels
-        if not frame.format.is_planar:
-            piece = piece.reshape(-1, channels).T
+        piece, channels = frame_samples(frame), frame.layout.nb_channels
         if samples is None:
             samples = np.zeros((channels, num_samples), np.float32)
         if timed and frame.pts is not None:

@@ -88,11 +88,20 @@ class Source:
                 return open(self._path, "rb")
         return io.BufferedReader(_View(self))
 
+    def part(self, start: int, size: int) -> Source:
+        """The same source as if it held these bytes only."""
+        part = object.__new__(Source)
+        part.name, part.size = self.name, size
+        part._path, part._opened, part._lock, part._start = None, None, threading.Lock(), start
+        part._file = self.view()
+        weakref.finalize(part, part._file.close)
+        return part
+
     def read_at(self, position: int, count: int) -> bytes:
         """Bytes at a position, safe to call from several views in turn."""
         with self._lock:
             self._file.seek(self._start + position)
-            return self._file.read(count)
+            return self._file.read(max(0, min(count, self.size - position)))
 
     def verify(self) -> None:
         """Raises AudioReadError if the file that was opened has been written to since."""
@@ -133,7 +142,9 @@ class Source:
         # The decoders want UTF-8; a file object does not show them the name.
         with suppress(UnicodeEncodeError):
             path.encode("utf-8")
-            self._path = path
+            # soundfile takes what is called .raw for samples without a header and does not look inside.
+            if not path.lower().endswith(".raw"):
+                self._path = path
         return file
 
     def _take_file(self, file: Readable) -> Seekable:

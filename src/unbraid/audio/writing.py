@@ -20,6 +20,7 @@ class AudioWriter:
 
     expected_samples: per channel; lets a short WAV keep the plain header, and must not be too small by much.
     follow_link: see `PendingFile`.
+    channel_mask: as in `AudioInfo`; kept in WAV. Ogg and FLAC imply the speakers by the number of channels.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class AudioWriter:
         expected_samples: int | None = None,
         tags: Mapping[str, str] | None = None,
         follow_link: bool = True,
+        channel_mask: int | None = None,
     ) -> None:
         check_target(sample_rate, num_channels, encoding)
         self.pending = PendingFile(path, follow_link=follow_link)
@@ -49,6 +51,7 @@ class AudioWriter:
                         encoding,
                         expected_samples=expected_samples,
                         tags=tags,
+                        channel_mask=channel_mask,
                     )
                 else:
                     self._sink = SoundfileSink(self.pending.file, sample_rate, num_channels, encoding, tags=tags)

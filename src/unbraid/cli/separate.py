@@ -46,6 +46,7 @@ def separate(
     tracking: options.Tracking = "recording",
     allow_truncated: options.AllowTruncated = False,
     replace_nonfinite: options.ReplaceNonfinite = False,
+    track: options.Track = None,
     device: options.Device = "auto",
     batch_size: options.BatchSize = None,
     resume: options.Resume = False,
@@ -120,6 +121,7 @@ def separate(
         tracking=tracking,
         allow_truncated=allow_truncated,
         replace_nonfinite=replace_nonfinite,
+        track=track,
     )
     found = discover_audio(inputs)
     results: list[Result] = []

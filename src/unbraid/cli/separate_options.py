@@ -163,8 +163,19 @@ Tracking = Annotated[
         rich_help_panel=_HOW,
     ),
 ]
-AllowTruncated = Annotated[bool, flag("--allow-truncated", "Separate what a truncated file holds.", _HOW)]
+AllowTruncated = Annotated[
+    bool, flag("--allow-truncated", "Separate what a truncated or damaged file holds; what is lost is silent.", _HOW)
+]
 ReplaceNonfinite = Annotated[bool, flag("--replace-nonfinite", "Replace NaN and infinite samples by zero.", _HOW)]
+Track = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TRACK",
+        help="Sound track of a video, by number (from 1) or language (eng); by default the one flagged as default.",
+        show_default=False,
+        rich_help_panel=_HOW,
+    ),
+]
 Device = Annotated[str, typer.Option("--device", "-d", metavar="DEVICE", help=DEVICE_HELP, rich_help_panel=_RUN)]
 BatchSize = Annotated[
     int | None,

@@ -53,6 +53,7 @@ OPTIONS = {
     "stems": "--stem",
     "strategy": "--strategy",
     "token": "--token",
+    "track": "--track",
     "tracking": "--tracking",
     "host": "--host",
     "port": "--port",

@@ -47,6 +47,8 @@ class Exported:
     uncertain_joins: int | None
     hardly_heard: tuple[str, ...]
     """Speakers who may be mere leakage, see `Finished`."""
+    remarks: tuple[str, ...] = ()
+    """On the recording as it was read, see `AudioInfo`."""
 
 
 def export(
@@ -77,6 +79,7 @@ def export(
                             encoding,
                             expected_samples=info.num_samples,
                             tags=info.tags,
+                            channel_mask=info.channel_mask,
                         )
                         with writing_to(f"'{paths.folder}'"):
                             paths.folder.mkdir(parents=True, exist_ok=True)
@@ -130,6 +133,7 @@ def _exported(
         is_silent=max(writers.peaks.values()) < SILENT_PEAK,
         uncertain_joins=finished.uncertain_joins,
         hardly_heard=tuple(separator.spec.sources[speaker] for speaker in finished.hardly_heard),
+        remarks=tuple(info.remarks),
     )
 
 
@@ -150,7 +154,14 @@ def export_to_stream(
                     encoding = Encoding(sample=sample)
                     check_target(event.sample_rate, event.num_channels, encoding)
                     with writing_to(name):
-                        sink = WavSink(file, event.sample_rate, event.num_channels, encoding, streamed=True)
+                        sink = WavSink(
+                            file,
+                            event.sample_rate,
+                            event.num_channels,
+                            encoding,
+                            streamed=True,
+                            channel_mask=event.info.channel_mask,
+                        )
                 case Block():
                     assert sink is not None
                     with writing_to(name):

@@ -58,6 +58,8 @@ def record_settings(separator: Separator, output: OutputConfig) -> dict[str, Any
         separation["remix"] = {name: _gain(gain_db) for name, gain_db in separator.config.remix.items()}
     written = asdict(output)
     # How many chunks go through the model together changes the time it takes, and nothing that is heard.
+    if separator.config.track is None:
+        del separation["track"]
     del separation["batch_size"], written["filename"], written["stems"]
     return {"separation": separation, "output": written}
 

@@ -17,7 +17,7 @@ def remark_on_rate(model: str, model_rate: int, sample_rate: int) -> str | None:
 
 def remarks_on(exported: Exported, name: str, num_sources: int) -> list[str]:
     """On the stems of one recording."""
-    remarks = []
+    remarks = [f"'{name}' {remark}" for remark in exported.remarks]
     if exported.is_silent:
         remarks.append(f"'{name}' came out silent: is the recording itself silent?")
     elif exported.hardly_heard:

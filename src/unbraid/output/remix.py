@@ -43,7 +43,12 @@ def remix_stems(
         encoding = output.encoding_for(info)
         writers = stack.enter_context(
             StemWriters(
-                {"remix": path}, info.sample_rate, info.num_channels, encoding, expected_samples=info.num_samples
+                {"remix": path},
+                info.sample_rate,
+                info.num_channels,
+                encoding,
+                expected_samples=info.num_samples,
+                channel_mask=info.channel_mask,
             )
         )
         for blocks in zip(*(reader.blocks(_BLOCK_SAMPLES) for reader in readers.values()), strict=True):

@@ -36,6 +36,7 @@ class StemWriters:
         encoding: Encoding,
         expected_samples: int | None = None,
         tags: Mapping[str, str] | None = None,
+        channel_mask: int | None = None,
     ) -> None:
         if not paths:
             raise ConfigError("no stems to write: name at least one")
@@ -54,6 +55,7 @@ class StemWriters:
         self._encoding = encoding
         self._expected_samples = expected_samples
         self._tags = tags
+        self._channel_mask = channel_mask
         self._writers: dict[str, AudioWriter] = {}
         self._raw: dict[str, PendingFile] = {}
         self._encoded = False
@@ -128,6 +130,7 @@ class StemWriters:
             expected_samples=self._expected_samples,
             tags=self._tags,
             follow_link=False,
+            channel_mask=self._channel_mask,
         )
 
     def _encode(self, stem: str) -> None:

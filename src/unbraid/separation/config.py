@@ -70,10 +70,15 @@ class SeparationConfig:
     """Sort speakers over the whole recording, or with what has been heard so far, which gives blocks out at once."""
 
     allow_truncated: bool = False
-    """A recording that ends too early gives what it holds instead of an error."""
+    """A recording that ends too early gives what it holds, and one that is damaged is silent there, instead of an
+    error."""
 
     replace_nonfinite: bool = False
     """Samples that are NaN or infinite become zero instead of an error."""
+
+    track: str | None = None
+    """The sound track of a video, by number (from 1) or language; None: the one that is flagged as default, else the
+    first."""
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -76,7 +76,12 @@ class MemoryReader:
 
 
 def open_input(
-    source: Input, sample_rate: int | None, *, allow_truncated: bool = False, replace_nonfinite: bool = False
+    source: Input,
+    sample_rate: int | None,
+    *,
+    allow_truncated: bool = False,
+    replace_nonfinite: bool = False,
+    track: str | None = None,
 ) -> Reader:
     """Opens any input; `sample_rate` in Hz goes with arrays and tensors, and only with those."""
     if isinstance(source, Tensor):
@@ -95,7 +100,7 @@ def open_input(
         return MemoryReader(source, replace_nonfinite=replace_nonfinite)
     if isinstance(source, Reader):
         return source
-    return open_audio(source, allow_truncated=allow_truncated, replace_nonfinite=replace_nonfinite)
+    return open_audio(source, allow_truncated=allow_truncated, replace_nonfinite=replace_nonfinite, track=track)
 
 
 class Intake:

@@ -128,7 +128,11 @@ class Separator:
         """
         config = self.config
         reader = open_input(
-            source, sample_rate, allow_truncated=config.allow_truncated, replace_nonfinite=config.replace_nonfinite
+            source,
+            sample_rate,
+            allow_truncated=config.allow_truncated,
+            replace_nonfinite=config.replace_nonfinite,
+            track=config.track,
         )
         with closing(reader):
             yield from self._stream(reader, scratch)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import ldexp
 
+from unbraid.audio.decode.riff import is_wave, iter_chunks
 from unbraid.files.protocols import Seekable
 
 _TOLERANCE_BYTES = 64
@@ -43,7 +44,7 @@ def find_truncation(file: Seekable) -> Truncation | None:
     file.seek(0)
     head = file.read(12)
     walk: Callable[[Seekable, int], Truncation | None] | None = None
-    if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE":
+    if is_wave(head):
         walk = _wav
     elif head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
         walk = _aiff
@@ -77,12 +78,10 @@ def _unknown_32(size: int) -> bool:
 
 def _wav(file: Seekable, size: int) -> Truncation | None:
     file.seek(0)
-    magic = file.read(4)
-    order = ">" if magic == b"RIFX" else "<"
-    position, data_64, bytes_per_second = 12, None, 0
-    while position + 8 <= size:
+    order = ">" if file.read(4) == b"RIFX" else "<"
+    data_64, bytes_per_second = None, 0
+    for name, length, position in iter_chunks(file, size):
         file.seek(position)
-        name, length = struct.unpack(f"{order}4sI", file.read(8))
         if name == b"ds64":
             data_64 = struct.unpack("<8xQ", file.read(16))[0]
         elif name == b"fmt ":
@@ -92,8 +91,7 @@ def _wav(file: Seekable, size: int) -> Truncation | None:
                 length = data_64
             elif _unknown_32(length):
                 return None
-            return Truncation(length, size - position - 8, bytes_per_second)
-        position += 8 + length + length % 2
+            return Truncation(length, size - position, bytes_per_second)
     return None
 
 
@@ -199,15 +197,32 @@ def is_mpeg_audio(head: bytes) -> bool:
     return head[:3] == b"ID3" or (head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xE6 == 0xE2)
 
 
+def id3_bytes(head: bytes) -> int:
+    """Length of the ID3v2 tag that begins with these ten bytes, its own header included; 0 where none begins."""
+    if head[:3] != b"ID3" or len(head) < 10:
+        return 0
+    tag_bytes = 0
+    for byte in head[6:10]:
+        tag_bytes = tag_bytes << 7 | byte & 0x7F
+    return 10 + tag_bytes + (10 if head[5] & 0x10 else 0)
+
+
+def find_tagged_start(file: Seekable) -> int:
+    """Where a WAVE, AIFF, FLAC or Ogg file begins behind ID3 tags that some programs put in front; else 0."""
+    file.seek(0)
+    start = 0
+    head = file.read(12)
+    while length := id3_bytes(head):
+        start += length
+        file.seek(start)
+        head = file.read(12)
+    return start if is_wave(head) or head[:4] in (b"FORM", b"fLaC", b"OggS") else 0
+
+
 def _mp3(file: Seekable, size: int) -> Truncation | None:
     file.seek(0)
     head = file.read(10)
-    start = 0
-    if head[:3] == b"ID3":
-        tag_bytes = 0
-        for byte in head[6:10]:
-            tag_bytes = tag_bytes << 7 | byte & 0x7F
-        start = 10 + tag_bytes
+    start = id3_bytes(head)
     file.seek(start)
     frame = file.read(64)
     # The first frame of most MP3 files is silent and tells how many frames and bytes follow. Where in it depends on the

@@ -7,9 +7,11 @@ from collections.abc import Generator, Iterator
 import av
 import numpy as np
 from av.container import InputContainer
-from av.error import FFmpegError
+from av.error import FFmpegError, InvalidDataError
 
+from unbraid.audio.decode.tracks import choose_track, describe_tracks, late_seconds
 from unbraid.audio.formats import TAG_NAMES, AudioInfo, Encoding, SampleFormat
+from unbraid.audio.layout import mask_of
 from unbraid.audio.pcm import to_float32
 from unbraid.audio.sources import Source
 from unbraid.errors import AudioReadError
@@ -23,16 +25,40 @@ _CONTAINERS = (
 LIBAV_OPTIONS = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
 """With which every file is opened."""
 
+_UNTIMED_CONTAINERS = ("mp3", "aac", "ac3", "eac3", "dts", "mpc", "truehd", "mlp", "amr", "gsm")
+_SLACK_SAMPLES = 4096
+_SILENCE_SAMPLES = 65_536
+
+_MOST_FAILURES = 100_000
+"""ours: packets in a row that cannot be decoded; an hour of MP3 has 138,000."""
+
+_KINDS = {"u8": np.uint8, "s16": np.int16, "s32": np.int32, "flt": np.float32, "dbl": np.float64}
+"""Samples in FFmpeg's words."""
+
 _TAG_ALIASES = {"track": "tracknumber", "year": "date"}
 
 
-class LibavDecoder:
-    """One pass over the first audio stream of a file, in blocks of any size.
+def frame_samples(frame: av.AudioFrame) -> np.ndarray:
+    """(channel, sample) of a frame, in its own type; KeyError for a type that is not read.
 
-    Priming samples that the container marks are dropped; gaps in the time stamps are not filled.
+    PyAV 18 counts the planes of a frame of 8 channels up to the first null pointer, and there is none: its own
+    `to_ndarray` reads beyond them and ends the process.
+    """
+    channels, name = frame.layout.nb_channels, frame.format.name
+    kind = _KINDS[name.removesuffix("p")]
+    if frame.format.is_planar:
+        return np.stack([np.frombuffer(plane, kind, frame.samples) for plane in frame.planes[:channels]])
+    return np.frombuffer(frame.planes[0], kind, frame.samples * channels).reshape(-1, channels).T
+
+
+class LibavDecoder:
+    """One pass over one audio stream of a file, in blocks of any size.
+
+    Priming samples that the container marks are dropped. Damage is an error, or with `allow_truncated` a silence as
+    long as what is lost; sound that starts after the picture has a silence in front.
     """
 
-    def __init__(self, source: Source, allow_truncated: bool) -> None:
+    def __init__(self, source: Source, allow_truncated: bool, track: str | None = None) -> None:
         self._name = source.name
         self._allow_truncated = allow_truncated
         try:
@@ -45,83 +71,184 @@ class LibavDecoder:
         except (FFmpegError, OSError, ValueError) as error:
             raise _refusal(source) from error
         try:
-            self._begin()
+            self._begin(track)
         except BaseException:
             self._container.close()
             raise
 
-    def _begin(self) -> None:
-        if not self._container.streams.audio:
-            what = "a video without sound" if self._container.streams.video else "no audio stream"
-            raise AudioReadError(f"holds {what}", subject=self._name, remedy="give a file that has an audio track")
-        stream = self._container.streams.audio[0]
+    def _begin(self, wanted: str | None) -> None:
+        stream = choose_track(self._container, wanted, self._name)
         self._count = 0
+        self._remarks: list[str] = []
+        self._tell_tracks(stream, wanted)
         self._frames = self._decode(stream)
+        self._gap = 0
         # Some codecs tell their true rate and channels only once decoded (AAC with spectral band replication).
-        self._first = next(self._frames, None)
-        if self._first is None:
+        first = next(self._frames, None)
+        if isinstance(first, int):
+            self._gap, first = first, next(self._frames, None)
+        if not isinstance(first, av.AudioFrame):
             raise AudioReadError(
                 "holds no samples", subject=self._name, remedy="check that it was recorded or downloaded completely"
             )
-        rate = self._first.sample_rate
+        self._first = first
+        rate = first.sample_rate
+        if first.time is not None and (late := late_seconds(self._container, first.time)):
+            self._gap += round(late * rate)
+            self._remarks.append(f"starts its sound {late:.2f} s after its picture; stems begin with as much silence")
         seconds = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
         if seconds is None and self._container.duration:
             seconds = self._container.duration / av.time_base
         self.info = AudioInfo(
             name=self._name,
             sample_rate=rate,
-            num_channels=self._first.layout.nb_channels,
+            num_channels=first.layout.nb_channels,
             num_samples=None,
-            expected_samples=round(seconds * rate) if seconds else None,
-            encoding=Encoding(sample=_depth(stream.codec_context, self._first.format.name)),
+            expected_samples=round(seconds * rate) + self._gap if seconds else None,
+            encoding=Encoding(sample=_depth(stream.codec_context, first.format.name)),
             tags=_tags({**self._container.metadata, **stream.metadata}),
+            channel_mask=mask_of(channel.name for channel in first.layout.channels),
+            remarks=self._remarks,
         )
+
+    def _tell_tracks(self, stream: av.AudioStream, wanted: str | None) -> None:
+        tracks = self._container.streams.audio
+        if len(tracks) > 1 and wanted is None:
+            number = next(place for place, track in enumerate(tracks, start=1) if track.index == stream.index)
+            self._remarks.append(
+                f"has {len(tracks)} sound tracks ({describe_tracks(self._container)}), and track {number} is "
+                "separated; choose with `track`"
+            )
 
     def chunks(self) -> Iterator[np.ndarray]:
         """The samples from the start, as float32 (channel, sample) arrays."""
-        frame, self._first = self._first, None
+        yield from self._silence(self._gap)
+        frame: av.AudioFrame | int | None = self._first
         while frame is not None:
-            channels, rate = frame.layout.nb_channels, frame.sample_rate
-            if (channels, rate) != (self.info.num_channels, self.info.sample_rate):
-                raise AudioReadError(
-                    f"changes to {channels} channels at {rate} Hz after {self._seconds():.1f} s",
-                    subject=self._name,
-                    remedy="convert it to WAV first",
+            if isinstance(frame, int):
+                self._remarks.append(
+                    f"is damaged at {self._seconds():.1f} s; {frame / self.info.sample_rate:.2f} s there are silent"
                 )
-            try:
-                samples = frame.to_ndarray()
-            except ValueError as error:  # 64-bit integers
-                raise AudioReadError(
-                    f"stores its samples as {frame.format.name}, which is not read",
-                    subject=self._name,
-                    remedy="convert it first",
-                ) from error
-            if not frame.format.is_planar:
-                samples = samples.reshape(-1, channels).T
-            self._count += samples.shape[1]
-            yield to_float32(samples)
+                yield from self._silence(frame)
+            else:
+                samples = self._samples(frame)
+                self._count += samples.shape[1]
+                yield samples
             frame = next(self._frames, None)
+
+    def _silence(self, num_samples: int) -> Iterator[np.ndarray]:
+        while num_samples > 0:
+            size = min(num_samples, _SILENCE_SAMPLES)
+            yield np.zeros((self.info.num_channels, size), np.float32)
+            num_samples -= size
+            self._count += size
+
+    def _samples(self, frame: av.AudioFrame) -> np.ndarray:
+        channels, rate = frame.layout.nb_channels, frame.sample_rate
+        if (channels, rate) != (self.info.num_channels, self.info.sample_rate):
+            raise AudioReadError(
+                f"changes to {channels} channels at {rate} Hz after {self._seconds():.1f} s",
+                subject=self._name,
+                remedy="convert it to WAV first",
+            )
+        try:
+            return to_float32(frame_samples(frame))
+        except KeyError as error:  # 64-bit integers
+            raise AudioReadError(
+                f"stores its samples as {frame.format.name}, which is not read",
+                subject=self._name,
+                remedy="convert it first",
+            ) from error
 
     def close(self) -> None:
         self._frames.close()
         self._container.close()
 
-    def _decode(self, stream: av.AudioStream) -> Generator[av.AudioFrame]:
-        try:
-            for frame in self._container.decode(stream):
-                if frame.samples:
-                    yield frame
-        except (FFmpegError, OSError, ValueError) as error:
-            if self._allow_truncated:
-                return
-            raise AudioReadError(
-                f"is damaged after {self._seconds():.1f} s",
-                subject=self._name,
-                remedy="get another copy, or pass `allow_truncated=True` to separate what comes before",
-            ) from error
+    def _decode(self, stream: av.AudioStream) -> Generator[av.AudioFrame | int]:
+        """Frames, and between them the number of samples that are lost there."""
+        gaps = _Gaps(self._container, stream)
+        packets = self._container.demux(stream)
+        while True:
+            try:
+                packet = next(packets, None)
+                if packet is None:
+                    return
+                frames = packet.decode()
+            except (InvalidDataError, EOFError) as error:
+                if not self._allow_truncated:
+                    raise self._damaged() from error
+                if packet is None or not gaps.lose(packet.size):
+                    self._remarks.append(f"is damaged after {self._seconds():.1f} s, and ends there")
+                    return
+                continue
+            except (FFmpegError, OSError, ValueError, NotImplementedError) as error:
+                raise AudioReadError(
+                    f"cannot be decoded by this version of FFmpeg ({error})",
+                    subject=self._name,
+                    remedy="convert it to WAV first",
+                ) from error
+            for frame in frames:
+                if not frame.samples:
+                    continue
+                if lost := gaps.before(frame, packet.size):
+                    if not self._allow_truncated:
+                        raise self._damaged()
+                    yield lost
+                yield frame
+
+    def _damaged(self) -> AudioReadError:
+        return AudioReadError(
+            f"is damaged after {self._seconds():.1f} s",
+            subject=self._name,
+            remedy="get another copy, or pass `allow_truncated=True` to separate it with what is lost left silent",
+        )
 
     def _seconds(self) -> float:
         return self._count / self.info.sample_rate if self._count else 0.0
+
+
+class _Gaps:
+    """Finds how many samples are lost where packets cannot be decoded."""
+
+    def __init__(self, container: InputContainer, stream: av.AudioStream) -> None:
+        names = container.format.name.split(",")
+        # Bare streams store no time, so that what is lost is counted in bytes.
+        self._is_timed = not any(name in _UNTIMED_CONTAINERS for name in names)
+        # FLAC numbers its samples; elsewhere the time stamps of sound that is whole may be off by a transform.
+        self._slack = 0 if "flac" in names else _SLACK_SAMPLES if "ogg" in names else None
+        self._base = stream.time_base
+        self._next: float | None = None
+        self._failures = 0
+        self._lost_bytes = 0
+        self._good_bytes, self._good_samples = 0, 0
+
+    def lose(self, num_bytes: int) -> bool:
+        """Count a packet that cannot be decoded; False where so many follow each other that there is no going on."""
+        self._lost_bytes += num_bytes
+        self._failures += 1
+        return self._failures < _MOST_FAILURES
+
+    def before(self, frame: av.AudioFrame, packet_bytes: int) -> int:
+        """Samples that are lost between the frame before and this one, which came out of a packet of that size."""
+        lost = 0
+        start = None
+        if self._is_timed and frame.pts is not None and self._base is not None:
+            start = float(frame.pts * self._base) * frame.sample_rate
+        if start is not None and self._next is not None:
+            ahead = round(start - self._next)
+            if self._failures or (self._slack is not None and ahead > self._slack):
+                lost = max(0, ahead)
+        elif self._failures and self._good_bytes:
+            packets = self._lost_bytes * self._good_samples / self._good_bytes / frame.samples
+            lost = round(packets) * frame.samples
+        if lost or self._next is None or self._failures:
+            self._next = start
+        if self._next is not None:
+            self._next += frame.samples
+        self._failures = self._lost_bytes = 0
+        self._good_bytes += packet_bytes
+        self._good_samples += frame.samples
+        return lost
 
 
 def _depth(codec: av.AudioCodecContext, sample_format: str) -> SampleFormat:

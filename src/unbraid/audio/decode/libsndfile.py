@@ -8,7 +8,9 @@ import numpy as np
 import soundfile
 
 from unbraid.audio.decode.headers import is_mpeg_audio
+from unbraid.audio.decode.riff import WaveHeader, is_wave, read_wave_header
 from unbraid.audio.formats import TAG_NAMES, AudioInfo, Encoding, SampleFormat
+from unbraid.audio.layout import USUAL_MASKS, from_vorbis
 from unbraid.audio.sources import Source
 from unbraid.errors import AudioReadError
 
@@ -47,8 +49,10 @@ class SoundfileDecoder:
         with source.view() as view:
             # libsndfile guesses the length of an MP3 without a Xing header from its first frames, and soundfile then
             # cuts what is longer.
-            if is_mpeg_audio(view.read(4)):
+            head = view.read(12)
+            if is_mpeg_audio(head):
                 raise NotForThisDecoder("its length would be a guess")
+            wave = read_wave_header(view) if is_wave(head) else None
         try:
             self._file = soundfile.SoundFile(source.open())
         except (soundfile.SoundFileError, RuntimeError) as error:
@@ -58,40 +62,55 @@ class SoundfileDecoder:
         if self._file.format == "MP3" or not 0 < self._file.frames < _UNKNOWN_LENGTH:
             self._file.close()
             raise NotForThisDecoder("its length is not known here")
+        # Over a damaged page libsndfile goes on as if nothing were missing; libav keeps the time.
+        if self._file.format == "OGG" and allow_truncated:
+            self._file.close()
+            raise NotForThisDecoder("it may be damaged")
+        # libsndfile fails on the blocks of some Opus files of several coupled streams.
+        if self._file.subtype == "OPUS" and self._file.channels > 2:
+            self._file.close()
+            raise NotForThisDecoder("its channels are for another decoder")
         num_samples = self._file.frames
         if self._file.format == "FLAC":
             num_samples = self._flac_length(source, num_samples)
+        self._length = num_samples
+        if wave is not None and wave.is_compressed:
+            num_samples = wave.true_length(num_samples)
+            self._length = num_samples or self._length
         self.info = AudioInfo(
             name=source.name,
             sample_rate=self._file.samplerate,
             num_channels=self._file.channels,
             num_samples=num_samples,
-            expected_samples=num_samples,
+            expected_samples=self._length,
             encoding=Encoding(sample=_DEPTHS.get(self._file.subtype, "int24")),
-            tags={name: text for name, text in self._file.copy_metadata().items() if name in TAG_NAMES},
+            tags=self._tags() if wave is None else wave.tags,
+            channel_mask=self._mask(wave),
         )
 
+    def _tags(self) -> dict[str, str]:
+        return {name: text for name, text in self._file.copy_metadata().items() if name in TAG_NAMES}
+
+    def _mask(self, wave: WaveHeader | None) -> int | None:
+        if wave is not None:
+            return wave.channel_mask
+        return USUAL_MASKS.get(self._file.channels) if self._file.format in ("OGG", "FLAC") else None
+
     def chunks(self) -> Iterator[np.ndarray]:
-        """The samples from the start, as float32 (channel, sample) arrays."""
+        """The samples from the start, as float32 (channel, sample) arrays; raises NotForThisDecoder where it fails."""
         size = _FLAC_READ_SAMPLES if self._file.format == "FLAC" else _READ_SAMPLES
-        count = 0
-        while True:
-            samples, error = _read_what_is_held(self._file, size)
+        reorders = self._file.format == "OGG"
+        left = self._length
+        while left > 0:
+            samples, error = _read_what_is_held(self._file, min(size, left))
             chunk = samples.T
+            left -= chunk.shape[1]
+            if chunk.shape[1]:
+                yield from_vorbis(chunk) if reorders else chunk
             if error is not None:
-                if self._allow_truncated:
-                    if chunk.shape[1]:
-                        yield chunk
-                    return
-                raise AudioReadError(
-                    f"is damaged after {count / self.info.sample_rate:.1f} s",
-                    subject=self._name,
-                    remedy="get another copy, or pass `allow_truncated=True` to separate what comes before",
-                ) from error
+                raise NotForThisDecoder(str(error)) from error
             if chunk.shape[1] == 0:
                 return
-            count += chunk.shape[1]
-            yield chunk
 
     def close(self) -> None:
         self._file.close()

@@ -9,6 +9,7 @@ import numpy as np
 import soundfile
 
 from unbraid.audio.formats import TAG_NAMES, Encoding
+from unbraid.audio.layout import to_vorbis
 from unbraid.audio.pcm import quantise
 from unbraid.files.protocols import Rewritable
 
@@ -76,7 +77,8 @@ class SoundfileSink:
 
     def _encode(self, block: np.ndarray) -> None:
         for start in range(0, block.shape[1], _PIECE_SAMPLES):
-            piece = block[:, start : start + _PIECE_SAMPLES].T
+            piece = block[:, start : start + _PIECE_SAMPLES]
+            piece = (to_vorbis(piece) if self._encoding.container == "ogg" else piece).T
             if self._encoding.is_lossy:
                 data = np.ascontiguousarray(np.clip(piece, -1, 1), dtype=np.float32)
             else:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from unbraid.audio.formats import Encoding
+from unbraid.audio.layout import USUAL_MASKS
 from unbraid.audio.pcm import quantise
 from unbraid.files.protocols import Rewritable, Writable
 
@@ -17,8 +18,8 @@ _SAFELY_SMALL_BYTES = 1 << 31
 
 _FLOAT_TAG, _PCM_TAG, _EXTENSIBLE_TAG = 3, 1, 0xFFFE
 _GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
-_SPEAKERS = {6: 0x3F, 8: 0x63F}
-"""5.1 and 7.1; the layouts of other counts above two are not certain, and 0 says so."""
+_LIKELY_MASKS = {6: 0x3F, 8: 0x63F}
+"""5.1 and 7.1, where nothing tells; the layouts of other counts above two are not certain, and 0 says so."""
 
 _INFO_NAMES = {
     "title": b"INAM",
@@ -55,6 +56,7 @@ class WavSink:
         expected_samples: int | None = None,
         tags: Mapping[str, str] | None = None,
         streamed: bool = False,
+        channel_mask: int | None = None,
     ) -> None:
         self._file = file
         self._encoding = encoding
@@ -65,7 +67,7 @@ class WavSink:
         head = b"RIFF" + struct.pack("<I", LARGEST_32) + b"WAVE"
         if self._reserved:
             head += b"JUNK" + struct.pack("<I", 28) + bytes(28)
-        head += _format_chunk(sample_rate, num_channels, encoding)
+        head += _format_chunk(sample_rate, num_channels, encoding, channel_mask)
         self._fact_at = len(head) + 8 if encoding.is_float else None
         if encoding.is_float:
             head += b"fact" + struct.pack("<II", 4, LARGEST_32)
@@ -116,11 +118,13 @@ class WavSink:
         self._file.write(data)
 
 
-def _format_chunk(sample_rate: int, num_channels: int, encoding: Encoding) -> bytes:
+def _format_chunk(sample_rate: int, num_channels: int, encoding: Encoding, channel_mask: int | None) -> bytes:
     tag = _FLOAT_TAG if encoding.is_float else _PCM_TAG
     sample_bytes = encoding.bits // 8
     frame_bytes = num_channels * sample_bytes
-    extended = num_channels > 2
+    if channel_mask is None:
+        channel_mask = _LIKELY_MASKS.get(num_channels, 0)
+    extended = num_channels > 2 or channel_mask not in (0, USUAL_MASKS[num_channels])
     body = struct.pack(
         "<HHIIHH",
         _EXTENSIBLE_TAG if extended else tag,
@@ -131,7 +135,7 @@ def _format_chunk(sample_rate: int, num_channels: int, encoding: Encoding) -> by
         encoding.bits,
     )
     if extended:
-        body += struct.pack("<HHIH", 22, encoding.bits, _SPEAKERS.get(num_channels, 0), tag) + _GUID_TAIL
+        body += struct.pack("<HHIH", 22, encoding.bits, channel_mask, tag) + _GUID_TAIL
     elif encoding.is_float:
         body += struct.pack("<H", 0)
     return b"fmt " + struct.pack("<I", len(body)) + body

@@ -1,0 +1,61 @@
+"""Which of the sound tracks of a video is meant, and when its sound starts."""
+
+from __future__ import annotations
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+
+from unbraid.errors import AudioReadError
+
+_LEAST_LATE_SECONDS = 0.01
+"""ours: less is the rounding of time stamps and the priming of codecs."""
+
+
+def choose_track(container: InputContainer, wanted: str | None, name: str) -> av.AudioStream:
+    """The track of that number (from 1) or language; without a wish the one flagged as default, else the first."""
+    tracks = container.streams.audio
+    if not tracks:
+        what = "a video without sound" if container.streams.video else "no audio stream"
+        raise AudioReadError(f"holds {what}", subject=name, remedy="give a file that has an audio track")
+    if wanted is None:
+        return next((track for track in tracks if track.disposition & Disposition.default), tracks[0])
+    if wanted.isdecimal():
+        if 1 <= int(wanted) <= len(tracks):
+            return tracks[int(wanted) - 1]
+    else:
+        for track in tracks:
+            # Two letters and three for one language mostly begin alike: en and eng, de and deu.
+            language = (track.language or "").casefold()
+            if language and (language == wanted.casefold() or language.startswith(wanted.casefold())):
+                return track
+    raise AudioReadError(
+        f"has no sound track '{wanted}'",
+        subject=name,
+        remedy=f"choose a number or a language of: {describe_tracks(container)}",
+    )
+
+
+def describe_tracks(container: InputContainer) -> str:
+    """All sound tracks, with what tells them apart."""
+    return "; ".join(
+        f"{number}: {', '.join(_facts(track))}" for number, track in enumerate(container.streams.audio, start=1)
+    )
+
+
+def _facts(track: av.AudioStream) -> list[str]:
+    facts = [track.language or "", track.layout.name, track.metadata.get("title", "")]
+    if track.disposition & Disposition.default:
+        facts.append("default")
+    return [fact for fact in facts if fact and fact != "und"]
+
+
+def late_seconds(container: InputContainer, sound_starts: float) -> float:
+    """How long after the picture the sound starts, in seconds; 0 where there is no picture or it does not."""
+    pictures = [
+        float(stream.start_time * stream.time_base)
+        for stream in container.streams.video
+        if stream.start_time is not None and stream.time_base and not stream.disposition & Disposition.attached_pic
+    ]
+    late = sound_starts - min(pictures) if pictures else 0.0
+    return late if late >= _LEAST_LATE_SECONDS else 0.0
