@@ -155,8 +155,8 @@ def test_a_disk_that_refuses(separate, talk, tmp_path, monkeypatch, code, senten
     talk("b.wav")
     before = PendingFile.__init__
 
-    def refuse(self, path):
-        before(self, path)
+    def refuse(self, path, **settings):
+        before(self, path, **settings)
         if "/a/speaker2" in str(path):
             self.discard()
             raise_from_system(code, self.name)

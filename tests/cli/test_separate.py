@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -48,6 +49,8 @@ def test_record(separate, talk, tmp_path):
         "samples": 4_000,
         "seconds": 0.5,
         "bytes": os.stat("talk.wav").st_size,
+        "modified_ns": os.stat("talk.wav").st_mtime_ns,
+        "sha256": hashlib.sha256(Path("talk.wav").read_bytes()).hexdigest(),
     }
     assert record["settings"]["separation"]["overlap"] == 0.5
     assert record["settings"]["separation"]["shifts"] == 2
@@ -157,7 +160,11 @@ def test_resume_skips_what_is_done_and_nothing_else(separate, talk, tmp_path):
     assert separate("a.wav", "--resume", "--shifts", "2").err.count("skipped") > 0
     later = time.time() + 10
     os.utime("a.wav", (later, later))
-    assert separate("a.wav", "--resume", "--shifts", "2").err.count("skipped") == 0, "a newer recording"
+    assert separate("a.wav", "--resume", "--shifts", "2").err.count("skipped") > 0, "touched"
+    with open("a.wav", "r+b") as file:
+        file.seek(-2, os.SEEK_END)
+        file.write(b"xx")
+    assert separate("a.wav", "--resume", "--shifts", "2").err.count("skipped") == 0, "other samples of the same size"
 
 
 def test_shards_are_all_recordings_once(separate, talk, tmp_path):

@@ -46,7 +46,7 @@ TINY: Mapping[str, Mapping[str, object]] = {
         "sample_rate": 8000,
         "n_fft": 128,
         "num_bands": 12,
-        "compression": {"inner_dim": 8, "num_heads": 2},
+        "compression": {"inner_dim": 8, "num_heads": 2, "narrow_bands": 24, "lowest_bins": 1},
         "separator": {
             "dim": 8,
             "num_blocks": 1,

@@ -13,8 +13,8 @@ from tests.data.made import spec
 from unbraid.data import lists
 from unbraid.data.lists.draw_scenes import LEVELS_LUFS, list_scenes
 from unbraid.data.lists.scenes import (
-    Piece,
     Scene,
+    ScenePiece,
     find_recordings,
     holds_scenes,
     read_scene_source,
@@ -152,7 +152,7 @@ def test_songs_are_scenes_of_stems_in_stereo(corpus, tmp_path):
     data = open_dataset(corpus, "valid", "corpus:music")
     stems = {"song valid": ("vocals", "drums", "accompaniment"), "rendered/valid/tune": ("drums", "other")}
     songs = [
-        Scene(item, 2.0, RATE, tuple(Piece(stem, item, 1.0, 2.0, 0.0, 1.0) for stem in names), 2)
+        Scene(item, 2.0, RATE, tuple(ScenePiece(stem, item, 1.0, 2.0, 0.0, 1.0) for stem in names), 2)
         for item, names in stems.items()
     ]
     write_scenes(songs, tmp_path / "songs.csv")

@@ -21,6 +21,7 @@ from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
 from unbraid.layers.norms import RMSNorm
 from unbraid.models.sfc.compression import CompressionSizes, Decoder, Encoder
+from unbraid.options import PositiveInt, check_options
 
 _LEAST_POWER = 1e-8
 """Relative to the mean of all bins."""
@@ -34,16 +35,15 @@ class FilterbankConfig:
 
     kind: Literal["filterbank"] = "filterbank"
 
-    narrow_bands: int = 96
+    narrow_bands: PositiveInt = 96
     """Bands in which power is measured and masked; a multiple of the model's `num_bands`, of which each takes as many.
     Each is wider than the one below by the same factor."""
 
-    lowest_bins: int = 2
+    lowest_bins: PositiveInt = 2
     """Bins in the lowest narrow band."""
 
     def __post_init__(self) -> None:
-        if self.narrow_bands < 1 or self.lowest_bins < 1:
-            raise ConfigError("narrow_bands and lowest_bins are at least 1")
+        check_options(self)
 
 
 class FilterbankEncoder(Encoder):
