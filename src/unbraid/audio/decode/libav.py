@@ -47,8 +47,8 @@ def frame_samples(frame: av.AudioFrame) -> np.ndarray:
     channels, name = frame.layout.nb_channels, frame.format.name
     kind = _KINDS[name.removesuffix("p")]
     if frame.format.is_planar:
-        return np.stack([np.frombuffer(plane, kind, frame.samples) for plane in frame.planes[:channels]])
-    return np.frombuffer(frame.planes[0], kind, frame.samples * channels).reshape(-1, channels).T
+        return np.stack([np.frombuffer(memoryview(plane), kind, frame.samples) for plane in frame.planes[:channels]])
+    return np.frombuffer(memoryview(frame.planes[0]), kind, frame.samples * channels).reshape(-1, channels).T
 
 
 class LibavDecoder:
