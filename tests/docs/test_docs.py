@@ -48,7 +48,7 @@ def made(tmp_path_factory):
     """A folder as a reader of the docs may have it: talks, films, songs to train on, runs of tiny models, scores."""
     root = tmp_path_factory.mktemp("reader")
     talk = soundfile.read(ROOT / "examples" / "two-speakers-1" / "mixture.flac")[0][:24_000]
-    for name in ("talk.wav", "talk.mp3", "film.wav", "interviews/one.wav", "scenes/0003/mixture.wav"):
+    for name in ("talk.wav", "talk.mp3", "song.mp3", "film.wav", "interviews/one.wav", "scenes/0003/mixture.wav"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(root / name, talk, 16_000)
     soundfile.write(root / "song.wav", np.stack([talk, talk[::-1]], axis=1), 16_000)

@@ -38,7 +38,11 @@ def test_a_recording_becomes_the_stems_of_the_command_line(client, choices, tmp_
 def test_settings_mirror_those_of_the_command_line():
     ours = set(SeparationOptions.model_fields) - {"model"}
     theirs = {field.name for config in (SeparationConfig, OutputConfig) for field in fields(config)}
-    assert theirs - ours == {"batch_size", "filename"}  # the server's own
+    assert theirs - ours == {
+        "batch_size",
+        "filename",
+        "track",
+    }  # the server's own, and the sound track of a video, which is its default one
     assert ours <= theirs
     options = SeparationOptions(model="stems")
     assert options.separation == SeparationConfig()
