@@ -16,7 +16,7 @@ from unbraid import layers
 from unbraid.layers.activation import PReLU
 from unbraid.layers.attention import CrossAttention, SelfAttentionConfig
 from unbraid.layers.axial import TemporalFrequencyAttention
-from unbraid.layers.axis_attention import AxialPath, GlobalPath, LightPath, TemporalFrequencyConfig
+from unbraid.layers.axis_attention import AxialPath, Gate, GlobalPath, LightPath, TemporalFrequencyConfig
 from unbraid.layers.convolution import CausalDepthwiseConv, DepthwiseConv, FrameConv, PlaneConv
 from unbraid.layers.feedforward import ConvSwiGLU, SwiGLU
 from unbraid.layers.linear import Linear
@@ -106,7 +106,9 @@ CASES = {
     "lstm": Case(build=sequence(RecurrentConfig(kind="lstm", hidden_dim=5)), past=ANY, future=ANY),
     "axial-path": Case(build=axis(AxialPath), past=ANY, future=ANY),
     "axial-path-pyramid": Case(build=axis(AxialPath, pyramid=(1, 2)), past=ANY, future=ANY),
-    "light-path": Case(build=lambda: LightPath(DIM), past=ANY, future=ANY),
+    "axial-path-gated": Case(build=axis(AxialPath, branches="gated"), past=ANY, future=ANY),
+    "gate": Case(build=lambda: Gate(DIM)),
+    "light-path": Case(build=axis(LightPath), past=ANY, future=ANY),
     "global-path": Case(build=axis(GlobalPath), past=ANY, future=ANY, other=5, axes=(0, 2, 1, 3)),
     "along-time": Case(build=attention(order="time"), past=ANY, future=ANY, other=5, axes=(0, 3, 1, 2)),
     "along-frequency": Case(build=attention(order="frequency"), other=5, axes=(0, 3, 1, 2)),

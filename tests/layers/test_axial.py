@@ -20,14 +20,17 @@ OPTIONS = [
     {"pyramid": (1, 2, 4)},
     {"patterns": (1, 3)},
     {"pyramid": (1, 2), "patterns": (1, 5), "positions": "relative", "order": "parallel"},
+    {"branches": "gated"},
+    {"branches": "gated", "form": "light", "order": "parallel"},
+    {"branches": "gated", "form": "global"},
 ]
 
 
 def build(dim=16, **options):
     module = TemporalFrequencyAttention(dim, TemporalFrequencyConfig(**options)).eval()
     for name, parameter in module.named_parameters():
-        if name.endswith(".bias") and parameter.dim() == 2:
-            torch.nn.init.normal_(parameter)  # relative positions begin at zero
+        if (name.endswith(".bias") and parameter.dim() == 2) or "gate" in name:
+            torch.nn.init.normal_(parameter)  # relative positions and gates begin at zero
     return module
 
 
@@ -57,6 +60,21 @@ def test_a_few_rows_at_a_time_are_as_good_as_all(options):
     with torch.inference_mode():
         assert torch.allclose(module(features), whole, atol=1e-5)
     assert (len(calls) > 5 and max(calls) <= 30) or options.get("form") == "global"
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_gated_branches_begin_as_the_identity_and_learn(options):
+    module = TemporalFrequencyAttention(16, TemporalFrequencyConfig(**options | {"branches": "gated"})).train()
+    features = torch.randn(2, 16, 5, 7)
+    assert torch.equal(module(features), features)
+    for _ in range(2):  # the gates first, then what is behind them
+        module.zero_grad()
+        module(features).pow(3).sum().backward()
+        gates = [parameter for name, parameter in module.named_parameters() if "gate" in name]
+        outer = [module.merge_gate.weight] if options.get("order") == "parallel" else gates
+        assert all(gate.grad.any() for gate in outer)
+        torch.optim.SGD(gates, lr=1e-3).step()
+    assert not torch.equal(module(features), features)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)

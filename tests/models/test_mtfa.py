@@ -84,6 +84,16 @@ def test_without_places_it_is_the_unet():
         assert torch.equal(unet(mixture), plain(mixture))
 
 
+def test_with_gated_branches_it_begins_as_the_unet():
+    """So that attention can only help: what it adds is learned from nothing."""
+    unet = build_model("resunet", **TINY)
+    gated = build_model("mtfa", **TINY, attention=TemporalFrequencyConfig(branches="gated"))
+    gated.load_state_dict(unet.state_dict(), strict=False)
+    mixture = 0.1 * torch.randn(1, 2, 1500)
+    with torch.inference_mode():
+        assert torch.equal(unet(mixture), gated(mixture))
+
+
 def test_long_recordings_need_no_more_than_their_rows():
     """Attention a few rows at a time, at every level, gives what all rows at once give."""
     model = build_model("mtfa", **TINY)

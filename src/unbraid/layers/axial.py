@@ -17,7 +17,7 @@ from einops import rearrange
 from torch import nn
 
 from unbraid.axes import Float, Tensor
-from unbraid.layers.axis_attention import AxialPath, GlobalPath, LightPath, TemporalFrequencyConfig
+from unbraid.layers.axis_attention import AxialPath, GlobalPath, LightPath, TemporalFrequencyConfig, build_gate
 from unbraid.layers.linear import Linear
 from unbraid.layers.memory import in_pieces
 
@@ -36,11 +36,13 @@ class TemporalFrequencyAttention(nn.Module):
         self.time = build_path(dim, config) if config.order != "frequency" else None
         self.frequency = build_path(dim, config) if config.order != "time" else None
         self.merge = Linear(2 * dim, dim) if config.order == "parallel" else None
+        self.merge_gate = build_gate(dim, config) if config.order == "parallel" else nn.Identity()
 
     def forward(self, features: Float[Tensor, "batch dim frame freq"]) -> Float[Tensor, "batch dim frame freq"]:
         plane = features.permute(0, 2, 3, 1)
         if self.merge is not None:
-            plane = plane + self.merge(torch.cat([self.along_time(plane), self.along_frequency(plane)], dim=-1))
+            both = torch.cat([self.along_time(plane), self.along_frequency(plane)], dim=-1)
+            plane = plane + self.merge_gate(self.merge(both))
         elif self.order == "frequency-time":
             plane = self.along_time(self.along_frequency(plane))
         else:
@@ -76,7 +78,7 @@ def build_path(dim: int, config: TemporalFrequencyConfig) -> Path:
     """Attention along one axis, in the form that the config names."""
     match config.form:
         case "light":
-            return LightPath(dim)
+            return LightPath(dim, config)
         case "global":
             return GlobalPath(dim, config)
         case "axial":

@@ -4,6 +4,8 @@
     light    x <- x + act(BN(out(attention(act(BN(QKV x))))))  a quarter of the width, one head, no MLP
     global   as axial, but whole frames (or whole tracks of a bin) are compared: one map for the plane and head
 
+Every branch that is added here may have a gate before it (`branches`).
+
 "axial" is the ordinary form. "light" is that of the speech model MTFAA-Net (G. Zhang et al., ICASSP 2022). Inside axial
 attention stand the two other readings of "multi-scale": `pyramid` and `patterns`.
 """
@@ -63,6 +65,10 @@ class TemporalFrequencyConfig:
     map_dim: PositiveInt = 8
     """ours: features of a bin (or frame), per head, by which the global form compares."""
 
+    branches: Literal["added", "gated"] = "added"
+    """How each branch joins its input: added as it is, or, ours: through a gate per feature that begins at zero. The
+    module then begins as the identity, and what a network did without attention is where learning starts."""
+
     def __post_init__(self) -> None:
         check_options(self)
         if not self.pyramid or not self.patterns:
@@ -84,10 +90,11 @@ class AxialPath(nn.Module):
         self.attention = RowAttention(dim, config) if config.pyramid == (1,) else PyramidAttention(dim, config)
         self.mlp_norm = nn.LayerNorm(dim)
         self.mlp = Mlp(dim, config.mlp_ratio)
+        self.attention_gate, self.mlp_gate = build_gate(dim, config), build_gate(dim, config)
 
     def forward(self, rows: Float[Tensor, "row frame dim"]) -> Float[Tensor, "row frame dim"]:
-        rows = rows + self.attention(self.attention_norm(rows))
-        return rows + self.mlp(self.mlp_norm(rows))
+        rows = rows + self.attention_gate(self.attention(self.attention_norm(rows)))
+        return rows + self.mlp_gate(self.mlp(self.mlp_norm(rows)))
 
     def weights(self, rows: Float[Tensor, "row frame dim"]) -> Weights:
         """By step of the pyramid, how much each frame takes of each other one."""
@@ -95,6 +102,22 @@ class AxialPath(nn.Module):
         if isinstance(self.attention, RowAttention):
             return {1: self.attention.weights(normed)}
         return self.attention.weights(normed)
+
+
+class Gate(nn.Module):
+    """A factor per feature, zero before training."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, features: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes dim"]:
+        return features * self.weight.to(features.dtype)
+
+
+def build_gate(dim: int, config: TemporalFrequencyConfig) -> nn.Module:
+    """What a branch passes before it is added."""
+    return Gate(dim) if config.branches == "gated" else nn.Identity()
 
 
 class Mlp(nn.Module):
@@ -217,18 +240,19 @@ class LightPath(nn.Module):
     ours: each axis has its own queries, keys and values, and the activation is a PReLU whose slope stays at 0.25.
     """
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, config: TemporalFrequencyConfig) -> None:
         super().__init__()
         inner = max(1, dim // _LIGHT_SHARE)
         self.query_key_value = Linear(dim, 3 * inner, bias=False)
         self.norm = BatchNorm(3 * inner)
         self.out = Linear(inner, dim, bias=False)
         self.out_norm = BatchNorm(dim)
+        self.gate = build_gate(dim, config)
 
     def forward(self, rows: Float[Tensor, "row frame dim"]) -> Float[Tensor, "row frame dim"]:
         query, key, value = self._heads(rows)
         attended = F.scaled_dot_product_attention(query, key, value).squeeze(1)
-        return rows + F.leaky_relu(self.out_norm(self.out(attended)), _LIGHT_SLOPE)
+        return rows + self.gate(F.leaky_relu(self.out_norm(self.out(attended)), _LIGHT_SLOPE))
 
     def weights(self, rows: Float[Tensor, "row frame dim"]) -> Weights:
         """As in `AxialPath`, of the one head."""
@@ -254,6 +278,7 @@ class GlobalPath(nn.Module):
         self.out = Linear(dim, dim)
         self.mlp_norm = nn.LayerNorm(dim)
         self.mlp = Mlp(dim, config.mlp_ratio)
+        self.attention_gate, self.mlp_gate = build_gate(dim, config), build_gate(dim, config)
 
     def forward(self, plane: Float[Tensor, "batch other frame dim"]) -> Float[Tensor, "batch other frame dim"]:
         normed = self.attention_norm(plane)
@@ -264,8 +289,8 @@ class GlobalPath(nn.Module):
         attended = rearrange(
             mixed, "batch head frame (other dim) -> batch other frame (head dim)", other=plane.shape[1]
         )
-        plane = plane + self.out(attended)
-        return plane + self.mlp(self.mlp_norm(plane))
+        plane = plane + self.attention_gate(self.out(attended))
+        return plane + self.mlp_gate(self.mlp(self.mlp_norm(plane)))
 
     def weights(self, plane: Float[Tensor, "batch other frame dim"]) -> Weights:
         """As in `AxialPath`, one map per head for the whole plane."""
