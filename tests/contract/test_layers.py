@@ -23,7 +23,7 @@ from unbraid.layers.linear import Linear
 from unbraid.layers.mamba import MambaConfig
 from unbraid.layers.norms import BatchNorm, GlobalLayerNorm, RMSGroupNorm, RMSNorm
 from unbraid.layers.recurrent import RecurrentConfig
-from unbraid.layers.sequence import build_sequence_layer
+from unbraid.layers.sequence import BothWays, build_sequence_layer
 from unbraid.layers.state_space import StateSpaceConfig
 
 DIM, FRAMES, ANY = 8, 24, 10_000
@@ -101,6 +101,7 @@ CASES = {
     "s4d-causal": Case(build=sequence(StateSpaceConfig(kind="s4d-lin", bidirectional=False)), past=ANY, by_fft=True),
     "mamba": Case(build=sequence(MambaConfig()), past=ANY),
     "mamba-wide": Case(build=sequence(MambaConfig(expand=2, conv_size=1)), past=ANY),
+    "both-ways": Case(build=lambda: BothWays(DIM, MambaConfig()), past=ANY, future=ANY),
     "gru": Case(build=sequence(RecurrentConfig(hidden_dim=5)), past=ANY, future=ANY),
     "gru-causal": Case(build=sequence(RecurrentConfig(hidden_dim=5, bidirectional=False)), past=ANY),
     "lstm": Case(build=sequence(RecurrentConfig(kind="lstm", hidden_dim=5)), past=ANY, future=ANY),

@@ -108,6 +108,32 @@ def test_s4d_takes_the_place_of_s4(kind):
     assert model(torch.randn(1, 1, 900)).shape == (1, 2, 1, 900)
 
 
+SMALL = {"kernel_ms": 8.0, "num_rounds": 2, "hidden_dim": 8, "bottleneck_dim": 8}
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 5])
+@pytest.mark.parametrize("coarsest", ["s4", "mamba", "attention"])
+def test_any_layer_reads_the_coarsest_of_any_number_of_levels(coarsest, depth):
+    model = build_model("s4m-tiny", **SMALL, coarsest=coarsest, depth=depth).train()
+    estimates = model(torch.randn(2, 1, 900))
+    assert estimates.shape == (2, 2, 1, 900)
+    estimates.square().sum().backward()
+    assert all(value.grad is not None for name, value in model.named_parameters() if ".state_space." in name)
+
+
+def test_mamba_reads_one_way_where_s4_would():
+    """And then hears nothing of what comes; attention, which cannot, is refused."""
+    one_way = StateSpaceConfig(bidirectional=False)
+    features = torch.randn(1, 12, 8)
+    later = torch.cat([features[:, :6], torch.randn(1, 6, 8)], dim=1)
+    for config, causal in ((one_way, True), (StateSpaceConfig(), False)):
+        layer = build_model("s4m-tiny", **SMALL, coarsest="mamba", state_space=config).rounds.block.state_space
+        outputs = [layer(given, layer.kernel(12))[:, :6] for given in (features, later)]
+        assert torch.allclose(*outputs, atol=1e-6) == causal
+    with pytest.raises(ConfigError, match="both ways"):
+        S4MConfig(coarsest="attention", state_space=one_way)
+
+
 def test_three_speakers():
     model = build_model(
         "s4m-tiny", kernel_ms=8.0, num_rounds=1, hidden_dim=8, bottleneck_dim=8, sources=("a", "b", "c")

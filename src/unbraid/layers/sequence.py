@@ -33,6 +33,18 @@ def build_sequence_layer(dim: int, config: SequenceConfig) -> nn.Module:
     return _LAYERS[type(config)](dim, config)
 
 
+class BothWays(nn.Module):
+    """Two causal layers of one kind, one from either end; what they find is added."""
+
+    def __init__(self, dim: int, config: SequenceConfig) -> None:
+        super().__init__()
+        self.forwards = build_sequence_layer(dim, config)
+        self.backwards = build_sequence_layer(dim, config)
+
+    def forward(self, features: Float[Tensor, "batch frame dim"]) -> Float[Tensor, "batch frame dim"]:
+        return self.forwards(features) + self.backwards(features.flip(1)).flip(1)
+
+
 def along_bands(
     layer: Callable[[Tensor], Tensor], features: Float[Tensor, "batch frame band dim"]
 ) -> Float[Tensor, "batch frame band dim"]:

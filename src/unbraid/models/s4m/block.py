@@ -15,7 +15,7 @@ from unbraid.layers.linear import Linear
 from unbraid.layers.memory import Checkpointed
 from unbraid.layers.norms import GlobalLayerNorm
 from unbraid.models.s4m.config import S4MConfig
-from unbraid.models.s4m.parts import ConvNorm, FeedForwardResidual, Fusion, StateSpaceResidual
+from unbraid.models.s4m.parts import ConvNorm, FeedForwardResidual, Fusion, StateSpaceResidual, build_coarsest
 
 
 class Rounds(Checkpointed):
@@ -49,7 +49,8 @@ class MultiScaleBlock(nn.Module):
         self.levels = nn.ModuleList(
             ConvNorm(dim, kernel_size=5, stride=1 if level == 0 else 2, bias=True) for level in range(depth)
         )
-        self.state_space = StateSpaceResidual(dim, config.state_space)
+        # Named after S4 whatever it is, as in stored weights.
+        self.state_space = build_coarsest(config)
         self.feedforward = FeedForwardResidual(dim, config.feedforward_factor)
         self.lateral = nn.ModuleList(Fusion(dim, kernel_size=1) for _ in range(depth))
         self.merges = nn.ModuleList(Fusion(dim, kernel_size=5) for _ in range(depth - 1))
@@ -66,10 +67,10 @@ class MultiScaleBlock(nn.Module):
         for _ in self.levels[1:]:
             lengths.append((lengths[-1] + 1) // 2)
         merge_lengths = lengths[-2::-1]
-        kernels = [self.state_space.layer.kernel(lengths[-1])]
+        kernels = [self.state_space.kernel(lengths[-1])]
         for module, length in zip(self.merge_state_spaces, merge_lengths, strict=False):
             assert isinstance(module, StateSpaceResidual)
-            kernels.append(module.layer.kernel(length))
+            kernels.append(module.kernel(length))
         return kernels
 
     def forward(self, features: Float[Tensor, "batch frame dim"], *kernels: Tensor) -> Tensor:

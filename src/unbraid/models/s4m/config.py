@@ -44,6 +44,10 @@ class S4MConfig:
     state_space: StateSpaceConfig = field(default_factory=StateSpaceConfig)
     """The state-space layer at the coarsest level."""
 
+    coarsest: Literal["s4", "mamba", "attention"] = "s4"
+    """What reads the coarsest level: the layer of `state_space`, which is S4; or, ours: Mamba with as many states, in
+    both directions where `state_space.bidirectional` is true, or attention with rotary positions."""
+
     decoder_state_space: Literal["none", "coarse", "all"] = "none"
     """Further state-space layers after the top-down merges: none (S4M-tiny), all but the finest (S4M), or all."""
 
@@ -52,6 +56,10 @@ class S4MConfig:
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.coarsest == "attention" and not self.state_space.bidirectional:
+            raise ConfigError(
+                'coarsest="attention" hears both ways: set state_space.bidirectional, or choose s4 or mamba'
+            )
         if self.kernel_samples < 4 or self.kernel_samples % 4:
             raise ConfigError(
                 f"kernel_ms={self.kernel_ms} at {self.sample_rate} Hz makes filters of {self.kernel_samples} samples; "

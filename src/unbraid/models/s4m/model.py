@@ -13,6 +13,7 @@ Deviations, all of them choices in `S4MConfig`:
   fusion unused; "next" (i+1, the coarser one) is our default and "previous" is the published wiring.
 * `kernel_ms`: the published default of 21 ms is a slip (21 samples were meant); 2 ms and 4 ms are the values in use.
 * `decoder_state_space`: the full S4M was never released. By its size it adds one S4 after each merge but the finest.
+* ours: `coarsest` puts Mamba or attention in the place of S4.
 * The S4 kernel is computed once per forward although every round uses it; the result is the same.
 """
 

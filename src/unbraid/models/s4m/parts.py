@@ -7,11 +7,18 @@ from torch import nn
 from torch.nn import functional as F
 
 from unbraid.axes import Float, Tensor
+from unbraid.layers.attention import SelfAttention, SelfAttentionConfig
 from unbraid.layers.convolution import DepthwiseConv, multiply_add_resized
 from unbraid.layers.kernels.moments import moments
 from unbraid.layers.linear import Linear
+from unbraid.layers.mamba import Mamba, MambaConfig
 from unbraid.layers.norms import GlobalLayerNorm, at_least_float32, pooled_moments
+from unbraid.layers.sequence import BothWays
 from unbraid.layers.state_space import StateSpaceConfig, StateSpaceLayer
+from unbraid.models.s4m.config import S4MConfig
+
+_HEAD_DIM = 64
+"""Features of a head, where attention reads the coarsest level."""
 
 
 class Fusion(nn.Module):
@@ -87,8 +94,43 @@ class StateSpaceResidual(nn.Module):
         self.layer = StateSpaceLayer(dim, config)
         self.dropout = nn.Dropout(config.dropout)
 
+    def kernel(self, num_frames: int) -> Tensor:
+        """What `forward` wants for so many frames; one serves every round."""
+        return self.layer.kernel(num_frames)
+
     def forward(self, features: Float[Tensor, "batch frame dim"], kernel: Tensor) -> Float[Tensor, "batch frame dim"]:
         return features + self.dropout(self.layer(self.norm(features), kernel))
+
+
+class SequenceResidual(nn.Module):
+    """x + layer(LayerNorm(x)), in the place of a state-space layer."""
+
+    def __init__(self, dim: int, layer: nn.Module) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.layer = layer
+
+    def kernel(self, num_frames: int) -> Tensor:
+        """Nothing is computed ahead."""
+        return self.norm.weight.new_zeros(0)
+
+    def forward(self, features: Float[Tensor, "batch frame dim"], kernel: Tensor) -> Float[Tensor, "batch frame dim"]:
+        return features + self.layer(self.norm(features))
+
+
+def build_coarsest(config: S4MConfig) -> StateSpaceResidual | SequenceResidual:
+    """The layer that reads the coarsest level."""
+    dim, states = config.hidden_dim, config.state_space
+    match config.coarsest:
+        case "s4":
+            return StateSpaceResidual(dim, states)
+        case "mamba":
+            one_way = MambaConfig(state_size=states.state_dim)
+            return SequenceResidual(dim, BothWays(dim, one_way) if states.bidirectional else Mamba(dim, one_way))
+        case "attention":
+            heads = max(1, dim // _HEAD_DIM)
+            wide = SelfAttentionConfig(num_heads=heads, inner_dim=dim, positions="rotary", dropout=states.dropout)
+            return SequenceResidual(dim, SelfAttention(dim, wide))
 
 
 class FeedForwardResidual(nn.Module):
