@@ -111,7 +111,8 @@ def shown_settings(words):
 @pytest.mark.parametrize("command", shell_lines())
 def test_commands_work(command, place):
     """What needs minutes of a CPU, or data that is not here, is run as far as it can be."""
-    *before, words = [shlex.split(part) for part in command.split("|")]
+    # A bar within quotes is no pipe.
+    *before, words = [shlex.split(part) for part in re.split(r'\|(?=(?:[^"]*"[^"]*")*[^"]*$)', command)]
     parse(words)
     if before:
         # A pipe is the shell's, and takes a process of its own.

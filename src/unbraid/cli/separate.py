@@ -77,6 +77,10 @@ def separate(
         the second of eight machines
     unbraid separate -n cinematic film.mp4 --remix dialogue=+6
         dialogue 6 dB up, in separated/cinematic/film/remix.wav
+    unbraid separate song.wav -n "0.7*htdemucs+0.3*htdemucs_6s"
+        the weighted mean of two models; also median(a, b, c), min, max, and all of them by spectrum
+    unbraid separate song.wav -n "htdemucs | speech on vocals"
+        its vocals separated again, by another model
     cat talk.wav | unbraid separate - -o - --stem speaker1 > one.wav
         in a pipe
     """
@@ -93,6 +97,7 @@ def separate(
     from unbraid.cli.separate_files import Result, failed, separate_files
     from unbraid.cli.separate_stdout import separate_to_stdout
     from unbraid.output.config import OutputConfig
+    from unbraid.separation.compositions.identity import named_models
     from unbraid.separation.config import SeparationConfig
     from unbraid.separation.separator import Separator
     from unbraid.separation.stems import parse_remix
@@ -133,7 +138,8 @@ def separate(
                 complain(str(error))
                 results.append(failed(error))
             continue
-        prepare_download(model, offline=offline)
+        for named in named_models(model):
+            prepare_download(named, offline=offline)
         separator = Separator(model, device=device, config=config)
         if out == "-":
             separate_to_stdout(files, separator, output, quiet=quiet)

@@ -95,8 +95,11 @@ class _Remarks:
     def __init__(self, separator: Separator, model: str) -> None:
         self._rate, self._model, self._said_rate = separator.spec.sample_rate, model, False
         self._num_sources = separator.spec.num_sources
+        self._on_models = list(separator.remarks)
 
     def on(self, event: object) -> Iterator[str]:
+        while self._on_models:
+            yield self._on_models.pop()
         if isinstance(event, RecordingStarted) and not self._said_rate:
             remark = remark_on_rate(self._model, self._rate, event.started.sample_rate)
             if remark:

@@ -46,7 +46,7 @@ Name = Annotated[
         "-n",
         metavar="MODEL",
         help="auto chooses by what each recording sounds like. Else a bundled or published model, hf:owner/name, "
-        "a file or a folder.",
+        "a file or a folder; or several: 'a+b', 'median(a, b, c)', 'a | b on vocals'.",
     ),
 ]
 Out = Annotated[

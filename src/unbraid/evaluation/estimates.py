@@ -24,10 +24,11 @@ from unbraid.evaluation.source_names import fold, name_rest, source_names
 from unbraid.evaluation.tracks import Track, TrackList, TrackReader
 from unbraid.files.scratch import make_array
 from unbraid.models.contract import SeparationModel
+from unbraid.separation.compositions.identity import identify
 from unbraid.separation.config import SeparationConfig
 from unbraid.separation.events import Block, Finished
 from unbraid.separation.separator import Separator
-from unbraid.weights.store import hash_tensors, inspect_model
+from unbraid.weights.store import hash_tensors
 
 WHOLE_SECONDS = 60.0
 """ours: mixtures of speakers up to this length go through a model in one call, as papers do; longer ones in chunks."""
@@ -102,7 +103,11 @@ class ModelEstimates(EstimateSource):
     def whole_separator(self) -> Separator:
         """The same model with the same settings, for tracks in one call."""
         config = SeparationConfig.of({**self.settings, "segment_seconds": "whole"})
-        return Separator(self.separator.model, device=self.device, config=config)
+        model = self.separator.model
+        if not isinstance(model, SeparationModel):  # several as one
+            assert isinstance(self.model, str)
+            return Separator(self.model, device=self.device, config=config)
+        return Separator(model, device=self.device, config=config)
 
     def choose_separator(self, track: Track) -> Separator:
         """The one that a track is separated by."""
@@ -124,8 +129,8 @@ class ModelEstimates(EstimateSource):
         level = self.separator.spec.level
         facts: dict[str, Any] = {"kind": "model", "whole": self.whole, "settings": settings, "level": level}
         if isinstance(self.model, str | Path):
-            stored = inspect_model(self.model)
-            return facts | {"name": stored.name, "sha256": stored.sha256}
+            name, sha256 = identify(self.model)
+            return facts | {"name": name, "sha256": sha256}
         return facts | {"name": type(self.separator.model).__name__, "sha256": self._hash}
 
     @cached_property

@@ -23,9 +23,10 @@ from unbraid.files.pending import PendingFile, writing_to
 from unbraid.output.config import OutputConfig
 from unbraid.output.naming import OutputPaths
 from unbraid.output.stem_files import StemWriters
+from unbraid.separation.compositions.identity import identify
 from unbraid.separation.events import Finished
 from unbraid.separation.separator import Separator
-from unbraid.weights.store import hash_tensors, inspect_model
+from unbraid.weights.store import hash_tensors
 
 FORMAT = 2
 """1 had the settings in another form, which `is_done` still reads."""
@@ -41,9 +42,8 @@ class ModelIdentity:
 
     @classmethod
     def of(cls, source: str | Path) -> ModelIdentity:
-        """That of a bundled model or a weights file, read without loading it."""
-        stored = inspect_model(source)
-        return cls(stored.name, stored.sha256)
+        """That of a bundled model, a weights file, or several as one, read without loading them."""
+        return cls(*identify(source))
 
     @classmethod
     def of_separator(cls, separator: Separator, name: str) -> ModelIdentity:

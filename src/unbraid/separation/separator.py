@@ -17,17 +17,28 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from unbraid.audio.reading import AudioReader
 from unbraid.audio.recording import Recording
+from unbraid.audio.sources import SourceFacts
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
 from unbraid.models.contract import ModelSpec, SeparationModel
 from unbraid.separation.channels import plan_groups
+from unbraid.separation.compositions.composite import BlendOfModels, Composite, build_composite
+from unbraid.separation.compositions.syntax import (
+    Blend,
+    Chain,
+    Composition,
+    OneModel,
+    is_composition,
+    parse_composition,
+)
 from unbraid.separation.config import SeparationConfig
 from unbraid.separation.device import choose_device, is_on
 from unbraid.separation.events import Block, Event, Finished, Progress, Started
-from unbraid.separation.inputs import Input, Intake, Reader, open_input
+from unbraid.separation.inputs import Input, Intake, Lookback, Reader, open_input
 from unbraid.separation.joining import Joiner
 from unbraid.separation.level import open_level
 from unbraid.separation.process import release_freed_memory
@@ -68,14 +79,14 @@ class Separator:
 
     def __init__(
         self,
-        model: str | Path | SeparationModel = "speech",
+        model: str | Path | SeparationModel | Composition = "speech",
         *,
         device: str = "auto",
         config: SeparationConfig | None = None,
         **settings: Any,
     ) -> None:
-        """`model` is a bundled name, a weights file, or a model; `settings` are the fields of `SeparationConfig`, or
-        `config` has them all.
+        """`model` is a bundled name, a weights file, a model, or several as one ("a+b", see `compositions.syntax`);
+        `settings` are the fields of `SeparationConfig`, or `config` has them all.
 
         A model of yours stays as it is: it is asked in evaluation mode and then is in the mode that it was in, and
         where `device` is another than its own, a copy of it goes there.
@@ -84,18 +95,45 @@ class Separator:
             raise ConfigError(f"config holds all settings: put {', '.join(settings)} into it")
         config = SeparationConfig.of(settings) if config is None else config
         self.device = choose_device(device)
-        if isinstance(model, str | Path):
-            model = load_model(model).to(self.device)
-        elif not is_on(model, self.device):
-            model = deepcopy(model).to(self.device)
-        self.model, self.spec = model, model.spec
+        if isinstance(model, str) and is_composition(model):
+            model = parse_composition(model)
+        if isinstance(model, OneModel):
+            model = model.name
+        self.composite: Composite | None = None
+        """Several models as one; None where it is one."""
+        self.model: SeparationModel | nn.ModuleList
+        if isinstance(model, Blend | Chain):
+            members: list[Separator] = []
+            self.composite = build_composite(model, lambda one: self._member(one, config, members))
+            self.model = nn.ModuleList(member.model for member in members)
+            self.spec = self.composite.spec
+        else:
+            if isinstance(model, str | Path):
+                model = load_model(model).to(self.device)
+            elif not is_on(model, self.device):
+                model = deepcopy(model).to(self.device)
+            self.model, self.spec = model, model.spec
         self.stem_plan = StemPlan(sources=self.spec.sources, config=config)
-        self.config = _resolved(config, self.spec, self.device)
-        """Every setting with its value, also those that were left open."""
-        self.plan = _plan(self.config, self.spec.sample_rate)
+        resolved = _resolved(config, self.spec, self.device)
+        self.config = resolved if self.composite is None else config
+        """Every setting with its value, also those that were left open, which of several models each fills in."""
+        self.plan = _plan(resolved, self.spec.sample_rate)
         shifts = np.random.default_rng(config.seed).integers(1, self.spec.sample_rate // 2, size=config.shifts - 1)
         self.offsets: list[int] = shifts.tolist()
         """Of the passes after the first, in samples at the model's rate."""
+
+    def _member(self, composition: Composition, config: SeparationConfig, members: list[Separator]) -> Separator:
+        """A part of several models as one: what is made of the estimates is made of the joint ones."""
+        plain = replace(config, two_stems=None, other_method="add", remix=None, consistency="none")
+        members.append(Separator(composition, device=str(self.device), config=plain))
+        return members[-1]
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What users should know of the models, each in one sentence."""
+        if isinstance(self.composite, BlendOfModels) and self.composite.left_out:
+            return (f"stems that only some of the models have are left out: {', '.join(self.composite.left_out)}",)
+        return ()
 
     def separate(self, source: Input, sample_rate: int | None = None) -> Separation:
         """All stems in memory, with the recording's own rate, channels and length.
@@ -148,6 +186,9 @@ class Separator:
             stems=self.stem_plan.names,
             info=info,
         )
+        if self.composite is not None:
+            yield from self._stream_composite(self.composite, reader, scratch)
+            return
         intake, sorter = Intake(reader, self.spec.sample_rate), self._sorter(scratch)
         runner = self._runner(reader)
         with closing(Joiner(self.plan, self.spec.sample_rate, self.stem_plan, reader)) as joiner:
@@ -165,14 +206,37 @@ class Separator:
                     total = intake.num_samples / info.sample_rate
                     yield Progress(stage="join", done_seconds=done, expected_seconds=total)
             yield from joiner.finish(intake.num_samples)
-        # Stems of a file that was written to meanwhile are of neither version.
-        facts = reader.facts() if isinstance(reader, AudioReader) else None
         yield Finished(
             num_samples=intake.num_samples,
             uncertain_joins=sorter.uncertain_joins,
             heard_seconds=sorter.heard_seconds,
             model_seconds=runner.seconds,
-            source=facts,
+            source=_facts(reader),
+        )
+
+    def _stream_composite(self, composite: Composite, reader: Reader, scratch: Path | None) -> Iterator[Event]:
+        """As of one model, whose estimates come at the recording's rate already."""
+        num_samples = 0
+        mixture = Lookback(reader.reopen()) if self.stem_plan.needs_mixture else None
+        with closing(composite.estimates(reader, scratch)) as events, closing(mixture or reader):
+            while True:
+                try:
+                    event = next(events)
+                except StopIteration as stop:
+                    summary = stop.value
+                    break
+                if isinstance(event, Block):
+                    length = event.samples.shape[-1]
+                    heard = None if mixture is None else mixture.read(length)
+                    event = Block(start_sample=num_samples, samples=self.stem_plan.apply(event.samples, heard))
+                    num_samples += length
+                yield event
+        yield Finished(
+            num_samples=num_samples,
+            uncertain_joins=summary.uncertain_joins,
+            heard_seconds=summary.heard_seconds,
+            model_seconds=summary.model_seconds,
+            source=_facts(reader),
         )
 
     def _separated_chunks(
@@ -200,6 +264,7 @@ class Separator:
 
         refine_from_hz = self.config.refine_from_hz if self.config.refine == "wiener" else None
         level = open_level(self.spec, groups, first_pass)
+        assert isinstance(self.model, SeparationModel)
         return ModelRunner(self.model, self.device, groups, level, self.offsets, refine_from_hz)
 
     def _sorter(self, scratch: Path | None) -> Sorter:
@@ -211,6 +276,11 @@ class Separator:
         if self.config.tracking == "online":
             return SortOnline(OnlineTracker(*sizes))
         return SortRecording(RecordingTracker(*sizes), scratch)
+
+
+def _facts(reader: Reader) -> SourceFacts | None:
+    """What was read. Stems of a file that was written to meanwhile are of neither version, and refused here."""
+    return reader.facts() if isinstance(reader, AudioReader) else None
 
 
 def _resolved(config: SeparationConfig, spec: ModelSpec, device: torch.device) -> SeparationConfig:

@@ -1,0 +1,1 @@
+"""Several models as one: ensembles of models, and chains in which a model separates the stem of another."""
