@@ -139,3 +139,19 @@ def test_the_parameter_count_of_the_specification():
 def test_an_odd_state_is_refused():
     with pytest.raises(ConfigError, match="even"):
         StateSpaceConfig(state_dim=3)
+
+
+def test_kernels_are_exact_whatever_products_of_float32_are_rounded_to(monkeypatch):
+    """As on a GPU in training, where such a product keeps ten bits of every number."""
+    layer = StateSpaceLayer(4, StateSpaceConfig())
+    exact = StateSpaceLayer(4, StateSpaceConfig()).double()
+    exact.load_state_dict({name: tensor.double() for name, tensor in layer.state_dict().items()})
+    products, einsum = torch.Tensor.__matmul__, torch.einsum
+
+    def rounded(tensor):
+        return (tensor.view(torch.int32) & ~0x1FFF).view(torch.float32) if tensor.dtype == torch.float32 else tensor
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", lambda one, other: products(rounded(one), rounded(other)))
+    monkeypatch.setattr(torch, "einsum", lambda how, *parts: einsum(how, *(rounded(part) for part in parts)))
+    with torch.no_grad():
+        assert torch.allclose(layer.kernel(3000).double(), exact.kernel(3000), rtol=0, atol=3e-5)

@@ -33,6 +33,14 @@ def test_examples_that_are_good_enough_are_dropped_as_published(golden):
     assert torch.allclose(mean_above(losses, -30.0), file["tdanet_snr_threshold1/loss"].squeeze(), atol=1e-3)
 
 
+def test_unknown_examples_do_not_count_and_none_make_nought():
+    losses, known = torch.tensor([-31.0, -5.0, 7.0]), torch.tensor([True, True, False])
+    assert mean_above(losses, -30.0, known) == -5
+    assert mean_above(losses, None, known) == -18
+    assert mean_above(losses, 0.0, known) == -18
+    assert mean_above(losses, -30.0, torch.zeros(3, dtype=torch.bool)) == 0
+
+
 def test_when_all_are_good_enough_all_count():
     assert mean_above(torch.tensor([-31.0, -33.0]), -30.0) == -32
 

@@ -116,6 +116,27 @@ def multiply_add_resized(
 
 def pool_average(features: Float[Tensor, "batch frame dim"], num_frames: int) -> Float[Tensor, "batch out_frame dim"]:
     """Averages features over `num_frames` spans that cover all frames (adaptive average pooling)."""
-    if features.shape[1] == num_frames:
+    available = features.shape[1]
+    if available == num_frames:
         return features
-    return F.adaptive_avg_pool1d(features.transpose(1, 2), num_frames).transpose(1, 2)
+    if available % num_frames == 0:
+        return features.unflatten(1, (num_frames, -1)).mean(2)
+    if features.device.type == "cpu":
+        return F.adaptive_avg_pool1d(features.transpose(1, 2), num_frames).transpose(1, 2)
+    # PyTorch's own pooling has no gradient on a GPU that is the same every time, and refuses `deterministic`.
+    return _pool_by_sums(features, num_frames)
+
+
+def _pool_by_sums(features: Float[Tensor, "batch frame dim"], num_frames: int) -> Float[Tensor, "batch out_frame dim"]:
+    """Span i of n over L frames begins at i L / n, rounded down, and ends at (i + 1) L / n, rounded up.
+
+    No span has more than L / n + 2 frames, and the sums run over the first frame of all spans, the second, and so on.
+    """
+    available, device = features.shape[1], features.device
+    span = torch.arange(num_frames, device=device)
+    begin, end = span * available // num_frames, -(-(span + 1) * available // num_frames)
+    total = torch.zeros((), device=device)
+    for place in range(available // num_frames + 2):
+        inside = (begin + place < end)[:, None]
+        total = total + torch.where(inside, features.index_select(1, (begin + place).clamp(max=available - 1)), 0)
+    return (total / (end - begin)[:, None]).to(features.dtype)

@@ -97,7 +97,8 @@ class StateSpace(nn.Module, ABC):
     def kernel(self, num_frames: int) -> Float[Tensor, "direction dim frame"]:
         """Impulse responses K_l = C Abar^l Bbar for l = 0 .. num_frames - 1, one row per direction."""
         system = self.discretise()
-        return torch.einsum("cds,dsl->cdl", system.readout, powers(system.transition, system.drive, num_frames))
+        responses = powers(widest(system.transition), widest(system.drive), num_frames)
+        return torch.einsum("cds,dsl->cdl", widest(system.readout), responses).to(system.drive.dtype)
 
 
 class HippoStateSpace(StateSpace):
@@ -129,8 +130,9 @@ class HippoStateSpace(StateSpace):
         crossed = -(weight * column)[..., :, None] * row_of_conjugates[..., None, :]
         inverse = as_real_matrix(own, crossed)
         identity = torch.eye(inverse.shape[-1], dtype=inverse.dtype, device=inverse.device)
-        drive = torch.cat([b.real, b.imag], dim=-1)[..., None]
-        return DiscreteSystem(2 * inverse - identity, step * (inverse @ drive).squeeze(-1), self.readout())
+        drive = torch.cat([b.real, b.imag], dim=-1)
+        # Not as a product of matrices, which a GPU may round to TF32.
+        return DiscreteSystem(2 * inverse - identity, step * (inverse * drive[:, None]).sum(-1), self.readout())
 
 
 class DiagonalStateSpace(StateSpace):
@@ -227,13 +229,22 @@ class StateSpaceLayer(nn.Module):
 def powers(
     transition: Float[Tensor, "dim state state"], start: Float[Tensor, "dim state"], length: int
 ) -> Float[Tensor, "dim state length"]:
-    """The vectors  transition^l start  for l = 0 .. length - 1, by doubling."""
-    columns, power = start[..., None], transition
+    """The vectors  transition^l start  for l = 0 .. length - 1, by doubling.
+
+    In float64 inside: as products in TF32, which is what training takes on a GPU, errors double with the length and
+    come to 6 % of a kernel.
+    """
+    columns, power = widest(start)[..., None], widest(transition)
     while columns.shape[-1] < length:
         columns = torch.cat([columns, power @ columns], dim=-1)
         if columns.shape[-1] < length:
             power = power @ power
-    return columns[..., :length]
+    return columns[..., :length].to(start.dtype)
+
+
+def widest(tensor: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+    """In float64, where the device has it."""
+    return tensor if tensor.device.type == "mps" else tensor.double()
 
 
 def convolve(

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import torch
 
-from unbraid.axes import Float, Int, Tensor
+from unbraid.axes import Bool, Float, Int, Tensor
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 
@@ -31,8 +31,20 @@ def reorder(
     return torch.gather(estimate, 1, order[:, :, None, None].expand_as(estimate))
 
 
-def mean_above(losses: Float[Tensor, " batch"], floor_db: float | None) -> Float[Tensor, ""]:
-    """Mean of the losses that are above `floor_db`, or of all when none is: what is already good no longer pulls."""
-    if floor_db is not None and (unfinished := losses > floor_db).any():
-        losses = losses[unfinished]
-    return losses.mean()
+def mean_above(
+    losses: Float[Tensor, " batch"], floor_db: float | None, known: Bool[Tensor, " batch"] | None = None
+) -> Float[Tensor, ""]:
+    """Mean of the losses that are above `floor_db`, or of all when none is: what is already good no longer pulls.
+
+    Only those count that are `known`, and 0 comes out where none is.
+    """
+    counted = torch.ones_like(losses, dtype=torch.bool) if known is None else known
+    if floor_db is not None:
+        unfinished = counted & (losses > floor_db)
+        counted = torch.where(unfinished.any(), unfinished, counted)
+    return mean_where(losses, counted)
+
+
+def mean_where(values: Float[Tensor, " batch"], counted: Bool[Tensor, " batch"]) -> Float[Tensor, ""]:
+    """Mean of the values that count, 0 where none does; without asking how many, for which a GPU would have to wait."""
+    return torch.where(counted, values, 0).sum() / counted.sum().clamp(min=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal
 
 import torch
@@ -31,7 +32,7 @@ def multi_resolution_stft(
     check_option("compare", compare, Compared)
     total = torch.zeros((), device=estimate.device)
     for window_samples in windows_samples:
-        window = hann(window_samples).to(estimate.device)
+        window = _window(window_samples, estimate.device)
         ours = stft(estimate, window_samples, window_samples // 4, window)
         theirs = stft(reference, window_samples, window_samples // 4, window)
         if compare == "complex":
@@ -39,6 +40,13 @@ def multi_resolution_stft(
         else:
             total = total + _magnitude_distance(_magnitude(ours, eps), _magnitude(theirs, eps), eps)
     return total / len(windows_samples)
+
+
+# A GPU would wait for what is copied to it, so that it is copied once.
+@cache
+def _window(num_samples: int, device: torch.device) -> Float[Tensor, " sample"]:
+    with torch.inference_mode(False):
+        return hann(num_samples).to(device)
 
 
 def _magnitude(spectrum: Float[Tensor, "*axes channel part freq frame"], eps: float) -> Tensor:

@@ -20,7 +20,7 @@ from unbraid.losses.distances import (
     waveform_l1,
     waveform_l2,
 )
-from unbraid.losses.permutation import mean_above, pairwise_distances, reorder
+from unbraid.losses.permutation import mean_above, mean_where, pairwise_distances, reorder
 from unbraid.losses.spectral import multi_resolution_stft
 from unbraid.options import NonNegativeFloat, check_option, check_options
 from unbraid.signal.assignment import cheapest_assignment
@@ -119,10 +119,8 @@ class WeightedLoss:
             else:
                 value = mean_present(self._distance(term, mixture)(estimate, reference), present)
             values = values + term.weight * value
-            parts[term.name] = value.detach()[known].mean() if known.any() else value.detach().sum() * 0
-        if not known.any():
-            return Loss(values.sum() * 0, parts)
-        return Loss(mean_above(values[known], self.config.floor_db), parts)
+            parts[term.name] = mean_where(value.detach(), known)
+        return Loss(mean_above(values, self.config.floor_db, known), parts)
 
     @torch.no_grad()
     def _assign(self, estimate: Tensor, reference: Tensor, mixture: Tensor, present: Tensor) -> Tensor:

@@ -95,6 +95,10 @@ class SeparationModel(nn.Module, ABC, Generic[ConfigT]):
         """For training: all estimates in the order in which they are made; the last is what `forward` returns."""
         return (self(mixture),)
 
+    def compiled_parts(self) -> tuple[nn.Module, ...]:
+        """What torch.compile is given: the whole, or the one part that runs many times, which is then compiled once."""
+        return (self,)
+
     def set_gradient_checkpointing(self, enabled: bool) -> None:
         """Trades time for memory in training; raises ConfigError where the model has no part that can do so."""
         parts = [part for part in self.modules() if isinstance(part, Checkpointed)]

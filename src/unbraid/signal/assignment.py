@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import permutations
 
 import torch
@@ -23,7 +24,7 @@ def cheapest_assignment(costs: Float[Tensor, "batch row column"]) -> Int[Tensor,
     assert num_rows >= num_columns, f"{num_columns} columns cannot be served by {num_rows} rows"
     costs = costs.detach().nan_to_num(nan=_FAR, posinf=_FAR, neginf=-_FAR)
     if num_rows <= _MOST_TRIED:
-        orders = torch.tensor(list(permutations(range(num_rows), num_columns)), device=costs.device)
+        orders = _orders(num_rows, num_columns, costs.device)
         # (batch, order): entry (o, j) takes the row o[j] for the column j.
         totals = costs[:, orders, torch.arange(num_columns, device=costs.device)].sum(dim=-1)
         return orders[totals.argmin(dim=-1)]
@@ -32,3 +33,9 @@ def cheapest_assignment(costs: Float[Tensor, "batch row column"]) -> Int[Tensor,
     # Transposed, its rows are our columns and come in order.
     found = [torch.from_numpy(linear_sum_assignment(one)[1]) for one in costs.mT.double().cpu().numpy()]
     return torch.stack(found).to(costs.device) if found else costs.new_zeros((0, num_columns), dtype=torch.long)
+
+
+# A GPU would wait for what is copied to it, so that it is copied once.
+@cache
+def _orders(num_rows: int, num_columns: int, device: torch.device) -> Int[Tensor, "order column"]:
+    return torch.tensor(list(permutations(range(num_rows), num_columns)), device=device)

@@ -20,6 +20,7 @@ from unbraid.errors import ConfigError, DataError, DeviceError, DiskSpaceError, 
 from unbraid.files.json_text import JsonError, member
 from unbraid.files.names import printable
 from unbraid.files.pending import PendingFile, write_pending, writing_to
+from unbraid.models.contract import SeparationModel
 from unbraid.separation.device import is_out_of_memory
 from unbraid.training.batch_size import choose_gpu, largest_batch, smaller_batch
 from unbraid.training.callbacks.averaging import ExponentialAverage
@@ -163,8 +164,7 @@ def _run(
             console.print(f"{task.kept}; starts at step {begin:,}", highlight=False)
         console.print(f"validation: {task.examples.describe_validation()}", highlight=False)
     if config.compile:
-        task.model.compile()
-        task.model.intermediate_estimates = torch.compile(task.model.intermediate_estimates)
+        compile_parts(task.model)
     best = BestWeights(out, config.name, config.averaging)
     checkpoints = AtomicCheckpoint(out, config.save_every, best)
     trainer = lightning.Trainer(
@@ -226,6 +226,15 @@ def _run(
             remedy="check the validation data, or judge by the loss with validation.metric=loss",
         )
     return out / BEST_WEIGHTS
+
+
+def compile_parts(model: SeparationModel) -> None:
+    """Marks what the model wants compiled; the compiler runs at its first call."""
+    parts = model.compiled_parts()
+    for part in parts:
+        part.compile()
+    if model in parts:
+        model.intermediate_estimates = torch.compile(model.intermediate_estimates)
 
 
 def _callbacks(

@@ -17,6 +17,8 @@ def depthwise_filter(
     stride: int,
 ) -> Float[Tensor, "batch out_frame dim"]:
     """Each feature filtered by its own odd number of taps, centred."""
+    if features.device.type != "cpu":
+        return depthwise_filter_by_slices(features, weight, bias, stride)
     if gradients_are_ours(features):
         return DepthwiseFilter.apply(features, weight, bias, stride)  # type: ignore[return-value]
     return depthwise_filter_reference(features, weight, bias, stride)
@@ -34,6 +36,28 @@ def depthwise_filter_reference(
     image, kernel, padding = features.transpose(1, 2).unsqueeze(2), weight[:, None, None, :], weight.shape[1] // 2
     out = F.conv2d(image, kernel, bias, (1, stride), (0, padding), groups=features.shape[-1])
     return out.squeeze(2).transpose(1, 2)
+
+
+def depthwise_filter_by_slices(
+    features: Float[Tensor, "batch frame dim"],
+    weight: Float[Tensor, "dim tap"],
+    bias: Float[Tensor, " dim"] | None,
+    stride: int,
+) -> Float[Tensor, "batch out_frame dim"]:
+    """As `depthwise_filter_reference`, as a sum of shifted slices, one a tap.
+
+    For GPUs: cuDNN has no quick depthwise convolution of channels-last features, and a compiler makes one pass of this.
+    """
+    num_taps, num_out = weight.shape[1], -(-features.shape[1] // stride)
+    padded = F.pad(features, (0, 0, num_taps // 2, num_taps // 2 + stride - 1))
+    total = None
+    for tap in range(num_taps):
+        under = padded[:, tap : tap + stride * num_out : stride][:, :num_out]
+        scaled = under * weight[:, tap]
+        total = scaled if total is None else total + scaled
+    assert total is not None
+    # Under autocast the sum is in float32, as the weights are.
+    return (total if bias is None else total + bias).to(features.dtype)
 
 
 class DepthwiseFilter(torch.autograd.Function):

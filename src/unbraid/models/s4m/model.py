@@ -70,6 +70,10 @@ class S4M(SeparationModel[S4MConfig]):
         masked = masks.unflatten(-1, (len(self.spec.sources), -1)) * encoded.unsqueeze(2)
         return self._decode(masked.flatten(2))[..., :num_samples].unsqueeze(2)
 
+    def compiled_parts(self) -> tuple[nn.Module, ...]:
+        """The block: as a whole, the compiler would unroll its rounds, and take as many times as long."""
+        return (self.rounds.block,)
+
     def _decode(self, masked: Float[Tensor, "batch frame feature"]) -> Float[Tensor, "batch source sample"]:
         """The decoder's transposed convolution as a product and an overlap-add; PyTorch's own is 25 times slower."""
         kernel, stride = self.config.kernel_samples, self.config.stride_samples
