@@ -5,7 +5,15 @@ import pytest
 import soundfile
 import torch
 
-from tests.weights.published import golden, write_demucs, write_settings, write_sfc, write_speechbrain
+from tests.weights.published import (
+    golden,
+    write_bs_locoformer,
+    write_demucs,
+    write_settings,
+    write_sfc,
+    write_speechbrain,
+)
+from tests.weights.pymss_networks import SETTINGS, package_network
 
 pytest.importorskip("yaml", reason="needs the extra hub")
 
@@ -29,6 +37,11 @@ def separate_folder(run, tmp_path, monkeypatch):
 def test_sfc(separate_folder, tmp_path):
     write_sfc(tmp_path / "model")
     assert separate_folder(tmp_path / "model") == ["dialogue", "effects", "music"]
+
+
+def test_bs_locoformer(separate_folder, tmp_path):
+    write_bs_locoformer(tmp_path / "model")
+    assert separate_folder(tmp_path / "model") == ["bass", "drums", "other", "vocals"]
 
 
 def test_speechbrain(separate_folder, tmp_path):
@@ -57,16 +70,17 @@ def test_a_bag_of_demucs(separate_folder, tmp_path):
     assert separate_folder(tmp_path / "model") == ["bass", "drums", "other", "vocals"]
 
 
+STEMS = {
+    "bs_roformer": ["other", "vocals"],
+    "mel_band_roformer": ["other", "vocals"],
+    "scnet": ["bass", "drums", "other", "vocals"],
+    "mdx23c": ["bass", "drums", "other", "vocals"],
+    "bandit_v2": ["music", "sfx", "speech"],
+}
+
+
 @pytest.mark.zoo
-def test_a_vocal_roformer(separate_folder, tmp_path):
-    pymss_core = pytest.importorskip("pymss_core.modules.bs_roformer", reason="needs the extra zoo")
-    model = {"dim": 16, "depth": 1, "stereo": True, "num_stems": 1, "dim_head": 8, "heads": 2, "stft_n_fft": 512}
-    model |= {"stft_hop_length": 128, "stft_win_length": 512, "freqs_per_bands": (1,) * 57 + (50,) * 4}
-    network = pymss_core.BSRoformer(**model)
-    settings = {
-        "audio": {"chunk_size": 8000, "sample_rate": 8000},
-        "model": model,
-        "training": {"instruments": ["vocals", "other"], "target_instrument": "vocals"},
-    }
-    write_settings(tmp_path / "model", network, settings)
-    assert separate_folder(tmp_path / "model") == ["other", "vocals"]
+@pytest.mark.parametrize("kind", list(SETTINGS))
+def test_networks_of_pymss_core(separate_folder, tmp_path, kind):
+    write_settings(tmp_path / "model", package_network(kind, tmp_path), SETTINGS[kind])
+    assert separate_folder(tmp_path / "model") == STEMS[kind]

@@ -212,6 +212,7 @@ def test_at_band_ends_each_direction_has_met_the_whole_band():
         MambaCompressionConfig(inner_dim=6, placement="band-ends"),
         MambaCompressionConfig(inner_dim=6, placement="spread", queries="learnable"),
         BandSplitConfig(),
+        BandSplitConfig(norm="chunk"),
         UncompressedConfig(),
     ],
 )

@@ -51,6 +51,22 @@ def write_sfc(folder, name="sfc_wrapper_a", *, checkpoints=None):
     return tensors
 
 
+def write_bs_locoformer(folder, name="bs_locoformer_a"):
+    """A run of BS-Locoformer: Hydra's config with its references unresolved, and checkpoints/model.pth."""
+    weights, settings, tensors = golden(name)
+    inner = {key: value for key, value in settings.items() if key not in ("sr", "n_fft", "hop_length")}
+    wrapper = {"_target_": "mixit_mss.mixit.model.model_wrapper.ModelWrapper", "fs": "${sr}", "scaling": True}
+    network = {"_target_": "mixit_mss.mixit.model.bslocoformer.BSLocoformer", **inner, "num_spk": "${n_src}"}
+    task = {"_target_": "mixit_mss.mixit.tasks.sup_task.SupTask", "model": {**wrapper, "model": network}}
+    sizes = {"sr": settings["sr"], "n_fft": settings["n_fft"], "hop_length": settings["hop_length"]}
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "merged_config.yaml").write_text(yaml.safe_dump({**sizes, "n_src": inner["num_spk"], "task": task}))
+    state = {f"model.{key}": value for key, value in weights.items()}
+    windows = ("stft.0.window", "model.stft.0.window", "model.istft.window")
+    torch.save({**state, **{key: torch.hann_window(64) for key in windows}}, folder / "checkpoints/model.pth")
+    return tensors
+
+
 HYPERPARAMS = """# Generated
 sample_rate: {rate}
 num_spks: 2

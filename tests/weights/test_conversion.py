@@ -3,7 +3,7 @@ import shutil
 import pytest
 import torch
 
-from tests.weights.published import Bomb, golden, write_sfc, write_speechbrain
+from tests.weights.published import Bomb, golden, write_bs_locoformer, write_sfc, write_speechbrain
 from unbraid.errors import WeightsError
 from unbraid.weights.published.folders import find_model, find_models
 from unbraid.weights.store import inspect_model, load_model
@@ -44,6 +44,32 @@ def test_several_checkpoints_are_averaged_without_the_last(tmp_path):
     write_sfc(tmp_path / "three", checkpoints=[-0.5, 0.0, 0.5])
     one, three = (load_model(str(tmp_path / name)).state_dict() for name in ("one", "three"))
     assert max((one[key] - three[key]).abs().max() for key in one) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("name", "sources", "positions"),
+    [
+        ("bs_locoformer_a", ("bass", "drums", "vocals", "other"), "none"),
+        ("bs_locoformer_rope_a", ("source1", "source2"), "rotary"),
+    ],
+)
+def test_a_folder_of_bs_locoformer_gives_what_its_code_gives(tmp_path, name, sources, positions):
+    tensors = write_bs_locoformer(tmp_path / name, name)
+    model = load_model(str(tmp_path / name))
+    with torch.inference_mode():
+        assert (model(tensors["input"]) - tensors["output"]).abs().max() < 1e-6
+    assert model.spec.sources == sources
+    assert model.spec.sample_rate == 44_100
+    assert model.config.separator.sequence.positions == positions
+    assert inspect_model(str(tmp_path / name)).facts["imported_from"] == "bs-locoformer"
+
+
+def test_a_bs_locoformer_that_is_built_otherwise_is_refused(tmp_path):
+    write_bs_locoformer(tmp_path / "model")
+    config = tmp_path / "model/merged_config.yaml"
+    config.write_text(config.read_text().replace("tf_order: ft", "tf_order: tf"))
+    with pytest.raises(WeightsError, match="has tf_order 'tf'; only 'ft' is known here"):
+        load_model(str(tmp_path / "model"))
 
 
 def test_a_folder_of_speechbrain_gives_what_speechbrain_gives(tmp_path):

@@ -17,7 +17,7 @@ from unbraid.errors import WeightsError
 from unbraid.files.cache import cache_folder
 from unbraid.models.catalog import ModelConfig, build_model
 from unbraid.models.contract import SeparationModel
-from unbraid.weights.adapters import demucs_files, pymss_files, resunet_authors, sfc_release, speechbrain
+from unbraid.weights.adapters import bs_locoformer, demucs_files, pymss_files, resunet_authors, sfc_release, speechbrain
 from unbraid.weights.foreign import convert_weights
 from unbraid.weights.published.folders import ModelFiles
 from unbraid.weights.published.lock import exclusive
@@ -76,6 +76,8 @@ def read_model(files: ModelFiles, root: Path) -> tuple[SeparationModel, str, boo
             checkpoints = [file for file in files.files if not file.endswith((".yaml", ".yml"))]
             settings = next((read_settings(root / file) for file in files.files if file.endswith(".yaml")), {})
             tensors = sfc_release.core_tensors(average([read_tensors(root / file) for file in checkpoints]))
+            if bs_locoformer.is_theirs(tensors):
+                return _foreign(tensors, "bs-locoformer", bs_locoformer.guess_config(tensors, settings))
             return _foreign(tensors, "sfc-authors", sfc_release.guess_config(tensors, settings))
         case "demucs":
             config, tensors = demucs_files.read_bag(root, files.files)

@@ -14,7 +14,7 @@ from unbraid.models.resunet.model import ResUNetConfig
 from unbraid.models.s4m.model import S4MConfig
 from unbraid.models.sepformer.model import SepFormerConfig
 from unbraid.models.sfc.model import SFCConfig
-from unbraid.weights.adapters import resunet_authors, s4m_authors, sfc_authors, speechbrain
+from unbraid.weights.adapters import bs_locoformer, resunet_authors, s4m_authors, sfc_authors, speechbrain
 
 Tensors = dict[str, torch.Tensor]
 
@@ -22,6 +22,7 @@ FORMATS: dict[str, tuple[type[ModelConfig], Callable[[Tensors, Any], Tensors]]] 
     "resunet-authors": (ResUNetConfig, resunet_authors.convert_model),
     "s4m-authors": (S4MConfig, lambda tensors, config: s4m_authors.convert(tensors)),
     "sfc-authors": (SFCConfig, sfc_authors.convert_model),
+    "bs-locoformer": (SFCConfig, bs_locoformer.convert_model),
     "speechbrain": (SepFormerConfig, lambda tensors, config: speechbrain.convert(tensors)),
 }
 """Format -> config class of the models that it holds, and what turns its tensors into a state dict of ours."""

@@ -88,6 +88,10 @@ class SFCConfig:
     estimate: Literal["mask", "spectrum"] = "mask"
     """Whether the decoder's output is multiplied with the mixture or taken as it is."""
 
+    scaling: Literal["together", "each-channel"] = "together"
+    """Whether the channels of a mixture are scaled to a mean power of one together, or each on its own as
+    BS-Locoformer does it."""
+
     frames: Literal["all", "released"] = "all"
     """All frames of the STFT, or without the last as in the released code."""
 
@@ -134,11 +138,11 @@ class SFC(SeparationModel[SFCConfig]):
 
     def scaled_spectrum(
         self, mixture: Float[Tensor, "batch channel sample"]
-    ) -> tuple[Float[Tensor, "batch channel part freq frame"], Float[Tensor, "batch 1 1 1 1"]]:
+    ) -> tuple[Float[Tensor, "batch channel part freq frame"], Float[Tensor, "batch scaled 1 1 1"]]:
         """The spectrum with a mean power of one, and what it was divided by."""
         spectrum = self.stft(mixture)
-        power = spectrum.square().sum(dim=2).clamp_min(_LEAST_POWER).mean(dim=(1, 2, 3))
-        scale = power.sqrt()[:, None, None, None, None]
+        over = (1, 3, 4) if self.config.scaling == "together" else (3, 4)
+        scale = spectrum.square().sum(dim=2, keepdim=True).clamp_min(_LEAST_POWER).mean(dim=over, keepdim=True).sqrt()
         if self.config.frames == "released":
             spectrum = spectrum[..., : max(1, mixture.shape[-1] // self.stft.hop)]
         return spectrum / scale, scale

@@ -7,7 +7,7 @@ looked for in it under the argument names of the published code, and sizes are r
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from unbraid.errors import WeightsError
 from unbraid.layers.attention import SelfAttentionConfig
@@ -24,7 +24,7 @@ _ANCHOR = "blocks.0.freq_path.attn.qkv.weight"
 _DERIVED = re.compile(r"(^|\.)(window|spectrogram\..*|stft\..*|istft\..*|inverse_spectrogram\..*)$")
 _SOURCES = {4: ("bass", "drums", "vocals", "other"), 3: ("dialogue", "music", "effects")}
 """The authors' order, by number of sources; they call the last three speech, music and sfx."""
-_PUBLISHED = {96: (4, 4), 128: (8, 8)}
+_PUBLISHED = {96: (4, 4), 128: (8, 8), 192: (8, 8)}
 """Features -> groups of the norm and heads of attention in the published sizes, where the settings do not tell."""
 
 
@@ -48,25 +48,30 @@ def guess_config(tensors: Tensors, settings: Mapping[str, object]) -> SFCConfig:
 
 def _config(tensors: Tensors, settings: Mapping[str, object]) -> SFCConfig:
     found = list(mappings(dict(settings)))
-    separator = next((entry for entry in found if {"emb_dim", "n_layers"} <= set(entry)), {})
+    network = next((entry for entry in found if {"emb_dim", "n_layers"} <= set(entry)), {})
     encoder = next((entry for entry in found if {"n_bands", "n_fft"} <= set(entry)), {})
     compression, num_freqs, num_bands = _compression(tensors, encoder)
     num_channels = _num_channels(tensors, encoder)
     num_sources = _num_sources(tensors, num_channels)
     n_fft = 2 * (num_freqs - 1)
     return SFCConfig(
-        sample_rate=_sample_rate(found, encoder),
+        sample_rate=sample_rate([encoder, *found]),
         num_channels=num_channels,
-        sources=_SOURCES.get(num_sources) or tuple(f"source{number + 1}" for number in range(num_sources)),
+        sources=source_names(num_sources),
         n_fft=n_fft,
         num_bands=num_bands,
         compression=compression,
-        separator=_separator(tensors, separator),
+        separator=separator(tensors, network),
         frames="released",
     )
 
 
-def _separator(tensors: Tensors, settings: Mapping[str, object]) -> LocoformerConfig:
+def source_names(num_sources: int) -> tuple[str, ...]:
+    return _SOURCES.get(num_sources) or tuple(f"source{number + 1}" for number in range(num_sources))
+
+
+def separator(tensors: Tensors, settings: Mapping[str, object]) -> LocoformerConfig:
+    """The TF-Locoformer in the weights, whose names begin with `blocks`."""
     inner = tensors[_ANCHOR].shape[0] // 3
     dim = tensors[_ANCHOR].shape[1]
     before, after = (
@@ -137,8 +142,9 @@ def _num_sources(tensors: Tensors, num_channels: int) -> int:
     return tensors["decoder.norm_mlp.0.output.0.bias"].shape[0] // (2 * going_in)
 
 
-def _sample_rate(found: list[dict[str, object]], encoder: Mapping[str, object]) -> int:
-    for entry in (encoder, *found):
+def sample_rate(settings: Sequence[Mapping[str, object]]) -> int:
+    """The first that settings name, or that of music."""
+    for entry in settings:
         for name in ("sample_rate", "sr", "fs"):
             if isinstance(value := entry.get(name), int) and value >= 1000:
                 return value
