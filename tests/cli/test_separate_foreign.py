@@ -14,13 +14,14 @@ from tests.weights.published import (
     write_speechbrain,
 )
 from tests.weights.pymss_networks import SETTINGS, package_network
+from unbraid.weights.store import inspect_model
 
 pytest.importorskip("yaml", reason="needs the extra hub")
 
 
 @pytest.fixture
 def separate_folder(run, tmp_path, monkeypatch):
-    """The stems that a folder's model gives for a second of noise."""
+    """The stems that a folder's model gives for a second of noise; it becomes one file of ours besides."""
     monkeypatch.setenv("UNBRAID_CACHE", str(tmp_path / "cache"))
     soundfile.write(tmp_path / "in.wav", np.random.default_rng(0).normal(0, 0.1, (8000, 2)), 8000)
 
@@ -29,6 +30,10 @@ def separate_folder(run, tmp_path, monkeypatch):
         assert done.code == 0, done.err
         stems = {path.stem: soundfile.read(path)[0] for path in (tmp_path / "out").rglob("*.wav")}
         assert all(stem.shape == (8000, 2) and np.isfinite(stem).all() for stem in stems.values())
+        done = run("models", "import", folder, "--out", tmp_path / "own.safetensors")
+        assert done.code == 0, done.err
+        own, same = inspect_model(tmp_path / "own.safetensors"), inspect_model(str(folder))
+        assert (own.config, own.sha256) == (same.config, same.sha256)
         return sorted(stems)
 
     return call

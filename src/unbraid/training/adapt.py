@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from unbraid.errors import ConfigError, MissingExtraError, WeightsError
+from unbraid.models.catalog import ARCHITECTURES, ModelConfig
 from unbraid.models.contract import SeparationModel
+from unbraid.models.ensemble.model import EnsembleConfig
+from unbraid.models.packaged.demucs import DemucsConfig
+from unbraid.models.packaged.pymss import PymssConfig
 from unbraid.models.super_resolution.wrapper import WithSuperResolution
-from unbraid.training.config import InitConfig, LoraConfig
-from unbraid.weights.store import inspect_model, load_model
+from unbraid.training.config import InitConfig, LoraConfig, TrainingConfig
+from unbraid.training.resuming import SETTINGS
+from unbraid.weights.store import inspect_model, load_model, read_config
+
+PACKAGED = (DemucsConfig, PymssConfig, EnsembleConfig)
+"""Networks that no recipe has."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,26 @@ def start_from(model: nn.Module, source: str) -> KeptWeights:
     )
 
 
+def network_of_run(config: TrainingConfig, init: str | None, earlier: Mapping[str, Any] | None) -> ModelConfig:
+    """The network that a run trains: the recipe's, or that of the model it starts from.
+
+    `earlier` are the settings of the run that is resumed, in whose network everything goes on.
+    """
+    wish = config.init.network
+    if wish == "recipe" or (init is None and earlier is None):
+        return config.model
+    if earlier is not None:
+        architecture, values = earlier.get("architecture"), earlier.get("model")
+        if architecture not in ARCHITECTURES or not isinstance(values, dict):
+            return config.model
+        config_class = ARCHITECTURES[architecture][0]
+        taken = wish == "theirs" or issubclass(config_class, PACKAGED)
+        return read_config(config_class, values, Path(SETTINGS)) if taken else config.model
+    assert init is not None
+    theirs = inspect_model(init).config
+    return theirs if wish == "theirs" or isinstance(theirs, PACKAGED) else config.model
+
+
 def init_step(config: InitConfig, source: str) -> int:
     """The step at which a run begins from these weights: a number, or what their file says."""
     if config.start_step != "auto":
@@ -107,6 +137,9 @@ def freeze(model: nn.Module, prefixes: tuple[str, ...]) -> None:
 def add_adapters(model: nn.Module, config: LoraConfig) -> None:
     """Freezes the model and puts an adapter on its linear layers."""
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    # PyTorch's own attention reads the weights of its last layer and never calls it: an adapter there would not learn.
+    attention = {name for name, module in model.named_modules() if isinstance(module, nn.MultiheadAttention)}
+    linear = [name for name in linear if name.rpartition(".")[0] not in attention]
     chosen = [name for name in linear if not config.targets or any(_matches(name, part) for part in config.targets)]
     if not chosen:
         raise ConfigError(

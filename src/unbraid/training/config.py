@@ -113,6 +113,10 @@ class InitConfig:
     """ours: over so many steps the learning rate rises to what the schedule says, while the optimiser gathers its
     moments of the gradient anew."""
 
+    network: Literal["auto", "recipe", "theirs"] = "auto"
+    """Which network is trained: the recipe's, into which weights are taken over where they fit, or that of the trained
+    model as it is; auto: theirs where it is one of another package (htdemucs, RoFormers), which no recipe has."""
+
     def __post_init__(self) -> None:
         check_options(self)
 

@@ -20,8 +20,10 @@ from unbraid.errors import ConfigError, DataError, DeviceError, DiskSpaceError, 
 from unbraid.files.json_text import JsonError, member
 from unbraid.files.names import printable
 from unbraid.files.pending import PendingFile, write_pending, writing_to
+from unbraid.models.catalog import architecture_name
 from unbraid.models.contract import SeparationModel
 from unbraid.separation.device import is_out_of_memory
+from unbraid.training.adapt import network_of_run
 from unbraid.training.batch_size import choose_gpu, largest_batch, smaller_batch
 from unbraid.training.callbacks.averaging import ExponentialAverage
 from unbraid.training.callbacks.best import BEST_WEIGHTS, BestWeights
@@ -113,6 +115,10 @@ def fit(
     with writing_to(f"'{printable(out)}'"):
         out.mkdir(parents=True, exist_ok=True)
     _quieten()
+    network = network_of_run(config, init, read_settings(out) if resume else None)
+    if network != config.model and is_first_process():
+        console.print(f"the network is that of {init or out}, not that of the recipe", highlight=False)
+    config = replace(config, model=network)
     config = _with_batch_size(config, data, out, resume, machines, console)
     while True:
         try:
@@ -270,7 +276,8 @@ def _with_batch_size(
 
 
 def _write_settings(config: TrainingConfig, out: Path) -> None:
-    text = json.dumps(asdict(config) | {"torch": torch.__version__}, indent=2, default=str)
+    versions = {"torch": torch.__version__, "architecture": architecture_name(config.model)}
+    text = json.dumps(asdict(config) | versions, indent=2, default=str)
     write_pending(PendingFile(out / SETTINGS), f"{text}\n".encode())
 
 
