@@ -49,7 +49,8 @@ def test_what_soundfile_knows_is_read_as_soundfile_reads_it(tmp_path, tone, name
     with open_audio(path) as reader:
         assert reader.info.sample_rate == 48_000
         assert reader.info.num_channels == 2
-        assert reader.info.num_samples == 48_000
+        assert reader.info.num_samples == (None if subtype == "OPUS" else 48_000)
+        assert reader.info.expected_samples == 48_000
         assert reader.info.encoding.sample == depth
 
 

@@ -117,7 +117,8 @@ def read_range(path: Path, start: int, num_samples: int, stream: int = 0) -> np.
             pass
         except (soundfile.SoundFileError, RuntimeError) as error:
             _refuse_missing(path)
-            if "Format not recognised" not in str(error):
+            # Time stamps that jump are damage to libsndfile, and usual in the Opus files that FFmpeg writes.
+            if "Format not recognised" not in str(error) and not _is_opus(path):
                 raise _refusal(path, stream, error) from error
     with _open(path) as container:
         try:
@@ -159,6 +160,11 @@ def _is_timed(container: InputContainer) -> bool:
 
 def _is_for_soundfile(path: Path, stream: int) -> bool:
     return stream == 0 and path.suffix.lower() in _SOUNDFILE_EXTENSIONS
+
+
+def _is_opus(path: Path) -> bool:
+    with path.open("rb") as file:
+        return b"OpusHead" in file.read(512)
 
 
 _containers: OrderedDict[str, InputContainer] = OrderedDict()

@@ -77,6 +77,9 @@ class SoundfileDecoder:
         if wave is not None and wave.is_compressed:
             num_samples = wave.true_length(num_samples)
             self._length = num_samples or self._length
+        # Its length comes from time stamps, which encoders round: FFmpeg's jump by 488 samples to and fro.
+        if self._file.subtype == "OPUS":
+            num_samples = None
         self.info = AudioInfo(
             name=source.name,
             sample_rate=self._file.samplerate,
