@@ -38,7 +38,7 @@ SPEECH_MODEL = S4MConfig(kernel_ms=8.0, hidden_dim=256, num_rounds=5)
 SPEECH = TrainingConfig(
     name="speech",
     model=SPEECH_MODEL,
-    mixing=SpeakerMixing(segment_seconds=4.0, turns=CONVERSATION),
+    mixing=SpeakerMixing(segment_seconds=4.0, turns=CONVERSATION, speaker_counts={"intent": 50.0}),
     loss=PIT_SNR_OR_SILENCE,
     schedule=Trapezoid(warmup_steps=200, decay_share=0.0),
     averaging=AveragingConfig(ema_start_step=200),
@@ -53,6 +53,8 @@ ours: half the hidden width of S4M-tiny, five rounds, and an encoder of 8 ms, wh
 rounds share their weights, their number can change during training: the bundled weights ran six for 1,826 steps, three
 up to step 22,585, which learn about as much in half the time at first, and five since. The rate stays level to the end;
 the averaged weights gain nothing from a way down. Both speakers spoke all the time up to about step 30,330.
+`intent` are more than fifty people of one name: counted as fifty, one of them is in a quarter of the mixtures; as one
+speaker of 312 in six of a thousand, and by their 89 minutes in two thirds, beside 311 others.
 """
 
 SPEECH_NOISY = replace(

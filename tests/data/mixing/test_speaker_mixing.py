@@ -237,3 +237,33 @@ def test_loudness_is_drawn_evenly_over_its_range(speech):
     found = [loudness_lufs(r.numpy(), RATE) for example in drawn(speech, mixing, count=150) for r in example.references]
     assert np.mean(found) == pytest.approx(-29, abs=0.5)
     assert np.std(found) == pytest.approx(8 / 12**0.5, abs=0.3)
+
+
+def test_a_name_that_stands_for_many_is_drawn_as_often_and_never_twice(speech):
+    """As the corpus has `intent`: more than fifty people whom nobody tells apart."""
+    label = sorted({item.labels["speaker"] for item in speech.items})[0]
+    once = build_drawer(speech, SpeakerMixing(segment_seconds=0.1), TWO)
+    mixing = SpeakerMixing(segment_seconds=0.1, speaker_counts={label: 50.0, "nobody of this data": 9.0})
+    often = build_drawer(speech, mixing, TWO)
+    assert once._probabilities is None
+    others = len(often.speakers) - 1
+    assert often._probabilities[often.speakers.index(label)] == pytest.approx(50 / (50 + others))
+    chosen = []
+    draw_speech = often._draw_speech
+    often._draw_speech = lambda number, *rest: (chosen.append(often.speakers[number]), draw_speech(number, *rest))[1]
+    for index in range(60):
+        often.draw(0, index)
+    pairs = list(zip(chosen[::2], chosen[1::2], strict=True))
+    assert all(one != other for one, other in pairs)
+    assert sum(label in pair for pair in pairs) > 50
+    with pytest.raises(ConfigError, match="speaker_counts"):
+        SpeakerMixing(speaker_counts={label: 0.0})
+
+
+def test_speakers_may_be_as_likely_as_they_speak(speech):
+    drawer = build_drawer(speech, SpeakerMixing(speaker_weights="seconds"), TWO)
+    seconds = [
+        sum(item.sources["speech"][0].seconds for item in speech.items if item.labels["speaker"] == name)
+        for name in drawer.speakers
+    ]
+    assert np.allclose(drawer._probabilities, np.array(seconds) / sum(seconds))

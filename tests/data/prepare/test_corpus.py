@@ -36,6 +36,12 @@ def sources(tmp_path, monkeypatch):
             "path": f"{collection}/train/{name}.flac", "speaker": name[:4], "sex": "F", "split": "train",
             "seconds": "0.5", "licence": "", "digest": digest(samples),
         })  # fmt: skip
+    # Nothing is known of a sentence of `intent` but its length.
+    write(root / "speech-to-intent-benchmark/data/speech/clean/0075-d.wav", noise("order", rate=16000), 16000)
+    speech.append({
+        "path": "intent/train/0075-d.flac", "speaker": "intent", "sex": "", "split": "train", "seconds": "0.5",
+        "licence": "", "digest": "",
+    })  # fmt: skip
     write(root / "remixed/src/1.Hydrogen/1.Hydrogen_Stem_KICK.m4a.wav", noise(0), 8000)  # not by this name
     for part, channels in (("KICK", 2), ("HATS", 1), ("VOX LEAD", 2)):
         for ending in ("", "_mobile"):
@@ -47,6 +53,11 @@ def sources(tmp_path, monkeypatch):
          "seconds": "0.9", "licence": "", "note": "", "files": files}
         for stem, files in (("drums", "KICK|HATS"), ("vocals", "VOX LEAD"))
     ]  # fmt: skip
+    write(root / "uh/unknown-horizons/content/audio/music/GoldenValley.ogg", noise("valley", channels=2), 8000)
+    music.append({
+        "path": "film/train/unknown-horizons-goldenvalley.flac", "track": "unknown-horizons-goldenvalley",
+        "stem": "accompaniment", "split": "train", "seconds": "0.5", "licence": "", "note": "", "files": "",
+    })  # fmt: skip
     write(root / "ESC-50/audio/1-116765-A-41.wav", noise("saw", channels=2), 8000)
     write(root / "other/rain.ogg", noise("not this"), 8000)
     write(root / "blanket/data/rain.ogg", noise("rain"), 8000)
@@ -55,12 +66,29 @@ def sources(tmp_path, monkeypatch):
         {"path": "blanket/rain.flac", "set": "blanket", "split": "valid", "seconds": "0.5"},
         {"path": "berlin_noise/0619.flac", "set": "berlin_noise", "split": "train", "seconds": "9"},
     ]
+    quiet = np.zeros((800, 1))
+    write(root / "audio/berklee/Slam(loud).wav", np.concatenate([quiet, noise("slam")]), 8000)
+    write(root / "redeclipse/data/sounds/ambience/alarm.ogg", noise("alarm"), 8000)
+    write(root / "redeclipse/data/sounds/weapons/alarm.ogg", noise("another"), 8000)
+    effects += [
+        {"path": "berklee/Slam_loud_.flac", "set": "berklee", "split": "train", "seconds": "0.4"},
+        {"path": "redeclipse/redeclipse_sounds_ambience_alarm.flac", "set": "redeclipse", "split": "train",
+         "seconds": "0.5", "original": "sounds_ambience_alarm"},
+    ]  # fmt: skip
+    (root / "lmms").mkdir()
+    (root / "lmms" / "Zen.mmpz").write_bytes(b"a project")
+    projects = [
+        {"path": "lmms/Zen.mmpz", "split": "train", "digest": hashlib.blake2b(b"a project", digest_size=8).hexdigest()}
+    ]
     (root / "freedoom").mkdir()
     (root / "freedoom" / "d_e1m1.mid").write_bytes(MIDI)
     midi = [
         {"path": "midi/train/d_e1m1.mid", "split": "train", "digest": hashlib.blake2b(MIDI, digest_size=8).hexdigest()}
     ]
-    for name, rows in (("speech", speech), ("music", music), ("fx", effects), ("midi", midi)):
+    for one in effects:
+        one.setdefault("original", "")
+    lists_of = {"speech": speech, "music": music, "fx": effects, "midi": midi, "lmms": projects}
+    for name, rows in lists_of.items():
         write_csv(lists / f"{name}.csv", rows)
     monkeypatch.setattr(rebuilding, "TABLES", lists)
     monkeypatch.setattr(rebuilding, "SOURCES", {**SOURCES, "free": "there"})
@@ -70,11 +98,13 @@ def sources(tmp_path, monkeypatch):
 def test_the_corpus_is_rebuilt(sources, tmp_path):
     out = tmp_path / "corpus"
     events = list(prepare_corpus(sources, out, jobs=2))
-    assert [event.name for event in events if isinstance(event, Failed)] == ["berlin_noise"]
+    assert [event.name for event in events if isinstance(event, Failed)] == ["berlin_noise"], events
     assert len([event for event in events if isinstance(event, Wrote)]) == 3
     speech = open_dataset(out, "train")
-    assert (speech.layout, len(speech.items)) == ("corpus:speech", 2)
+    assert (speech.layout, len(speech.items)) == ("corpus:speech", 3)
     for item in speech.items:
+        if item.labels["speaker"] == "intent":
+            continue
         (clip,) = item.sources["speech"]
         expected = np.rint(noise(clip.path.stem, rate=16000) * 32768)
         assert np.abs(soundfile.read(clip.path, dtype="int16", always_2d=True)[0] - expected).max() <= 1
@@ -83,6 +113,13 @@ def test_the_corpus_is_rebuilt(sources, tmp_path):
     assert np.corrcoef(rain, noise("rain")[:, 0])[0, 1] > 0.9
     saw, _ = soundfile.read(out / "fx/esc10/Chainsaw/1-116765-A.flac")
     assert np.allclose(saw, noise("saw", channels=2).mean(axis=1), atol=1e-3)
+    slam, _ = soundfile.read(out / "fx/berklee/Slam_loud_.flac")
+    assert np.allclose(slam, noise("slam")[:3200, 0], atol=1e-3)
+    alarm, _ = soundfile.read(out / "fx/redeclipse/redeclipse_sounds_ambience_alarm.flac")
+    assert np.corrcoef(alarm, noise("alarm")[:, 0])[0, 1] > 0.9
+    valley, _ = soundfile.read(out / "music/film/train/unknown-horizons-goldenvalley.flac")
+    assert valley.shape == (4000, 2)
+    assert (out / "music/lmms/Zen.mmpz").read_bytes() == b"a project"
     assert (out / "music/midi/train/d_e1m1.mid").read_bytes() == MIDI
 
 
@@ -109,7 +146,7 @@ def test_it_goes_on_where_it_stopped_and_keeps_what_sources_no_longer_hold(sourc
     (sources / "ESC-50/audio/1-116765-A-41.wav").unlink()
     events = list(prepare_corpus(sources, out))
     assert all(event.skipped for event in events if isinstance(event, Prepared))
-    assert len(open_dataset(out, "train", "corpus:effects").items) == 1
+    assert len(open_dataset(out, "train", "corpus:effects").items) == 3
 
 
 @pytest.mark.parametrize(
@@ -139,12 +176,13 @@ def test_a_folder_without_any_source_is_refused(sources, tmp_path):
 
 
 def test_the_lists_name_every_source_once_and_no_speaker_twice():
-    rows = {name: list(read_rows(TABLES / f"{name}.csv")) for name in ("speech", "music", "midi", "fx")}
+    rows = {name: list(read_rows(TABLES / f"{name}.csv")) for name in ("speech", "music", "midi", "lmms", "fx")}
     collections = {row["path"].split("/")[0] for part in rows.values() for row in part}
     assert collections == set(SOURCES)
     for part in rows.values():
         assert len({row["path"] for row in part}) == len(part)
     splits = {}
+    assert all(row["digest"] for row in rows["speech"] if row["split"] != "train")
     for row in rows["speech"]:
         assert splits.setdefault(row["speaker"], row["split"]) == row["split"]
     listed = {

@@ -5,6 +5,7 @@ Works on utterances with known speakers, and as well on finished mixtures, whose
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -19,7 +20,7 @@ from unbraid.data.mixing.speaker_levels import BalancedLevels, SpeakerLevels
 from unbraid.data.mixing.turns import Turns
 from unbraid.errors import ConfigError, DataError
 from unbraid.models.contract import ModelSpec
-from unbraid.options import PositiveFloat, Range, Share, check_options, check_range
+from unbraid.options import PositiveFloat, Range, Share, check_option, check_options, check_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +43,12 @@ class SpeakerMixing:
     speed_choices: tuple[PositiveFloat, ...] = ()
     """Factors to choose from instead of the range, such as SpeechBrain's (0.95, 1.0, 1.05)."""
 
-    speaker_weights: Literal["equal", "utterances"] = "equal"
-    """Whether speakers are as likely as each other, or as they have utterances (SpeechBrain)."""
+    speaker_weights: Literal["equal", "utterances", "seconds"] = "equal"
+    """Whether speakers are as likely as each other, or as they have utterances (SpeechBrain), or as they speak."""
+
+    speaker_counts: Mapping[str, PositiveFloat] = field(default_factory=dict)
+    """How many speakers a name stands for where a data set does not tell them apart; it is so many times as likely as
+    it would be. Two of one name are never mixed, whatever the weights."""
 
     utterance_weights: Weights = "seconds"
 
@@ -62,6 +67,8 @@ class SpeakerMixing:
     def __post_init__(self) -> None:
         check_options(self)
         check_range("speed_range", self.speed_range)
+        for name, count in self.speaker_counts.items():
+            check_option(f"speaker_counts of '{name}'", count, PositiveFloat)
 
 
 class SpeakerDrawer:
@@ -91,8 +98,7 @@ class SpeakerDrawer:
         everything = [*(one for speaker in utterances.values() for one in speaker), *noises]
         keep = fit_memory(everything, spec.sample_rate, spec.num_channels)
         self._pools = [Pool(utterances[speaker], mixing.utterance_weights, keep) for speaker in self.speakers]
-        counts = np.array([len(utterances[speaker]) for speaker in self.speakers], np.float64)
-        self._probabilities = counts / counts.sum() if mixing.speaker_weights == "utterances" else None
+        self._probabilities = _speaker_probabilities(mixing, {name: utterances[name] for name in self.speakers})
         self._noise = None
         if mixing.noise is not None:
             if not noises:
@@ -141,6 +147,25 @@ class SpeakerDrawer:
                 remedy="leave the speaker out",
             )
         return augment(change_speed(piece, speed), mixing.augmentations, spec.sample_rate, generator)[:, :most]
+
+
+def _speaker_probabilities(
+    mixing: SpeakerMixing, utterances: Mapping[str, Sequence[SourceRecording]]
+) -> np.ndarray | None:
+    """How likely each speaker is, None where all are alike."""
+    if mixing.speaker_weights == "equal" and not mixing.speaker_counts.keys() & utterances.keys():
+        return None
+    weights = []
+    for name, recordings in utterances.items():
+        match mixing.speaker_weights:
+            case "equal":
+                weight = 1.0
+            case "utterances":
+                weight = float(len(recordings))
+            case "seconds":
+                weight = sum(recording.seconds for recording in recordings)
+        weights.append(weight * mixing.speaker_counts.get(name, 1.0))
+    return np.array(weights) / sum(weights)
 
 
 def _common_length(rule: str, lengths: list[int], most: int) -> int:

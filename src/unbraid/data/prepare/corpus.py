@@ -6,7 +6,8 @@ what SOURCES names into one folder. What comes out is a folder of the layout `co
 Speech is the same to the sample, which a digest of every file proves, so that the lists for validation and test mean
 the same mixtures (the models were trained on a part of it in Opus). Songs are summed anew from the parts that make up
 each stem, and sounds become mono; both were stored with loss in the original, so they are the same recordings and not
-the same bits. MIDI files are copied.
+the same bits. So are the sentences of `intent`, sounds that were trimmed, and whole instrumentals, which are known by
+name and length. MIDI files and song projects of LMMS are copied.
 """
 
 from __future__ import annotations
@@ -38,21 +39,39 @@ TABLES = Path(__file__).parents[1] / "lists" / "corpus"
 SOURCES: Mapping[str, str] = {
     "libri": "github.com/resemble-ai/Resemblyzer (audio_data), or LibriSpeech itself",
     "ocean": "github.com/jimbozhang/speechocean762 (WAVE)",
+    "intent": "github.com/Picovoice/speech-to-intent-benchmark (data/speech)",
     "everything_is_free": "github.com/ichbinsoftware/everythingisremixed (src)",
+    "film": "github.com/openclonk/openclonk (planet/Music.ocg), github.com/unknown-horizons/unknown-horizons "
+    "(content/audio/music) and github.com/redeclipse (data, sounds/music)",
     "midi": "github.com/freedoom/freedoom (musics)",
+    "lmms": "github.com/LMMS/lmms (data/projects/demos)",
     "esc10": "github.com/karolpiczak/ESC-50 (audio)",
     "blanket": "github.com/rafaelmardojai/blanket (data/resources/sounds)",
     "sonic-pi": "github.com/sonic-pi-net/sonic-pi (etc/samples)",
     "speech_commands_noise": "Speech Commands (_background_noise_)",
     "berlin_noise": "Berlin Noise by Thomas Rosen",
+    "berklee": "github.com/Tonejs/audio (berklee)",
+    "openclonk": "github.com/openclonk/openclonk (planet)",
+    "redeclipse": "github.com/redeclipse (data, sounds)",
 }
 """Collection, which is the first folder of the paths in a list -> where it comes from."""
 
-_FOLDERS = {"blanket": "blanket", "sonic-pi": "sonic-pi"}
+_FOLDERS = {"blanket": "blanket", "sonic-pi": "sonic-pi", "berklee": "berklee", "openclonk": "openclonk"}
 """Names such as rain and train may stand for anything, so that the folder of these has to be called like this."""
 
-_PARTS = {"speech": "speech", "music": "music", "midi": "music", "fx": "fx"}
+_FILM_PROJECTS = ("openclonk", "redeclipse", "unknown-horizons")
+"""Whole instrumentals are called by the project they come from and by their name there."""
+
+_TRIMMED = ("berklee", "openclonk", "redeclipse")
+"""Collections whose sounds begin where they are loud and end early, beside the original."""
+
+_AUDIBLE = 0.003
+"""ours: of the largest sample; a trimmed sound begins with the first sample above."""
+
+_PARTS = {"speech": "speech", "music": "music", "midi": "music", "lmms": "music", "fx": "fx"}
 """List -> folder of the corpus."""
+
+_NAME_DEPTH = 4
 
 _SONG_RATE, _SONG_PEAK = 44100, 0.885
 _LENGTH_SECONDS = 0.05
@@ -100,28 +119,42 @@ def _collection(row: Row) -> str:
 
 
 def _index(sources: Path) -> Index:
-    """File name without extension -> where there are such files. Large files of a partial copy may be empty."""
+    """File name without extension -> where there are such files. Large files of a partial copy may be empty.
+
+    A name that takes folders in is one as well: sounds_ambience_alarm for sounds/ambience/alarm.ogg.
+    """
     index: dict[str, list[Path]] = {}
     for path in sorted(sources.rglob("*")):
-        if path.is_file() and (is_audio(path) or path.suffix.lower() == ".mid") and path.stat().st_size:
+        wanted = is_audio(path) or path.suffix.lower() in (".mid", ".mmpz")
+        if wanted and path.is_file() and path.stat().st_size:
             # ESC-50 puts the class behind the name that ESC-10 has.
             stem = re.sub(r"^(\d-\d+-[A-Z])-\d+$", r"\1", path.stem)
-            index.setdefault(stem.lower(), []).append(path)
+            parts = [*path.relative_to(sources).parts[:-1], stem]
+            for depth in range(1, min(_NAME_DEPTH, len(parts)) + 1):
+                index.setdefault(_plain("_".join(parts[-depth:])), []).append(path)
     return index
+
+
+def _plain(name: str) -> str:
+    """Without signs that not every disk takes, as the corpus has its names."""
+    return re.sub(r"[^a-z0-9._ -]", "_", name.lower())
 
 
 def _find(index: Index, row: Row, collection: str) -> list[Path]:
     """Candidates for the one file of a row, or for the first part of a stem."""
     if row.get("files"):
         return _find_part(index, row["track"], row["files"].split("|")[0])
-    found = index.get(Path(row["path"]).stem.lower(), [])
-    wanted = _FOLDERS.get(collection)
+    name, wanted = row.get("original") or Path(row["path"]).stem, _FOLDERS.get(collection)
+    if collection == "film":
+        wanted = next(project for project in _FILM_PROJECTS if name.startswith(project))
+        name = name.removeprefix(f"{wanted}-")
+    found = index.get(_plain(name), [])
     return [path for path in found if wanted is None or any(wanted in part.lower() for part in path.parts)]
 
 
 def _find_part(index: Index, track: str, part: str) -> list[Path]:
     """The form for phones only where there is no other."""
-    name = f"{track}_stem_{part}".lower()
+    name = _plain(f"{track}_stem_{part}")
     return index.get(name) or index.get(f"{name}_mobile", [])
 
 
@@ -129,9 +162,12 @@ def _plan(name: str, rows: list[Row], index: Index, folder: Path) -> list[Task]:
     if name == "music":
         songs: dict[str, list[Row]] = {}
         for row in rows:
-            songs.setdefault(row["track"], []).append(row)
-        return [Task(track, partial(_build_song, stems, index, folder)) for track, stems in songs.items()]
-    build = {"speech": _build_speech, "fx": _build_sound, "midi": _copy_midi}[name]
+            if row["files"]:
+                songs.setdefault(row["track"], []).append(row)
+        tasks = [Task(track, partial(_build_song, stems, index, folder)) for track, stems in songs.items()]
+        whole = [row for row in rows if not row["files"]]
+        return tasks + [Task(row["path"], partial(_build_whole, row, index, folder / row["path"])) for row in whole]
+    build = {"speech": _build_speech, "fx": _build_sound, "midi": _copy_file, "lmms": _copy_file}[name]
     return [Task(row["path"], partial(build, row, index, folder / row["path"])) for row in rows]
 
 
@@ -147,7 +183,7 @@ def _build_speech(row: Row, index: Index, target: Path) -> bool:
         return False
     for path in _candidates(row, index):
         recording = Recording.read(path)
-        if _digest(recording.samples) == row["digest"]:
+        if _digest(recording.samples) == row["digest"] or (not row["digest"] and _is_as_long(recording, row)):
             write_audio(target, recording.samples, recording.sample_rate, Encoding(container="flac", sample="int16"))
             return True
     raise DataError("the file of that name holds other samples than the corpus had", remedy="get the original")
@@ -163,14 +199,45 @@ def _build_sound(row: Row, index: Index, target: Path) -> bool:
         return False
     for path in _candidates(row, index):
         recording = Recording.read(path)
-        if abs(recording.samples.shape[1] / recording.sample_rate - float(row["seconds"])) < _LENGTH_SECONDS:
-            mono = recording.samples.mean(axis=0, keepdims=True)
+        mono = recording.samples.mean(axis=0, keepdims=True)
+        if not (as_long := _is_as_long(recording, row)) and _collection(row) in _TRIMMED:
+            mono = _trimmed(mono, round(float(row["seconds"]) * recording.sample_rate))
+            as_long = mono is not None
+        if as_long:
             write_audio(target, mono, recording.sample_rate, Encoding(container="flac", sample="int16"))
             return True
     raise DataError(f"the file of that name is not {row['seconds']} s long", remedy="get the original")
 
 
-def _copy_midi(row: Row, index: Index, target: Path) -> bool:
+def _is_as_long(recording: Recording, row: Row) -> bool:
+    return abs(recording.samples.shape[1] / recording.sample_rate - float(row["seconds"])) < _LENGTH_SECONDS
+
+
+def _trimmed(samples: np.ndarray, wanted: int) -> np.ndarray | None:
+    """So many samples from where it begins to sound; None where there are fewer in all."""
+    spare = samples.shape[1] - wanted
+    if spare < 0:
+        return None
+    loud = np.abs(samples[0]) > _AUDIBLE * max(float(np.abs(samples).max(initial=0)), 1e-9)
+    start = min(int(loud.argmax()), spare)
+    return samples[:, start : start + wanted]
+
+
+def _build_whole(row: Row, index: Index, target: Path) -> bool:
+    """A whole instrumental in its own channels and rate."""
+    if target.is_file():
+        return False
+    for path in _candidates(row, index):
+        recording = Recording.read(path)
+        if _is_as_long(recording, row):
+            peak = float(np.abs(recording.samples).max(initial=0))
+            samples = recording.samples * np.float32(min(1.0, 1 / max(peak, 1e-6)))
+            write_audio(target, samples, recording.sample_rate, Encoding(container="flac", sample="int16"))
+            return True
+    raise DataError(f"the file of that name is not {row['seconds']} s long", remedy="get the original")
+
+
+def _copy_file(row: Row, index: Index, target: Path) -> bool:
     if target.is_file():
         return False
     for path in _candidates(row, index):
@@ -219,7 +286,7 @@ def _write_manifest(rows: list[Row], folder: Path) -> int:
                 clip = open_clip(folder / row["path"])
             except UnbraidError:
                 continue
-            facts = {key: value for key, value in row.items() if key not in ("digest", "files")}
+            facts = {key: value for key, value in row.items() if key not in ("digest", "files", "original")}
             lines.append({**facts, "seconds": f"{clip.seconds:.3f}"})
     if lines:
         text = io.StringIO()
