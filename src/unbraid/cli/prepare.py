@@ -26,6 +26,8 @@ prepare = typer.Typer(
         a copy at another sample rate
     unbraid prepare midi midi/ songs/
         stems from MIDI files
+    unbraid prepare lmms projects/ songs/
+        stems from song projects of LMMS
     unbraid prepare corpus sources/ corpus/
         the corpus of the bundled models, from its public sources
     unbraid prepare list corpus/ mine.csv
@@ -113,6 +115,28 @@ def midi(
     from unbraid.data.prepare.midi import prepare_midi
 
     _run(prepare_midi(data, out, sound_font, rate, silent_stems, jobs or os.cpu_count() or 1))
+
+
+@prepare.command()
+def lmms(
+    data: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of .mmpz files, searched all the way down.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the songs; made if it is not there.")],
+    rate: Annotated[int, typer.Option(metavar="HZ", help="Sample rate of the stems.")] = 44100,
+    jobs: Jobs = None,
+) -> None:
+    """Renders song projects of LMMS to drums, bass and other, with the program lmms.
+
+    Which instrument belongs to which stem is told by its name and by the sound it plays, and, where nobody has named
+    it, by its pitch. Effects of the master channel are left out. On Debian:  apt-get install lmms
+
+    [bold]Examples[/bold]
+
+    unbraid prepare lmms corpus/music/lmms/ corpus/music/rendered-lmms/train/
+    unbraid train music --data corpus/
+    """
+    from unbraid.data.prepare.lmms import prepare_lmms
+
+    _run(prepare_lmms(data, out, rate, jobs or os.cpu_count() or 1))
 
 
 def _list_sources(wanted: bool) -> bool:

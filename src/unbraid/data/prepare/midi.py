@@ -7,25 +7,21 @@ written.
 
 from __future__ import annotations
 
-import os
-import secrets
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from unbraid.audio.formats import Encoding
 from unbraid.audio.recording import Recording
-from unbraid.audio.writing import write_audio
 from unbraid.data.prepare.midi_files import GROUPS, MidiFile
+from unbraid.data.prepare.stem_folders import align_stems, write_stem_folder
 from unbraid.data.prepare.tasks import PrepareEvent, Task, run_tasks
 from unbraid.errors import AudioReadError, DataError
 from unbraid.files.names import printable
-from unbraid.files.pending import writing_to
 
 SOUND_FONTS = (
     "/usr/share/sounds/sf2/FluidR3_GM.sf2",
@@ -35,9 +31,6 @@ SOUND_FONTS = (
     "/usr/share/soundfonts/default.sf2",
 )
 """Where distributions put General MIDI sound fonts; the first that is there is taken."""
-
-_PEAK = 0.9
-"""ours: of the sum of the stems; all are scaled alike."""
 
 
 def prepare_midi(
@@ -94,7 +87,7 @@ def _render_song(path: Path, folder: Path, settings: tuple[str, Path, int, bool]
     }
     if silent_stems:
         stems = {group: stems.get(group, np.zeros((2, 1), np.float32)) for group in GROUPS}
-    _write_folder(folder, _aligned(stems), sample_rate)
+    write_stem_folder(folder, align_stems(stems), sample_rate)
     return True
 
 
@@ -117,28 +110,3 @@ def _render(midi: bytes, name: str, synthesiser: str, font: Path, sample_rate: i
             raise DataError(
                 f"fluidsynth made nothing of {name} ({error})", remedy="check the file and the sound font"
             ) from error
-
-
-def _aligned(stems: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """As long as the longest, and scaled so that their sum does not clip."""
-    length = max(samples.shape[1] for samples in stems.values())
-    padded = {
-        group: np.pad(samples, ((0, 0), (0, length - samples.shape[1]))).astype(np.float32)
-        for group, samples in stems.items()
-    }
-    peak = max(float(np.abs(sum(padded.values())).max()), *(float(np.abs(part).max()) for part in padded.values()))
-    return {group: samples * np.float32(_PEAK / max(peak, 1e-6)) for group, samples in padded.items()}
-
-
-def _write_folder(folder: Path, stems: Mapping[str, np.ndarray], sample_rate: int) -> None:
-    """The folder gets its name when all stems are in it."""
-    with writing_to(f"'{printable(folder)}'"):
-        scratch = folder.with_name(f".{folder.name}.partial-{os.getpid()}-{secrets.token_hex(4)}")
-        scratch.mkdir(parents=True)
-        try:
-            for group, samples in stems.items():
-                write_audio(scratch / f"{group}.flac", samples, sample_rate, Encoding(container="flac", sample="int16"))
-            os.replace(scratch, folder)
-        except BaseException:
-            shutil.rmtree(scratch, ignore_errors=True)
-            raise
