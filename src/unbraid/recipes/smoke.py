@@ -58,7 +58,13 @@ TINY: Mapping[str, Mapping[str, object]] = {
 }
 """Per architecture, what makes a model of it tiny; inside a part of the config, what the part in question has."""
 
-TINY_SUPER_RESOLUTION = {"window_ms": 8.0, "hidden_dims": (4, 4, 4), "kernel_sizes": (3, 3, 3, 3)}
+TINY_SUPER_RESOLUTION = {
+    "window_ms": 8.0,
+    "hidden_dims": (4, 4, 4),
+    "kernel_sizes": (3, 3, 3, 3),
+    "hidden_dim": 4,
+    "num_blocks": 2,
+}
 
 _SEGMENT_SECONDS = 0.5
 

@@ -19,10 +19,14 @@ from unbraid.models.s4m.model import S4MConfig
 from unbraid.models.sepformer.model import SepFormerConfig
 from unbraid.models.sfc.model import SFCConfig
 from unbraid.models.super_resolution.network import SuperResolution, SuperResolutionConfig
+from unbraid.models.super_resolution.time_domain import TimeSuperResolution, TimeSuperResolutionConfig
 from unbraid.options import check_options
 
 NetworkConfig = S4MConfig | SFCConfig | SepFormerConfig | ResUNetConfig | MTFAConfig
 """What can be wrapped: every architecture of the catalog but this one."""
+
+RefinementConfig = SuperResolutionConfig | TimeSuperResolutionConfig
+"""The paper's network, which mends spectra, and ours, which mends waveforms."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,23 +35,24 @@ class WithSuperResolutionConfig:
 
     separator: NetworkConfig = field(default_factory=S4MConfig)
 
-    super_resolution: SuperResolutionConfig = field(default_factory=SuperResolutionConfig)
+    super_resolution: RefinementConfig = field(default_factory=SuperResolutionConfig)
 
     def __post_init__(self) -> None:
         check_options(self)
 
 
-class WithSuperResolution(SeparationModel[WithSuperResolutionConfig | SuperResolutionConfig]):
+class WithSuperResolution(SeparationModel[WithSuperResolutionConfig | RefinementConfig]):
     """A separator whose estimates are refined; it takes and gives what the separator takes and gives."""
 
     refines = True
 
-    def __init__(self, separator: SeparationModel, super_resolution: SuperResolutionConfig) -> None:
+    def __init__(self, separator: SeparationModel, super_resolution: RefinementConfig) -> None:
         """A separator that is not of the catalog can be wrapped too, but then not be stored."""
         super().__init__()
         self.spec = separator.spec
         self.separator = separator
-        self.super_resolution = SuperResolution(super_resolution, self.spec.sample_rate, self.spec.num_sources)
+        build = TimeSuperResolution if isinstance(super_resolution, TimeSuperResolutionConfig) else SuperResolution
+        self.super_resolution = build(super_resolution, self.spec.sample_rate, self.spec.num_sources)  # type: ignore[arg-type]
         # Around a separator that is not of the catalog, the settings known are those of the network.
         self.config = super_resolution
         if isinstance(separator.config, NetworkConfig):
