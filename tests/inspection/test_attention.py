@@ -8,7 +8,7 @@ import torch
 
 from tests.conftest import TINY
 from unbraid.errors import ConfigError
-from unbraid.inspection.attention import analyse_attention
+from unbraid.inspection.attention import analyse_attention, confidence
 from unbraid.models.catalog import build_model
 from unbraid.models.sfc.cross_attention import CrossAttentionConfig
 from unbraid.pictures.attention import write_attention
@@ -76,13 +76,33 @@ def test_the_bias_before_training_is_the_initial_one(model):
         assert np.array_equal(bias.learned, np.broadcast_to(bias.initial, bias.learned.shape))
 
 
+def test_confidence_is_one_for_one_choice_and_nothing_for_even_weights():
+    weights = torch.tensor([[[[1.0, 0, 0, 0], [0.25, 0.25, 0.25, 0.25], [0.5, 0.5, 0, 0]]]])
+    assert confidence(weights)[0].tolist() == pytest.approx([1, 0, 0.5])
+    both = torch.cat([weights, weights.roll(1, dims=2)], dim=1)
+    assert confidence(both)[0].tolist() == pytest.approx([0.75, 0.5, 0.25])
+
+
+def test_confidence_of_bins_is_that_of_the_weights_that_the_decoder_uses(model):
+    taken = []
+    decoder = model.core.decoder
+    hook = decoder.block.register_forward_pre_hook(lambda block, given: taken.append(block.weights(*given)))
+    with torch.inference_mode():
+        model(MIXTURE.unsqueeze(0))
+    hook.remove()
+    one = analyse_attention(model, MIXTURE).maps[0]
+    assert np.allclose(one.bin_confidence, confidence(torch.cat(taken)).T.numpy(), atol=1e-5)
+    assert one.band_confidence.shape == (8, one.level_db.shape[1])
+
+
 def test_pictures_and_arrays_are_written(model, tmp_path):
     paths = write_attention(analyse_attention(model, MIXTURE), tmp_path / "new")
     pictures = [path for path in paths if path.suffix == ".png"]
-    assert len(pictures) == 1 + 4 + 2
+    assert len(pictures) == 2 * (1 + 4) + 2
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
     with np.load(tmp_path / "new" / "attention.npz") as arrays:
         assert arrays["vocals_received"].shape[0] == 2
+        assert arrays["vocals_bin_confidence"].shape == arrays["vocals_level_db"].shape
         assert arrays["decoder_bias_learned"].shape == (2, 8, 33)
         assert arrays["bin_hz"] == 125
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -12,6 +13,9 @@ from unbraid.models.catalog import PRESETS, architecture_name, build_model
 from unbraid.models.contract import SeparationModel
 from unbraid.options import PositiveFloat, check_option
 from unbraid.weights.store import PRETRAINED, bundled_models, inspect_model, save_model
+
+if TYPE_CHECKING:
+    import torch
 
 _CARD_LINES = 12
 
@@ -51,20 +55,49 @@ def save(model: SeparationModel, out: Path, name: str, facts: dict[str, object],
 
 def show_attention(name: str, recording: Path, out: Path, seconds: float) -> list[Path]:
     """Writes what a model looks at in the first seconds of a recording, and returns the files."""
-    import torch
-
-    from unbraid.audio.reading import open_audio
-    from unbraid.audio.recording import Recording
     from unbraid.inspection.attention import analyse_attention
     from unbraid.inspection.profile import build_or_load
     from unbraid.inspection.similarity import analyse_similarity
     from unbraid.models.mtfa.model import MTFA
     from unbraid.pictures.attention import write_attention
     from unbraid.pictures.similarity import write_similarity
+
+    model = build_or_load(name)
+    mixture = _beginning(recording, seconds, model)
+    if isinstance(model, MTFA):
+        return write_similarity(analyse_similarity(model, mixture), out)
+    return write_attention(analyse_attention(model, mixture), out)
+
+
+def show_spectrograms(name: str, recording: Path, out: Path, seconds: float, split_hz: float | None) -> list[Path]:
+    """Writes spectrograms of a model's estimates of a recording's first seconds, and returns the files."""
+    from unbraid.inspection.profile import build_or_load
+    from unbraid.inspection.refinement import analyse_refinement
+    from unbraid.pictures.refinement import write_refinement
+
+    model = build_or_load(name)
+    return write_refinement(analyse_refinement(model, _beginning(recording, seconds, model), split_hz), out)
+
+
+def fit_bands(model: SeparationModel, num_bands: int | None, sample_rate: int | None) -> SeparationModel:
+    """An SFC with another number of bands or for another rate, with the same weights."""
+    from unbraid.models.sfc.model import SFC
+    from unbraid.models.sfc.resizing import resized
+
+    if not isinstance(model, SFC):
+        raise ConfigError(f"{type(model).__name__} has no bands", remedy="--bands and --rate are for models of SFC")
+    return resized(model, num_bands=num_bands, sample_rate=sample_rate)
+
+
+def _beginning(recording: Path, seconds: float, model: SeparationModel) -> torch.Tensor:
+    """The first seconds of a recording, with the rate and the channels that a model takes."""
+    import torch
+
+    from unbraid.audio.reading import open_audio
+    from unbraid.audio.recording import Recording
     from unbraid.separation.channels import gather_group
 
     check_option("seconds", seconds, PositiveFloat)
-    model = build_or_load(name)
     with open_audio(recording) as reader:
         rate = reader.info.sample_rate
         samples = next(reader.blocks(max(1, round(seconds * rate))), None)
@@ -74,7 +107,4 @@ def show_attention(name: str, recording: Path, out: Path, seconds: float) -> lis
     wanted = model.spec.num_channels
     if wanted == 1:
         heard = heard.mean(dim=0, keepdim=True)
-    mixture = gather_group(heard, tuple(range(min(len(heard), wanted))), wanted)
-    if isinstance(model, MTFA):
-        return write_similarity(analyse_similarity(model, mixture), out)
-    return write_attention(analyse_attention(model, mixture), out)
+    return gather_group(heard, tuple(range(min(len(heard), wanted))), wanted)

@@ -59,11 +59,32 @@ def show_model(
             metavar="FILE", help="Show what the model looks at in this recording, as pictures.", show_default=False
         ),
     ] = None,
+    spectrograms: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Show every estimate of this recording, without and with super-resolution.",
+            show_default=False,
+        ),
+    ] = None,
+    split: Annotated[
+        float | None,
+        typer.Option(
+            metavar="HZ", help="Where --spectrograms divides the band; by default as the model does, or in the middle."
+        ),
+    ] = None,
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the pictures and arrays of --attention.")
-    ] = Path("attention"),
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Folder for pictures and arrays; by default attention or spectrograms.",
+            show_default=False,
+        ),
+    ] = None,
     seconds: Annotated[
-        float, typer.Option(metavar="SEC", min=0.1, help="How much of the recording --attention takes.")
+        float, typer.Option(metavar="SEC", min=0.1, help="How much of the recording pictures show.")
     ] = 12.0,
 ) -> None:
     """Shows what a model takes and gives, its settings, size and card.
@@ -72,7 +93,8 @@ def show_model(
     SFC-CA: over the recording and over every stem, and the positional bias before
     and after training. MTFA: which moments, and which frequencies, are alike to
     each level, and after how long something repeats. The same numbers are
-    written as arrays.
+    written as arrays. With --spectrograms, any model draws its estimates, above
+    and below a split, and what super-resolution changed where the model has it.
 
     [bold]Examples[/bold]
 
@@ -80,14 +102,24 @@ def show_model(
     unbraid models show runs/speech/best.safetensors --json
     unbraid models show sfc-ca-small --attention song.wav --out pictures
     unbraid models show mtfa-small --attention song.wav --seconds 20 --out pictures
+    unbraid models show sfsrnet --spectrograms talk.wav --seconds 4
+    unbraid models show speech --spectrograms talk.wav --split 3000
     """
     from unbraid.cli.model_files import describe
     from unbraid.weights.published.models import published_entry
 
-    if attention is not None:
-        from unbraid.cli.model_files import show_attention
+    if attention is not None and spectrograms is not None:
+        raise ConfigError("--attention and --spectrograms are two commands", remedy="give one of them")
+    if split is not None and spectrograms is None:
+        raise ConfigError("--split goes with --spectrograms")
+    if attention is not None or spectrograms is not None:
+        from unbraid.cli.model_files import show_attention, show_spectrograms
 
-        paths = show_attention(name, attention, out, seconds)
+        if attention is not None:
+            paths = show_attention(name, attention, out or Path("attention"), seconds)
+        else:
+            assert spectrograms is not None
+            paths = show_spectrograms(name, spectrograms, out or Path("spectrograms"), seconds, split)
         if json:
             print_json({"files": [str(path) for path in paths]})
         else:
@@ -130,19 +162,32 @@ def export_model(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Model or .safetensors file.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write, ending in .safetensors.")],
     half: Annotated[bool, flag("--half", "Store 16 bits a weight: half the size.")] = False,
+    bands: Annotated[
+        int | None, typer.Option(metavar="K", min=2, help="SFC: with so many bands.", show_default=False)
+    ] = None,
+    rate: Annotated[
+        int | None, typer.Option(metavar="HZ", min=1, help="SFC: for another sampling rate.", show_default=False)
+    ] = None,
 ) -> None:
     """Writes a model as one file that carries its settings and its hash.
+
+    The bands of an SFC may be more or fewer than it was trained with, and its
+    rate another; what a model loses by that, only a measurement tells.
 
     [bold]Examples[/bold]
 
     unbraid models export speech --out speech.safetensors
     unbraid models export runs/speech/best.safetensors --half --out small.safetensors
+    unbraid models export cinematic --bands 24 --out cinematic-24.safetensors
     """
-    from unbraid.cli.model_files import save
+    from unbraid.cli.model_files import fit_bands, save
     from unbraid.weights.store import inspect_model, load_model
 
     stored = inspect_model(name)
-    save(load_model(name), out, stored.name, stored.facts, half=half)
+    model = load_model(name)
+    if bands is not None or rate is not None:
+        model = fit_bands(model, bands, rate)
+    save(model, out, stored.name, stored.facts, half=half)
 
 
 @models.command("import")

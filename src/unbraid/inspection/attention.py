@@ -2,10 +2,13 @@
 
 Each of K bands spreads a weight of one over F bins, in every frame and head. Summed over bands that is a spectrogram of
 attention: how often a bin is looked at. It follows the input, while a band split would always give the same picture.
+How far a weight is gathered is a picture of confidence: of each band in the bins it takes from, and of each bin in the
+bands that the decoder reads it back from.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -42,6 +45,13 @@ class AttentionMap:
     """(head, band): the share of its weight that a band has elsewhere than in that mean, 0 to 1, over all frames.
 
     That of a band split, which cannot follow its input, would be 0."""
+
+    band_confidence: np.ndarray
+    """(band, frame): how sure a band is of the bins it takes from: one minus the entropy of its weights over that of
+    even ones, the mean over heads. 1: all weight on one bin; 0: spread evenly."""
+
+    bin_confidence: np.ndarray
+    """(freq, frame): likewise, how sure a bin is of the bands that it reads back from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,10 +105,11 @@ def attention_map(model: SFC, name: str, signal: Float[Tensor, "channel sample"]
     power = spectrum[0].square().sum(dim=(0, 1))
     bins = rearrange(spectrum, "batch channel part freq frame -> batch frame freq (part channel)")
     tokens = encoder.tokens(bins)[0]
-    received, by_band, moved = [], torch.zeros(()), torch.zeros(())
+    received, by_band, moved, band_confidence = [], torch.zeros(()), torch.zeros(()), []
     for rows in tokens.split(_FRAMES_AT_ONCE):
         weights = encoder.attention(rows)
         received.append(weights.sum(dim=2))
+        band_confidence.append(confidence(weights))
         by_band = by_band + weights.sum(dim=0) / len(tokens)
     for rows in tokens.split(_FRAMES_AT_ONCE):  # again, for the mean has to be known; all weights would fill the memory
         elsewhere = (encoder.attention(rows) - by_band).abs().sum(dim=-1) / 2
@@ -110,7 +121,27 @@ def attention_map(model: SFC, name: str, signal: Float[Tensor, "channel sample"]
         received=rearrange(torch.cat(received), "frame head freq -> head freq frame").numpy(),
         by_band=by_band.numpy(),
         moved=moved.numpy(),
+        band_confidence=torch.cat(band_confidence).T.numpy(),
+        bin_confidence=torch.cat(list(_bin_confidence(model, bins))).T.numpy(),
     )
+
+
+def _bin_confidence(model: SFC, bins: Float[Tensor, "1 frame freq part"]) -> Iterator[Float[Tensor, "row freq"]]:
+    """Of the decoder's attention, some frames at a time."""
+    decoder = model.core.decoder
+    assert isinstance(decoder, CrossAttentionDecoder)
+    bands, memory = model.core.encoder(bins)
+    rows = decoder.spread(model.core.separator(bands))[0]
+    known = memory[0] if memory is not None else rows
+    for some, about in zip(rows.split(_FRAMES_AT_ONCE), known.split(_FRAMES_AT_ONCE), strict=True):
+        queries = decoder.queries(about if memory is not None else None)
+        yield confidence(decoder.block.weights(queries, some, decoder.bias(transpose=True)))
+
+
+def confidence(weights: Float[Tensor, "row head query token"]) -> Float[Tensor, "row query"]:
+    """One minus the entropy of weights over that of even ones, the mean over heads."""
+    entropy = torch.special.entr(weights).sum(dim=-1) / math.log(weights.shape[-1])
+    return 1 - entropy.mean(dim=1)
 
 
 def _biases(model: SFC) -> Iterator[BiasMap]:

@@ -18,25 +18,27 @@ if TYPE_CHECKING:
 _RANGE_DB = 70.0
 _OCTAVES = 1.5
 """From a third of the usual attention to three times as much."""
+_ARRAYS = ("level_db", "received", "by_band", "moved", "band_confidence", "bin_confidence")
 _BIAS_RANGE = 20.0
 """A score this far below another is not looked at any more."""
 
 
 def write_attention(analysis: AttentionAnalysis, folder: Path) -> list[Path]:
-    """Writes `attention.npz` and pictures: one per signal, one per half's positional bias. Returns their paths.
+    """Writes `attention.npz` and pictures: two per signal, one per half's positional bias. Returns their paths.
 
-    The arrays are called NAME_level_db, NAME_received, NAME_by_band and NAME_moved for every signal, and
-    HALF_bias_initial and HALF_bias_learned. All files get their names together, or none does. Raises MissingExtraError
-    where matplotlib is not installed.
+    The arrays are called NAME_level_db, NAME_received, NAME_by_band, NAME_moved, NAME_band_confidence and
+    NAME_bin_confidence for every signal, and HALF_bias_initial and HALF_bias_learned. All files get their names
+    together, or none does. Raises MissingExtraError where matplotlib is not installed.
     """
     pictures = {f"attention-{one.name}.png": draw_map(one, analysis) for one in analysis.maps}
+    pictures |= {f"confidence-{one.name}.png": draw_confidence(one, analysis) for one in analysis.maps}
     pictures |= {f"bias-{one.half}.png": draw_bias(one, analysis) for one in analysis.biases}
     arrays: dict[str, np.ndarray] = {
         "bin_hz": np.array(analysis.bin_hz),
         "frame_seconds": np.array(analysis.frame_seconds),
     }
     for one in analysis.maps:
-        arrays |= {f"{one.name}_{key}": getattr(one, key) for key in ("level_db", "received", "by_band", "moved")}
+        arrays |= {f"{one.name}_{key}": getattr(one, key) for key in _ARRAYS}
     for bias in analysis.biases:
         arrays |= {f"{bias.half}_bias_{key}": getattr(bias, key) for key in ("initial", "learned")}
     return write_together(pictures, arrays, folder)
@@ -76,6 +78,29 @@ def draw_map(one: AttentionMap, analysis: AttentionAnalysis) -> bytes:
     for panel in (panels[0], *panels[2:]):
         panel.set_xlabel("time (s)")
         panel.set_ylabel("frequency (kHz)")
+    return png_bytes(figure, rare_colours=True)
+
+
+def draw_confidence(one: AttentionMap, analysis: AttentionAnalysis) -> bytes:
+    """A PNG: the spectrogram; how sure each bin is of its bands, as it is and against its mean over time; how sure each
+    band is of its bins."""
+    figure, panels = _panels(4)
+    seconds = one.level_db.shape[1] * analysis.frame_seconds
+    highest = one.level_db.shape[0] * analysis.bin_hz / 1000
+    changed = one.bin_confidence - one.bin_confidence.mean(axis=-1, keepdims=True)
+    reach = max(float(np.quantile(np.abs(changed), 0.999)), 1e-3)
+    drawn: tuple[tuple[str, np.ndarray, float, dict[str, Any]], ...] = (
+        (f"{one.name}: level (dB)", one.level_db, highest, {"vmin": -_RANGE_DB, "vmax": 0, "cmap": "magma"}),
+        ("confidence of bins (1: one band)", one.bin_confidence, highest, {"cmap": "viridis"}),
+        ("against its mean over time", changed, highest, {"vmin": -reach, "vmax": reach, "cmap": "RdBu_r"}),
+        ("confidence of bands (1: one bin)", one.band_confidence, len(one.band_confidence), {"cmap": "viridis"}),
+    )
+    for panel, (title, values, top, colours) in zip(panels, drawn, strict=True):
+        image = panel.imshow(values, origin="lower", aspect="auto", extent=(0.0, seconds, 0.0, top), **colours)
+        panel.set_title(title, fontsize=11)
+        panel.set_xlabel("time (s)")
+        panel.set_ylabel("band" if top == len(one.band_confidence) else "frequency (kHz)")
+        figure.colorbar(image, ax=panel)
     return png_bytes(figure, rare_colours=True)
 
 

@@ -1,11 +1,12 @@
 """Which bins of a spectrum form which band.
 
-A table depends on the number of bins and of bands alone, not on the sampling rate: every scale here is fixed by the
-ratio of a bin to the highest one.
+A table depends on the number of bins and of bands alone, not on the sampling rate: every scale but `hertz` is fixed by
+the ratio of a bin to the highest one.
 
     musical      equal steps on the scale of musical pitch, from bin 1 to the highest; neighbours overlap about twice
                  (12-TET, as in BandIt: K. N. Watcharasupat et al., "A Generalized Bandsplit Neural Network for
                  Cinematic Audio Source Separation", 2023; used by SFC)
+    hertz        ours: the musical bands of 44.1 kHz at their frequencies, at any rate as many as there is sound for
     mel          equal steps on the mel scale, each band reaching to the middles of its neighbours
     uniform      equal steps in Hz, likewise
     bs-roformer  the 62 bands of BS-RoFormer without overlap (W.-T. Lu et al., 2023), for n_fft 2048 at 44.1 kHz
@@ -24,7 +25,7 @@ from unbraid.axes import Bool, Float, Int, Tensor
 from unbraid.errors import ConfigError
 from unbraid.options import check_option
 
-BandScale = Literal["musical", "mel", "uniform", "bs-roformer", "full"]
+BandScale = Literal["musical", "hertz", "mel", "uniform", "bs-roformer", "full"]
 
 _BS_ROFORMER_WIDTHS = (24 * (2,), 12 * (4,), 8 * (12,), 8 * (24,), 8 * (48,), (128, 129))
 _NYQUIST_HZ = 22_050.0
@@ -40,6 +41,10 @@ class BandTable:
     ends: tuple[int, ...]
 
     num_freqs: int
+
+    centres: tuple[float, ...] = ()
+    """Where the scale puts the middle of each band, in bins; low bands that share their bins differ in it. Empty where
+    no scale says."""
 
     @property
     def num_bands(self) -> int:
@@ -80,12 +85,16 @@ class BandTable:
         return torch.where(self.membership(), inside, outside)
 
 
-def build_bands(scale: BandScale, num_freqs: int, num_bands: int) -> BandTable:
-    """The table of a scale for `num_freqs` bins (n_fft / 2 + 1)."""
+def build_bands(scale: BandScale, num_freqs: int, num_bands: int, bin_hz: float | None = None) -> BandTable:
+    """The table of a scale for `num_freqs` bins (n_fft / 2 + 1). `hertz` has to know how far they lie apart."""
     check_option("band scale", scale, BandScale)
     if not 2 <= num_bands < num_freqs:
         raise ConfigError(f"{num_bands} bands of {num_freqs} bins: choose at least 2 bands and fewer than bins")
     match scale:
+        case "hertz":
+            if bin_hz is None:
+                raise ConfigError("bands by frequency need to know how far bins lie apart", remedy="give bin_hz")
+            return hertz_bands(num_freqs, num_bands, bin_hz)
         case "musical":
             table = musical_bands(num_freqs, num_bands)
         case "mel":
@@ -105,14 +114,27 @@ def musical_bands(num_freqs: int, num_bands: int) -> BandTable:
     """Bands around middles at equal steps of pitch; each reaches one step of the whole range's `num_bands`-th root
     down and up, rounded outwards to whole bins."""
     highest = num_freqs - 1
-    reach = highest ** (1 / num_bands)
-    starts, ends = [], []
-    for band in range(num_bands):
-        middle = highest ** (band / (num_bands - 1))
-        starts.append(min(math.floor(middle / reach), highest))
-        ends.append(min(math.ceil(middle * reach) + 1, num_freqs))
+    middles = [highest ** (band / (num_bands - 1)) for band in range(num_bands)]
+    return _bands_around(middles, highest ** (1 / num_bands), num_freqs)
+
+
+def hertz_bands(num_freqs: int, num_bands: int, bin_hz: float) -> BandTable:
+    """`musical_bands` of 2048 samples at 44.1 kHz, in Hz: `num_bands` up to 22.05 kHz, fewer or more at other rates."""
+    lowest, span = 2 * _NYQUIST_HZ / 2048, 1024.0
+    middles = []
+    while (middle := lowest / bin_hz * span ** (len(middles) / (num_bands - 1))) < num_freqs - 1 + 1e-6:
+        middles.append(middle)
+    if len(middles) < 2:
+        raise ConfigError(f"of {num_bands} bands to 22 kHz, {len(middles)} lie where there is sound: choose more")
+    return _bands_around(middles, span ** (1 / num_bands), num_freqs)
+
+
+def _bands_around(middles: list[float], reach: float, num_freqs: int) -> BandTable:
+    highest = num_freqs - 1
+    starts = [min(math.floor(middle / reach), highest) for middle in middles]
+    ends = [min(math.ceil(middle * reach) + 1, num_freqs) for middle in middles]
     starts[0], ends[-1] = 0, num_freqs
-    return BandTable(tuple(starts), tuple(ends), num_freqs)
+    return BandTable(tuple(starts), tuple(ends), num_freqs, tuple(middles))
 
 
 def overlapping_bands(middles: list[float], num_freqs: int) -> BandTable:

@@ -9,6 +9,7 @@ of all sources and channels, (part source channel).
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +26,12 @@ from unbraid.layers.memory import Checkpointed, in_pieces
 from unbraid.layers.norms import RMSNorm
 from unbraid.signal.bands import BandTable
 
-Queries = Literal["learnable", "adaptive"]
+Queries = Literal["learnable", "adaptive", "sampled", "shared"]
+"""Parameters, one per band and one per bin; made from each frame; or, ours: read from a table over frequency, whose
+size depends on neither bands nor bins nor rate, each half from its own ("sampled") or both from one ("shared")."""
+
+TABLE_ROWS, TABLE_HZ = 64, (20.0, 24_000.0)
+"""ours: rows of a table over pitch, and the frequencies of its ends."""
 
 _TOKENS_AT_ONCE = 1 << 15
 """Bins that are looked at together where memory is to be saved: 32 frames of 1025 bins, which a cache holds."""
@@ -36,6 +42,9 @@ class CompressionSizes:
     """What a compressor needs to know of the model around it."""
 
     bands: BandTable
+
+    bin_hz: float
+    """Distance of two bins."""
 
     parts_in: int
     """2 x channels."""
@@ -97,18 +106,15 @@ class Decoder(Compressor, ABC):
 class QueryingDecoder(Decoder):
     """Decoder in which queries, one for each bin, read the bands of their frame between two convolutions.
 
-    Queries are parameters, or made from the memory of the encoder.
+    Queries are parameters, made from the memory of the encoder, or read from a table over frequency.
     """
 
     def __init__(
         self, sizes: CompressionSizes, queries: Queries, inner_dim: int, memory_dim: int, gathered_dim: int
     ) -> None:
         super().__init__(sizes)
-        num_freqs = sizes.bands.num_freqs
         self.spread = PlaneConv(sizes.dim, inner_dim, transposed=True)
-        self.queries = (
-            LearntQueries(num_freqs, inner_dim) if queries == "learnable" else BinQueries(memory_dim, inner_dim)
-        )
+        self.queries = bin_queries(queries, sizes, inner_dim, memory_dim)
         self.gather = PlaneConv(gathered_dim, sizes.parts_out, transposed=True)
 
     def forward(
@@ -140,6 +146,65 @@ class LearntQueries(nn.Module):
 
     def forward(self, tokens: object) -> Float[Tensor, "1 query dim"]:
         return self.weight.unsqueeze(0)
+
+
+class SampledQueries(nn.Module):
+    """The same queries for every frame, read from a table over pitch at given frequencies."""
+
+    places: Tensor
+
+    def __init__(self, frequencies_hz: Tensor, dim: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(TABLE_ROWS, dim))
+        self.register_buffer("places", table_places(frequencies_hz), persistent=False)
+
+    def forward(self, tokens: object) -> Float[Tensor, "1 query dim"]:
+        below = self.places.floor().clamp_max(TABLE_ROWS - 2).long()
+        return torch.lerp(self.table[below], self.table[below + 1], (self.places - below).unsqueeze(-1)).unsqueeze(0)
+
+
+def share_table(first: object, second: object) -> None:
+    """From here on both sample one table."""
+    assert isinstance(first, SampledQueries)
+    assert isinstance(second, SampledQueries)
+    second.table = first.table
+
+
+def table_places(frequencies_hz: Float[Tensor, " query"]) -> Float[Tensor, " query"]:
+    """Where frequencies lie in a table over pitch, from 0 to `TABLE_ROWS` - 1."""
+    low, high = (math.log2(edge) for edge in TABLE_HZ)
+    return ((frequencies_hz.clamp(*TABLE_HZ).log2() - low) / (high - low) * (TABLE_ROWS - 1)).float()
+
+
+def centres_hz(sizes: CompressionSizes) -> Float[Tensor, " band"]:
+    """The middle of every band."""
+    bands = sizes.bands
+    return torch.tensor(bands.centres or bands.middles, dtype=torch.float64) * sizes.bin_hz
+
+
+def band_queries(queries: Queries, sizes: CompressionSizes, dim: int) -> LearntQueries | BandAverages | SampledQueries:
+    """What an encoder asks the bins with."""
+    match queries:
+        case "learnable":
+            return LearntQueries(sizes.bands.num_bands, dim)
+        case "adaptive":
+            return BandAverages(sizes.bands)
+        case "sampled" | "shared":
+            return SampledQueries(centres_hz(sizes), dim)
+
+
+def bin_queries(
+    queries: Queries, sizes: CompressionSizes, dim: int, memory_dim: int
+) -> LearntQueries | BinQueries | SampledQueries:
+    """What a decoder asks the bands with."""
+    match queries:
+        case "learnable":
+            return LearntQueries(sizes.bands.num_freqs, dim)
+        case "adaptive":
+            return BinQueries(memory_dim, dim)
+        case "sampled" | "shared":
+            bins = torch.arange(sizes.bands.num_freqs, dtype=torch.float64)
+            return SampledQueries(bins * sizes.bin_hz, dim)
 
 
 class BandAverages(nn.Module):

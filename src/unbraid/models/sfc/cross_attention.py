@@ -15,6 +15,7 @@ from typing import Literal
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
@@ -23,17 +24,22 @@ from unbraid.layers.convolution import PlaneConv
 from unbraid.layers.feedforward import SwiGLU
 from unbraid.layers.norms import RMSNorm
 from unbraid.models.sfc.compression import (
-    BandAverages,
+    TABLE_ROWS,
     CompressionSizes,
     Encoder,
-    LearntQueries,
     Queries,
     QueryingDecoder,
+    band_queries,
+    centres_hz,
+    table_places,
 )
 from unbraid.options import PositiveInt, check_options
-from unbraid.signal.bands import BandTable
 
-PositionalBias = Literal["none", "fixed", "slope", "matrix"]
+PositionalBias = Literal["none", "fixed", "slope", "sampled", "matrix"]
+
+_ROWS, _OCTAVES = 16, 4.0
+"""ours: rows over the pitch of a band in the table of a sampled bias, and how far it reaches either way."""
+_COLUMNS = 33
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +54,12 @@ class CrossAttentionConfig:
     num_heads: PositiveInt = 4
 
     queries: Queries = "learnable"
-    """Parameters that all frames share, or made from each frame."""
+    """Parameters that all frames share, made from each frame, or, ours: read from a table over frequency, of each
+    half's own or one for both."""
 
     positional_bias: PositionalBias = "matrix"
-    """Added to the scores: none; the initial decay; that times a learnable slope per head; or all of it learnable."""
+    """Added to the scores: none; the initial decay; that times a learnable slope per head; ours: the decay and a
+    learnable table over a band's pitch and a bin's distance in octaves; or all of it learnable."""
 
     mask_outside_bands: bool = False
     """Lets a query see its own band alone."""
@@ -67,11 +75,11 @@ class CrossAttentionEncoder(Encoder):
 
     def __init__(self, sizes: CompressionSizes, config: CrossAttentionConfig) -> None:
         super().__init__(sizes)
-        inner, bands = config.inner_dim, sizes.bands
+        inner = config.inner_dim
         self.spread = PlaneConv(sizes.parts_in, inner)
         self.spread_norm = RMSNorm(inner)
-        self.queries = LearntQueries(bands.num_bands, inner) if config.queries == "learnable" else BandAverages(bands)
-        self.bias = LocalityBias(bands, config)
+        self.queries = band_queries(config.queries, sizes, inner)
+        self.bias = LocalityBias(sizes, config)
         self.block = CrossAttentionBlock(config)
         self.gather = PlaneConv(inner, sizes.dim)
         self.gather_norm = RMSNorm(sizes.dim)
@@ -104,7 +112,7 @@ class CrossAttentionDecoder(QueryingDecoder):
     def __init__(self, sizes: CompressionSizes, config: CrossAttentionConfig) -> None:
         inner = config.inner_dim
         super().__init__(sizes, config.queries, inner, memory_dim=inner, gathered_dim=inner)
-        self.bias = LocalityBias(sizes.bands, config)
+        self.bias = LocalityBias(sizes, config)
         self.block = CrossAttentionBlock(config)
 
     def read(
@@ -149,14 +157,19 @@ class LocalityBias(nn.Module):
 
     locality: Tensor
     outside: Tensor
+    places: Tensor
 
-    def __init__(self, bands: BandTable, config: CrossAttentionConfig) -> None:
+    def __init__(self, sizes: CompressionSizes, config: CrossAttentionConfig) -> None:
         super().__init__()
+        bands = sizes.bands
         self.kind, self.mask_outside = config.positional_bias, config.mask_outside_bands
         self.register_buffer("locality", bands.locality(), persistent=False)
         self.register_buffer("outside", ~bands.membership(), persistent=False)
         if self.kind == "slope":
             self.slope = nn.Parameter(torch.ones(config.num_heads))
+        if self.kind == "sampled":
+            self.table = nn.Parameter(torch.zeros(config.num_heads, _ROWS, _COLUMNS))
+            self.register_buffer("places", _table_places(sizes), persistent=False)
         if self.kind == "matrix":
             self.matrix = nn.Parameter(bands.locality().repeat(config.num_heads, 1, 1))
 
@@ -168,8 +181,20 @@ class LocalityBias(nn.Module):
                 bias = self.locality.unsqueeze(0)
             case "slope":
                 bias = self.slope[:, None, None] * self.locality
+            case "sampled":
+                learned = F.grid_sample(self.table.unsqueeze(0), self.places, align_corners=True)[0]
+                bias = self.locality + learned
             case "matrix":
                 bias = self.matrix
         if bias is not None and self.mask_outside:
             bias = bias.masked_fill(self.outside, -torch.inf)
         return bias.transpose(-2, -1) if bias is not None and transpose else bias
+
+
+def _table_places(sizes: CompressionSizes) -> Float[Tensor, "1 band freq 2"]:
+    """Where each pair of band and bin lies in a table over distance in octaves and pitch, from -1 to 1 both ways."""
+    centres = centres_hz(sizes)
+    bins = torch.arange(sizes.bands.num_freqs, dtype=torch.float64).clamp_min(0.5) * sizes.bin_hz
+    octaves = ((bins.log2() - centres.clamp_min(sizes.bin_hz / 2).log2()[:, None]) / _OCTAVES).clamp(-1, 1)
+    pitch = (2 * table_places(centres) / (TABLE_ROWS - 1) - 1)[:, None].expand_as(octaves)
+    return torch.stack([octaves.float(), pitch], dim=-1).unsqueeze(0)

@@ -21,14 +21,7 @@ from unbraid.axes import Float, Tensor
 from unbraid.layers.convolution import PlaneConv
 from unbraid.layers.mamba import Mamba, MambaConfig
 from unbraid.layers.norms import RMSNorm
-from unbraid.models.sfc.compression import (
-    BandAverages,
-    CompressionSizes,
-    Encoder,
-    LearntQueries,
-    Queries,
-    QueryingDecoder,
-)
+from unbraid.models.sfc.compression import CompressionSizes, Encoder, Queries, QueryingDecoder, band_queries
 from unbraid.options import PositiveInt, check_options
 from unbraid.signal.bands import BandTable
 
@@ -45,7 +38,8 @@ class MambaCompressionConfig:
     """Features of a bin."""
 
     queries: Queries = "adaptive"
-    """Made from each frame, or parameters that all frames share."""
+    """Made from each frame, parameters that all frames share, or, ours: read from a table over frequency, of each
+    half's own or one for both."""
 
     placement: Placement = "band-middle"
     """Where a query stands: before the middle bin of its band; behind the last bin that a direction meets of its band;
@@ -65,7 +59,7 @@ class MambaEncoder(Encoder):
         inner, bands = config.inner_dim, sizes.bands
         self.spread = PlaneConv(sizes.parts_in, inner)
         self.spread_norm = RMSNorm(inner)
-        self.queries = LearntQueries(bands.num_bands, inner) if config.queries == "learnable" else BandAverages(bands)
+        self.queries = band_queries(config.queries, sizes, inner)
         self.reading = InterleavedReading(*query_slots(bands, config.placement), bands, config)
         self.gather = PlaneConv(2 * inner, sizes.dim)
         self.gather_norm = RMSNorm(sizes.dim)

@@ -29,7 +29,7 @@ from unbraid.errors import ConfigError
 from unbraid.layers.norms import at_least_float32
 from unbraid.models.contract import ModelSpec, SeparationModel
 from unbraid.models.sfc.band_split import BandSplitConfig, BandSplitDecoder, BandSplitEncoder
-from unbraid.models.sfc.compression import CompressionSizes, Decoder, Encoder
+from unbraid.models.sfc.compression import CompressionSizes, Decoder, Encoder, share_table
 from unbraid.models.sfc.cross_attention import CrossAttentionConfig, CrossAttentionDecoder, CrossAttentionEncoder
 from unbraid.models.sfc.dual_path import DualPath, DualPathConfig
 from unbraid.models.sfc.filterbank import FilterbankConfig, FilterbankDecoder, FilterbankEncoder
@@ -77,9 +77,11 @@ class SFCConfig:
     the nearest multiple of 256."""
 
     band_scale: BandScale = "musical"
-    """Where bands lie; "full" removes the prior that bands are local."""
+    """Where bands lie; "full" removes the prior that bands are local. "hertz" is ours: a band has the same frequencies
+    at every rate."""
 
     num_bands: PositiveInt = 64
+    """With band_scale="hertz" so many up to 22.05 kHz, and at other rates as many of them as there is sound for."""
 
     compression: CompressionConfig = field(default_factory=CrossAttentionConfig)
 
@@ -112,7 +114,12 @@ class SFCConfig:
         num_freqs = self.fft_samples // 2 + 1
         if isinstance(self.compression, UncompressedConfig):
             return BandTable(tuple(range(num_freqs)), tuple(range(1, num_freqs + 1)), num_freqs)
-        return build_bands(self.band_scale, num_freqs, self.num_bands)
+        return build_bands(self.band_scale, num_freqs, self.num_bands, self.bin_hz)
+
+    @property
+    def bin_hz(self) -> float:
+        """Distance of two bins."""
+        return self.sample_rate / self.fft_samples
 
 
 class SFC(SeparationModel[SFCConfig]):
@@ -156,6 +163,7 @@ class SFCCore(nn.Module):
         num_channels, num_sources = config.num_channels, len(config.sources)
         sizes = CompressionSizes(
             bands=config.bands,
+            bin_hz=config.bin_hz,
             parts_in=2 * num_channels,
             parts_out=2 * num_sources * num_channels,
             dim=config.separator.dim,
@@ -165,6 +173,8 @@ class SFCCore(nn.Module):
         self.encoder = build_encoder(sizes, config.compression)
         self.separator = _CORES[type(config.separator)](config.separator)
         self.decoder = build_decoder(sizes, config.compression)
+        if getattr(config.compression, "queries", "") == "shared":
+            share_table(self.encoder.queries, self.decoder.queries)
 
     def forward(
         self, spectrum: Float[Tensor, "batch channel part freq frame"]
