@@ -98,6 +98,14 @@ def test_networks_of_pymss_core_give_what_the_package_gives(tmp_path, kind):
         assert torch.allclose(estimates.sum(dim=1), mixture, atol=1e-5)
 
 
+@pytest.mark.parametrize(("normalize", "level"), [(None, "as-given"), (False, "as-given"), (True, "whole-file")])
+def test_settings_say_whether_the_whole_recording_is_scaled(tmp_path, normalize, level):
+    network = package_network("scnet", tmp_path)
+    inference = {} if normalize is None else {"inference": {"normalize": normalize}}
+    write_settings(tmp_path / "scnet", network, {**SETTINGS["scnet"], **inference})
+    assert load_model(str(tmp_path / "scnet")).spec.level == level
+
+
 def test_a_single_target_leaves_the_rest(tmp_path):
     network = package_network("bs_roformer", tmp_path)
     write_settings(tmp_path / "vocal", network, SETTINGS["bs_roformer"])

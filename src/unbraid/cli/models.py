@@ -26,13 +26,14 @@ def list_models(
     task: Annotated[
         Literal["speech", "music", "film"] | None, typer.Option(help="Only models for this.", show_default=False)
     ] = None,
-    everything: Annotated[bool, flag("--all", "Presets to train as well.")] = False,
+    everything: Annotated[bool, flag("--all", "Presets to train, and other packages' catalogues, as well.")] = False,
     json: AsJson = False,
 ) -> None:
     """Lists models: those that are bundled, and published ones that can be downloaded, with their scores and licences.
 
     Scores are those that were published, by whom and on what  unbraid models show
-    tells; they were not measured here, and not all by one protocol.
+    tells; they were not measured here, and not all by one protocol. Costs are
+    seconds of one CPU core per second of audio.
 
     [bold]Examples[/bold]
 
@@ -126,13 +127,14 @@ def show_model(
             for path in paths:
                 typer.echo(path)
         return
-    if (entry := published_entry(name)) is not None and entry["state"] != "downloaded":
+    entry = published_entry(name)
+    if entry is not None and entry["state"] != "downloaded":
         if json:
             print_json(entry)
         else:
             print_published(entry)
         return
-    data = describe(name)
+    data = {**describe(name), **({"published": entry} if entry else {})}
     if json:
         print_json(data)
         return
@@ -149,6 +151,8 @@ def show_model(
     for key, title in (("path", "file"), ("sha256", "sha256"), ("facts", "facts"), ("card", "card")):
         if data[key]:
             console.print(f"  {title:<11} {data[key]}", markup=False)
+    if entry is not None:
+        print_facts(published_facts(entry))
     console.print("  settings")
     for key, value in data["config"].items():
         console.print(f"    {key} = {value}", markup=False)
@@ -283,7 +287,7 @@ def print_models(task: str | None = None, *, everything: bool = False) -> None:
             table.add_row("none")
         console.print(table)
         if title == "Bundled models":
-            table = make_table("name", "gives", "rate", "score", "licence", "state", title="Published models")
+            table = make_table("name", "gives", "rate", "score", "cost", "licence", "state", title="Published models")
             for entry in published_entries(task):
                 score = entry["scores"][0] if entry["scores"] else None
                 table.add_row(
@@ -291,10 +295,16 @@ def print_models(task: str | None = None, *, everything: bool = False) -> None:
                     ", ".join(entry["stems"]),
                     f"{entry['rate']} Hz",
                     f"{score['measure']} {score['value']:g} {score['unit']}" if score else "",
+                    f"{entry['cpu_seconds']:g} s" if entry["cpu_seconds"] else "",
                     entry["licence"] or "none stated",
                     entry["state"],
                 )
             console.print(table)
+    if everything and task in (None, "music"):
+        from unbraid.weights.published.models import catalogue_names
+
+        for name in catalogue_names():
+            console.print(name, markup=False, highlight=False)
 
 
 def entry_task(entry: dict) -> str:
@@ -308,23 +318,38 @@ def print_published(entry: dict) -> None:
     """Facts of a published model that is not on this machine."""
     from unbraid.cli.tables import make_console
 
-    console = make_console()
-    console.print(f"[bold]{entry['name']}[/bold], {entry['title']}, {entry['state']}", style="default")
-    rows = {
-        "for": entry["task"],
-        "takes": f"{entry['channels']} channel(s) at {entry['rate']} Hz, any length",
-        "gives": ", ".join(entry["stems"]),
-        "licence": entry["licence"] or "none stated by its authors",
-        "size": f"{entry['size_mb']} MB" if entry["size_mb"] else "",
-        "source": ", ".join(entry["source"]),
-        "credits": entry["credits"],
-        "needs": f"pip install 'unbraid[{entry['needs']}]'" if entry["needs"] else "",
-        "download": f"unbraid models download {entry['name']}",
-    }
+    make_console().print(f"[bold]{entry['name']}[/bold], {entry['title']}, {entry['state']}", style="default")
+    print_facts(
+        {
+            "for": entry["task"],
+            "takes": f"{entry['channels']} channel(s) at {entry['rate']} Hz, any length" if entry["stems"] else "",
+            "gives": ", ".join(entry["stems"]),
+            "licence": entry["licence"] or "none stated by its authors",
+            "size": f"{entry['size_mb']} MB" if entry["size_mb"] else "",
+            "source": ", ".join(entry["source"]),
+            "credits": entry["credits"],
+            "needs": f"pip install 'unbraid[{entry['needs']}]'" if entry["needs"] else "",
+            "download": f"unbraid models download {entry['name']}",
+            **published_facts(entry),
+        }
+    )
+
+
+def published_facts(entry: dict) -> dict[str, str]:
+    """What was published of a model, and what it costs."""
+    cost = entry["cpu_seconds"]
+    facts = {"costs": f"{cost:g} s of one CPU core per second of audio" if cost else ""}
     for score in entry["scores"]:
-        rows["published"] = (
+        facts["published"] = (
             f"{score['measure']} {score['value']:g} {score['unit']} on {score['data']} ({score['source']})"
         )
-    for title, text in rows.items():
+    return facts
+
+
+def print_facts(facts: dict[str, str]) -> None:
+    from unbraid.cli.tables import make_console
+
+    console = make_console()
+    for title, text in facts.items():
         if text:
             console.print(f"  {title:<11} {text}", markup=False, soft_wrap=True)

@@ -24,7 +24,7 @@ from unbraid.weights.published.lock import exclusive
 from unbraid.weights.settings import read_settings
 from unbraid.weights.tensors import Tensors, average, read_safetensors, read_tensors
 
-_VERSION = 1
+_VERSION = 2
 """Raise it where the same files become another model."""
 
 

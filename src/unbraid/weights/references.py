@@ -2,7 +2,7 @@
 
 hf:owner/name[@revision][:file or folder]     a repository of the Hugging Face hub, or one file or folder of it
 https://host/path/file[#sha256=...]           a file; without a hash the first download's is kept and checked
-pymss:NAME                                    a model of the catalogue of the package pymss
+pymss:NAME, bs-roformer:NAME                  models of other packages' catalogues, see published/catalogues.py
 """
 
 from __future__ import annotations

@@ -69,7 +69,6 @@ _WORDS = {
     },
 }
 _DEEPEST = 64
-_LEVELS: dict[str, InputLevel] = {"scnet": "whole-file"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +91,9 @@ class PymssConfig:
 
     chunk_samples: Annotated[int, Range(at_least=1000.0, at_most=float(1 << 26))] = 352_800
     """Samples that the network is trained on; longer mixtures are cut."""
+
+    level: InputLevel = "as-given"
+    """How loud the network wants its input, which differs from one trained model to the next."""
 
     arguments: dict[str, object] = field(
         default_factory=lambda: {"dim": 384, "depth": 8, "stereo": True, "num_stems": 1, "time_transformer_depth": 1}
@@ -123,7 +125,7 @@ class PackagedPymss(SeparationModel[PymssConfig]):
             sources=config.sources,
             exchangeable=False,
             chunk_seconds=config.chunk_samples / config.sample_rate,
-            level=_LEVELS.get(config.network, "as-given"),
+            level=config.level,
         )
         self.network = _build_network(config)
 

@@ -47,6 +47,7 @@ def guess_config(settings: Mapping[str, object], name: str) -> PymssConfig:
             targets=targets,
             rest=_rest(targets, instruments) if isinstance(target, str) else None,
             chunk_samples=_integer(audio.get("chunk_size") or _inference_chunk(settings), 352_800),
+            level="whole-file" if _section(settings, "inference").get("normalize") is True else "as-given",
             arguments={key: list(value) if isinstance(value, tuple) else value for key, value in arguments.items()},
         )
     except ConfigError as error:

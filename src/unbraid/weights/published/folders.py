@@ -45,7 +45,11 @@ def find_model(paths: Sequence[str], wanted: str | None, subject: str) -> ModelF
     models = find_models(paths)
     chosen = [model for model in models if wanted is None or fnmatchcase(model.place, wanted)]
     if wanted is not None and not chosen:
-        chosen = [model for model in models if model.place.startswith(f"{wanted}/") or wanted in model.files]
+        chosen = [
+            model
+            for model in models
+            if model.place.startswith(f"{wanted}/") or any(fnmatchcase(file, wanted) for file in model.files)
+        ]
         if len(chosen) > 1 and (owners := [model for model in chosen if model.place.startswith(f"{wanted}/")]):
             chosen = owners
     if len(chosen) == 1:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from unbraid.errors import UnknownNameError, WeightsError
+from unbraid.errors import WeightsError
+from unbraid.weights.published.catalogues import find_entry, is_of_catalogue
 from unbraid.weights.published.folders import ModelFiles, find_model, find_models, paths_below
 from unbraid.weights.published.hub import cached_snapshot, fetch_from_hub
 from unbraid.weights.published.registry import PublishedModel, find_published
@@ -68,17 +69,13 @@ def _local(name: str, *, fetch: bool) -> LocalModel | None:
         return _folder(path, name)
     if is_foreign_file(path):
         return _file(path)
+    if is_of_catalogue(name) and (kept := _kept_by_package(name)):
+        return kept
     if published := find_published(name):
         return _published(published, fetch=fetch)
     if is_reference(name):
         reference = parse_reference(name)
         return _fetched((reference,), _short_name(reference), {"source": str(reference)}, {}, fetch=fetch)
-    if name.startswith("pymss:"):
-        raise UnknownNameError(
-            "is of the catalogue of the package pymss, which downloads its models itself",
-            subject=f"'{name}'",
-            remedy="give the folder that it keeps them in, or the address of the files",
-        )
     return None
 
 
@@ -98,6 +95,15 @@ def _file(path: Path) -> LocalModel:
     return LocalModel(files=model, root=path.parent, name=path.stem, facts={"source": str(path.resolve())})
 
 
+def _kept_by_package(name: str) -> LocalModel | None:
+    """A model that its own package has downloaded."""
+    entry = find_entry(name)
+    if entry.folder is None or not (entry.folder / entry.file).is_file():
+        return None
+    model = _file(entry.folder / entry.file)
+    return model if model.files.kind == "settings" else None
+
+
 def _published(model: PublishedModel, *, fetch: bool) -> LocalModel | None:
     facts: dict[str, object] = {
         "source": list(model.source),
@@ -105,7 +111,7 @@ def _published(model: PublishedModel, *, fetch: bool) -> LocalModel | None:
         "licence": model.licence or "none stated",
         "credits": model.credits,
     }
-    return _fetched(model.references, model.name, facts, dict(model.sha256), fetch=fetch)
+    return _fetched(model.references, model.name.rpartition(":")[2], facts, dict(model.sha256), fetch=fetch)
 
 
 def _fetched(

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from unbraid.errors import UnknownNameError
 from unbraid.files.cache import cache_folder
+from unbraid.weights.published.catalogues import PREFIXES, list_entries
 from unbraid.weights.published.hub import remove_from_cache
 from unbraid.weights.published.locate import LocalModel, find_downloaded, find_elsewhere
 from unbraid.weights.published.lock import forget_source
@@ -32,31 +33,35 @@ class Offer:
 
 def list_offers(task: str | None = None) -> list[Offer]:
     """All published models, or those for a task; the network is not asked."""
-    return [
-        Offer(
-            model=model,
-            state="downloaded" if find_downloaded(name) else "can be downloaded",
-            also=tuple(alias for alias, target in ALIASES.items() if target == name),
-        )
-        for name, model in published_models().items()
-        if task is None or model.task == task
-    ]
+    return [_offer(model) for model in published_models().values() if task is None or model.task == task]
 
 
 def published_entries(task: str | None = None) -> list[dict[str, Any]]:
     """All published models as data, with their state."""
-    return [
-        {**asdict(offer.model), "sha256": dict(offer.model.sha256), "also": offer.also, "state": offer.state}
-        for offer in list_offers(task)
-    ]
+    return [_entry(offer) for offer in list_offers(task)]
 
 
 def published_entry(name: str) -> dict[str, Any] | None:
     """One of them by any of its names."""
     published = find_published(name)
-    if published is None:
-        return None
-    return next(entry for entry in published_entries() if entry["name"] == published.name)
+    return None if published is None else _entry(_offer(published))
+
+
+def catalogue_names() -> list[str]:
+    """Models of other packages' catalogues, where those are installed."""
+    return sorted({entry.name for prefix in PREFIXES for entry in list_entries(prefix).values()})
+
+
+def _offer(model: PublishedModel) -> Offer:
+    return Offer(
+        model=model,
+        state="downloaded" if find_downloaded(model.name) else "can be downloaded",
+        also=tuple(alias for alias, target in ALIASES.items() if target == model.name),
+    )
+
+
+def _entry(offer: Offer) -> dict[str, Any]:
+    return {**asdict(offer.model), "sha256": dict(offer.model.sha256), "also": offer.also, "state": offer.state}
 
 
 def download(name: str) -> Path:
@@ -65,7 +70,7 @@ def download(name: str) -> Path:
     if path is None:
         raise UnknownNameError(
             f"there is no published model '{name}'; there are: {', '.join((*published_models(), *ALIASES))}, and "
-            "hf:owner/name"
+            "hf:owner/name and pymss:NAME"
         )
     return path
 

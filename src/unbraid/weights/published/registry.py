@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from unbraid.weights.published.catalogues import CatalogueEntry, find_entry, is_of_catalogue
 from unbraid.weights.references import Reference, parse_reference
 
 Task = Literal["speech", "music", "film"]
@@ -43,6 +44,8 @@ class PublishedModel:
     """References to its files."""
     credits: str
     size_mb: int | None = None
+    cpu_seconds: float | None = None
+    """Of one core per second of audio; measured by us, with random weights."""
     licence: str | None = None
     """None: its authors state none."""
     scores: tuple[Score, ...] = ()
@@ -64,8 +67,26 @@ def published_models() -> dict[str, PublishedModel]:
 
 
 def find_published(name: str) -> PublishedModel | None:
-    """A model by its name or by what it is best for."""
+    """A model by its name, by what it is best for, or of another package's catalogue."""
+    if is_of_catalogue(name):
+        return _of_catalogue(find_entry(name))
     return published_models().get(ALIASES.get(name, name))
+
+
+def _of_catalogue(entry: CatalogueEntry) -> PublishedModel:
+    """Catalogues state no licences, and the stems stand in the files."""
+    return PublishedModel(
+        name=entry.name,
+        title=entry.title,
+        task="music",
+        stems=(),
+        rate=44_100,
+        channels=2,
+        source=entry.source,
+        credits="whoever published it",
+        size_mb=entry.size_mb,
+        needs="zoo",
+    )
 
 
 def _model(name: str, entry: dict) -> PublishedModel:
