@@ -93,6 +93,13 @@ class DiskSpaceError(UnbraidError):
     """Temporary files do not fit where they are put."""
 
 
+class MissingPackageError(UnbraidError):
+    """A package that unbraid comes with is not there, as on a machine to which only the code was copied."""
+
+    def __init__(self, package: str) -> None:
+        super().__init__("is not installed", subject=f"the package '{package}'", remedy=f"pip install {package}")
+
+
 class MissingExtraError(UnbraidError):
     """An optional package is needed; the message names the command that installs it."""
 

@@ -13,12 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import av
 import numpy as np
-import soundfile
-from av.container import InputContainer
-from av.error import FFmpegError
 
 from unbraid.audio.decode.libav import LIBAV_OPTIONS, frame_samples
 from unbraid.audio.formats import AudioInfo
@@ -26,6 +23,14 @@ from unbraid.audio.layout import from_vorbis
 from unbraid.audio.pcm import to_float32
 from unbraid.errors import AudioReadError
 from unbraid.files.names import printable
+from unbraid.lazy import LazyModule
+
+if TYPE_CHECKING:
+    import av
+    import soundfile
+else:
+    av = LazyModule("av")
+    soundfile = LazyModule("soundfile")
 
 _EXTENSIONS = ".wav .wave .flac .ogg .oga .opus .aif .aiff .aifc .w64 .rf64 .caf .au .sph .wv1 .wv2"
 _SOUNDFILE_EXTENSIONS = frozenset(_EXTENSIONS.split())
@@ -66,7 +71,7 @@ def read_info(path: Path, stream: int = 0) -> AudioInfo:
             if _is_timed(container):
                 container.seek(track.start_time or 0, stream=track)  # It may have been read to its end before.
             frame = next(container.decode(track))
-        except (FFmpegError, OSError, ValueError, IndexError, StopIteration) as error:
+        except (av.error.FFmpegError, OSError, ValueError, IndexError, StopIteration) as error:
             raise _refusal(path, stream, error) from error
         rate, channels = frame.sample_rate, frame.layout.nb_channels
         if track.duration and track.time_base:
@@ -123,11 +128,11 @@ def read_range(path: Path, start: int, num_samples: int, stream: int = 0) -> np.
     with _open(path) as container:
         try:
             return _decode_range(container, stream, start, num_samples)
-        except (FFmpegError, OSError, ValueError, LookupError) as error:
+        except (av.error.FFmpegError, OSError, ValueError, LookupError) as error:
             raise _refusal(path, stream, error) from error
 
 
-def _decode_range(container: InputContainer, stream: int, start: int, num_samples: int) -> np.ndarray:
+def _decode_range(container: av.container.InputContainer, stream: int, start: int, num_samples: int) -> np.ndarray:
     track = container.streams.audio[stream]
     # Every stream that was demuxed has a time base.
     base, origin = track.time_base or Fraction(1, track.rate), track.start_time or 0
@@ -154,7 +159,7 @@ def _decode_range(container: InputContainer, stream: int, start: int, num_sample
     return np.zeros((channels, 0), np.float32) if samples is None else samples[:, :filled]
 
 
-def _is_timed(container: InputContainer) -> bool:
+def _is_timed(container: av.container.InputContainer) -> bool:
     return any(name in _TIMED_CONTAINERS for name in container.format.name.split(","))
 
 
@@ -167,7 +172,7 @@ def _is_opus(path: Path) -> bool:
         return b"OpusHead" in file.read(512)
 
 
-_containers: OrderedDict[str, InputContainer] = OrderedDict()
+_containers: OrderedDict[str, av.container.InputContainer] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -183,7 +188,7 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[InputContainer]:
+def _open(path: Path) -> Iterator[av.container.InputContainer]:
     """A container of that file that nobody else uses meanwhile; it is kept open for the next time if it can seek."""
     key = str(path)
     with _lock:
@@ -192,7 +197,7 @@ def _open(path: Path) -> Iterator[InputContainer]:
         _refuse_missing(path)
         try:
             container = av.open(key, "r", options=LIBAV_OPTIONS, metadata_errors="replace")
-        except (FFmpegError, OSError, ValueError) as error:
+        except (av.error.FFmpegError, OSError, ValueError) as error:
             raise _refusal(path, 0, error) from error
     try:
         yield container

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import soxr
 
 from unbraid.audio.formats import check_rate
 from unbraid.errors import ConfigError
+from unbraid.lazy import LazyModule
+
+if TYPE_CHECKING:
+    import soxr
+else:
+    soxr = LazyModule("soxr")
 
 _PIECE_SAMPLES = 65_536
 """Fed to soxr at a time, so that a long block does not triple the memory."""

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import gcd
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import soxr
 
 from unbraid.audio.decode.headers import find_truncation
 from unbraid.audio.pcm import LARGEST_SAMPLE, is_sample
@@ -16,7 +16,13 @@ from unbraid.audio.ranges import read_info, read_range
 from unbraid.data.items import Clip, Dataset
 from unbraid.errors import AudioReadError, DataError
 from unbraid.files.names import printable
+from unbraid.lazy import LazyModule
 from unbraid.signal.lengths import fit_length
+
+if TYPE_CHECKING:
+    import soxr
+else:
+    soxr = LazyModule("soxr")
 
 _CONTEXT_SAMPLES = 256
 """Read on both sides for resampling, at the lower of the two rates: the filter of soxr's HQ is shorter than that."""

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 
 from unbraid.errors import ConfigError
 from unbraid.models.catalog import ModelConfig, architecture_name, build_model
@@ -152,4 +151,6 @@ def _write(path: Path, spec: ModelSpec, name: str) -> None:
     sound = 0.05 * buzz * np.clip(np.sin(2 * np.pi * 1.5 * time + generator.uniform(0, 6)) + 0.7, 0, 1)
     noise = 1e-3 * generator.standard_normal((len(time), spec.num_channels))
     path.parent.mkdir(parents=True, exist_ok=True)
+    import soundfile
+
     soundfile.write(path, sound[:, None] + noise, spec.sample_rate)

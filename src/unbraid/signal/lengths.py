@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 @torch.compiler.assume_constant_result
 def fast_fft_length(at_least: int) -> int:
     """The smallest length from `at_least` up that is even and has no prime factor above 5."""
-    from scipy.fft import next_fast_len
-
+    try:
+        from scipy.fft import next_fast_len
+    except ModuleNotFoundError:  # as on a machine for training to which only the code was copied
+        return 1 << max(1, (at_least - 1).bit_length())
     half = next_fast_len(max(1, -(-at_least // 2)), real=True)
     assert half is not None  # as its type stub has it
     return 2 * half

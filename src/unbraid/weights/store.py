@@ -13,8 +13,6 @@ from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replac
 from pathlib import Path
 
 import torch
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
-from safetensors.torch import save
 
 from unbraid.errors import ConfigError, UnknownNameError, WeightsError
 from unbraid.files.json_text import JsonError, entries, member, of_kind, parse_json
@@ -52,6 +50,8 @@ def save_model(
 ) -> Path:
     """Writes a model whole or not at all; `half` stores float16, which loading turns back into float32."""
     path = Path(path)
+    from safetensors.torch import save
+
     config = config_of(model)
     tensors = _unshared(model)
     if half:
@@ -179,6 +179,8 @@ def _read_spec(values: Mapping[str, object]) -> ModelSpec:
 
 def read_config(config_class: type[ModelConfig], values: dict[str, object], path: Path) -> ModelConfig:
     """A config from its stored form; unknown keys and values of the wrong type are refused."""
+    from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
     try:
         return TypeAdapter(with_config(ConfigDict(extra="forbid"))(config_class)).validate_python(values)
     except ValidationError as error:

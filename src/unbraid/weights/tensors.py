@@ -5,17 +5,23 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from unbraid.errors import WeightsError
 from unbraid.files.names import printable
+from unbraid.lazy import LazyModule
+
+if TYPE_CHECKING:
+    import safetensors
+else:
+    safetensors = LazyModule("safetensors")
 
 Tensors = dict[str, torch.Tensor]
 
-_UNREADABLE = (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError)
-"""What safetensors and PyTorch raise over headers that are damaged, and over types that this version does not know."""
+_UNREADABLE = (OSError, ValueError, TypeError, KeyError, RuntimeError)
+"""What safetensors, beside an error of its own, and PyTorch raise over damaged headers and types of newer versions."""
 
 _WRAPPERS = ("state_dict", "model_state_dict", "state", "model", "generator")
 """Under which names other projects keep the weights among other things."""
@@ -52,18 +58,18 @@ def read_tensors(path: Path) -> Tensors:
 def read_safetensors(path: Path) -> tuple[Tensors, dict[str, str]]:
     """Tensors and what the header says beside them."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with safetensors.safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except _UNREADABLE as error:
+    except (safetensors.SafetensorError, *_UNREADABLE) as error:
         raise WeightsError(f"is damaged or no safetensors file: {error}", subject=printable(path.name)) from error
 
 
 def read_metadata(path: Path) -> dict[str, str]:
     """What the header says beside the tensors, which are not read."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with safetensors.safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
-    except _UNREADABLE as error:
+    except (safetensors.SafetensorError, *_UNREADABLE) as error:
         raise WeightsError(f"is not a safetensors file: {error}", subject=printable(path)) from error
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
 
-import av
 import numpy as np
-from av.container import InputContainer
-from av.error import FFmpegError, InvalidDataError
 
 from unbraid.audio.decode.tracks import choose_track, describe_tracks, late_seconds
 from unbraid.audio.formats import TAG_NAMES, AudioInfo, Encoding, SampleFormat
@@ -15,6 +13,12 @@ from unbraid.audio.layout import mask_of
 from unbraid.audio.pcm import to_float32
 from unbraid.audio.sources import Source
 from unbraid.errors import AudioReadError
+from unbraid.lazy import LazyModule
+
+if TYPE_CHECKING:
+    import av
+else:
+    av = LazyModule("av")
 
 _CONTAINERS = (
     "aac,ac3,adts,aiff,amr,ape,asf,au,avi,caf,dts,dtshd,eac3,flac,flv,gsm,loas,m4a,matroska,mlp,mov,mp3,mpc,mpc8,mpeg,"
@@ -62,13 +66,13 @@ class LibavDecoder:
         self._name = source.name
         self._allow_truncated = allow_truncated
         try:
-            self._container: InputContainer = av.open(
+            self._container: av.container.InputContainer = av.open(
                 source.open(),
                 "r",
                 options=LIBAV_OPTIONS,
                 metadata_errors="replace",
             )
-        except (FFmpegError, OSError, ValueError) as error:
+        except (av.error.FFmpegError, OSError, ValueError) as error:
             raise _refusal(source) from error
         try:
             self._begin(track)
@@ -174,14 +178,14 @@ class LibavDecoder:
                 if packet is None:
                     return
                 frames = packet.decode()
-            except (InvalidDataError, EOFError) as error:
+            except (av.error.InvalidDataError, EOFError) as error:
                 if not self._allow_truncated:
                     raise self._damaged() from error
                 if packet is None or not gaps.lose(packet.size):
                     self._remarks.append(f"is damaged after {self._seconds():.1f} s, and ends there")
                     return
                 continue
-            except (FFmpegError, OSError, ValueError, NotImplementedError) as error:
+            except (av.error.FFmpegError, OSError, ValueError, NotImplementedError) as error:
                 raise AudioReadError(
                     f"cannot be decoded by this version of FFmpeg ({error})",
                     subject=self._name,
@@ -210,7 +214,7 @@ class LibavDecoder:
 class _Gaps:
     """Finds how many samples are lost where packets cannot be decoded."""
 
-    def __init__(self, container: InputContainer, stream: av.AudioStream) -> None:
+    def __init__(self, container: av.container.InputContainer, stream: av.AudioStream) -> None:
         names = container.format.name.split(",")
         # Bare streams store no time, so that what is lost is counted in bytes.
         self._is_timed = not any(name in _UNTIMED_CONTAINERS for name in names)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-import soundfile
 
 from unbraid.audio.decode.headers import is_mpeg_audio
 from unbraid.audio.decode.riff import WaveHeader, is_wave, read_wave_header
@@ -13,6 +13,12 @@ from unbraid.audio.formats import TAG_NAMES, AudioInfo, Encoding, SampleFormat
 from unbraid.audio.layout import USUAL_MASKS, from_vorbis
 from unbraid.audio.sources import Source
 from unbraid.errors import AudioReadError
+from unbraid.lazy import LazyModule
+
+if TYPE_CHECKING:
+    import soundfile
+else:
+    soundfile = LazyModule("soundfile")
 
 _DEPTHS: dict[str, SampleFormat] = {
     "PCM_S8": "int16",

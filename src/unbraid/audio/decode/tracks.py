@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import av
-from av.container import InputContainer
-from av.stream import Disposition
+from typing import TYPE_CHECKING
 
 from unbraid.errors import AudioReadError
+from unbraid.lazy import LazyModule
+
+if TYPE_CHECKING:
+    import av
+else:
+    av = LazyModule("av")
 
 _LEAST_LATE_SECONDS = 0.01
 """ours: less is the rounding of time stamps and the priming of codecs."""
 
 
-def choose_track(container: InputContainer, wanted: str | None, name: str) -> av.AudioStream:
+def choose_track(container: av.container.InputContainer, wanted: str | None, name: str) -> av.AudioStream:
     """The track of that number (from 1) or language; without a wish the one flagged as default, else the first."""
     tracks = container.streams.audio
     if not tracks:
         what = "a video without sound" if container.streams.video else "no audio stream"
         raise AudioReadError(f"holds {what}", subject=name, remedy="give a file that has an audio track")
     if wanted is None:
-        return next((track for track in tracks if track.disposition & Disposition.default), tracks[0])
+        return next((track for track in tracks if track.disposition & av.stream.Disposition.default), tracks[0])
     if wanted.isdecimal():
         if 1 <= int(wanted) <= len(tracks):
             return tracks[int(wanted) - 1]
@@ -36,7 +40,7 @@ def choose_track(container: InputContainer, wanted: str | None, name: str) -> av
     )
 
 
-def describe_tracks(container: InputContainer) -> str:
+def describe_tracks(container: av.container.InputContainer) -> str:
     """All sound tracks, with what tells them apart."""
     return "; ".join(
         f"{number}: {', '.join(_facts(track))}" for number, track in enumerate(container.streams.audio, start=1)
@@ -45,17 +49,19 @@ def describe_tracks(container: InputContainer) -> str:
 
 def _facts(track: av.AudioStream) -> list[str]:
     facts = [track.language or "", track.layout.name, track.metadata.get("title", "")]
-    if track.disposition & Disposition.default:
+    if track.disposition & av.stream.Disposition.default:
         facts.append("default")
     return [fact for fact in facts if fact and fact != "und"]
 
 
-def late_seconds(container: InputContainer, sound_starts: float) -> float:
+def late_seconds(container: av.container.InputContainer, sound_starts: float) -> float:
     """How long after the picture the sound starts, in seconds; 0 where there is no picture or it does not."""
     pictures = [
         float(stream.start_time * stream.time_base)
         for stream in container.streams.video
-        if stream.start_time is not None and stream.time_base and not stream.disposition & Disposition.attached_pic
+        if stream.start_time is not None
+        and stream.time_base
+        and not stream.disposition & av.stream.Disposition.attached_pic
     ]
     late = sound_starts - min(pictures) if pictures else 0.0
     return late if late >= _LEAST_LATE_SECONDS else 0.0

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import numpy as np
-import soundfile
 
 from unbraid.audio.formats import TAG_NAMES, Encoding
 from unbraid.audio.layout import to_vorbis
 from unbraid.audio.pcm import quantise
 from unbraid.files.protocols import Rewritable
+from unbraid.lazy import LazyModule
+
+if TYPE_CHECKING:
+    import soundfile
+else:
+    soundfile = LazyModule("soundfile")
 
 _PIECE_SAMPLES = 16_384
 """Always so many at a time: the Vorbis encoder crashes on very long blocks and begins differently with short ones."""

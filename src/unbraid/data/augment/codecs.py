@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import av
 import numpy as np
-import soxr
 
 from unbraid.data.augment.base import Occasional
 from unbraid.errors import ConfigError
+from unbraid.lazy import LazyModule
 from unbraid.options import PositiveFloat, check_range
 from unbraid.signal.lengths import fit_length
+
+if TYPE_CHECKING:
+    import av
+    import soxr
+else:
+    av = LazyModule("av")
+    soxr = LazyModule("soxr")
 
 CodecName = Literal["mp3", "aac", "opus"]
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import soxr
 
 from unbraid.data.augment.base import Occasional
 from unbraid.errors import MissingExtraError
+from unbraid.lazy import LazyModule
 from unbraid.options import PositiveFloat, check_range
 from unbraid.signal.lengths import fit_length
+
+if TYPE_CHECKING:
+    import soxr
+else:
+    soxr = LazyModule("soxr")
 
 
 @dataclass(frozen=True, kw_only=True)

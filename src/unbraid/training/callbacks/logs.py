@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import lightning.pytorch as lightning
@@ -25,10 +26,9 @@ SOUND_SECONDS = 10.0
 def build_loggers(config: TrainingConfig, out: Path) -> list[Logger]:
     """Each start logs into a folder of its own, because a logger empties the folder that it finds."""
     started = time.strftime("%Y%m%d-%H%M%S")
-    loggers: list[Logger] = [
-        CSVLogger(out, name="logs", version=started),
-        TensorBoardLogger(out, name="logs", version=started),
-    ]
+    loggers: list[Logger] = [CSVLogger(out, name="logs", version=started)]
+    if find_spec("tensorboard") is not None:
+        loggers.append(TensorBoardLogger(out, name="logs", version=started))
     if config.log.wandb_project is not None:
         from lightning.pytorch.loggers import WandbLogger
 
