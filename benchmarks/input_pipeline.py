@@ -73,7 +73,7 @@ def make_songs(root: Path, extension: str, count: int = 4, seconds: float = 60.0
 
 def mixtures_per_second(dataset: Dataset, mixing: StemMixing, batches: int, workers: int = 2) -> tuple[float, float]:
     """Through the loader, with the processes already running; and the CPU ms of all of them for each mixture."""
-    loader = build_loader(ExampleStream(dataset, mixing, SPEC, seed=0, batch_size=4), workers)
+    loader = build_loader(ExampleStream(build_drawer(dataset, mixing, SPEC), seed=0, batch_size=4), workers)
     before = _cpu_seconds()
     stream = iter(loader)
     for _ in range(4 * workers):
@@ -166,7 +166,7 @@ def run_speech(corpus: Path, steps: int = 12) -> None:
     model = build_model(config.model).train()
     optimiser = torch.optim.Adam(model.parameters())
     dataset = open_dataset(corpus, "train")
-    stream = iter(ExampleStream(dataset, config.mixing, model.spec, config.seed, config.batch_size))
+    stream = iter(ExampleStream(build_drawer(dataset, config.mixing, model.spec), config.seed, config.batch_size))
     first, later, training = [], [], []
     for _ in range(steps):
         first.append(_seconds(lambda: next(stream)))

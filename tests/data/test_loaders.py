@@ -22,7 +22,7 @@ def album(tmp_path_factory):
 
 
 def batches(album, workers=0, count=6, **kwargs):
-    loader = build_loader(ExampleStream(album, MIXING, THREE, 3, **kwargs), workers)
+    loader = build_loader(ExampleStream(build_drawer(album, MIXING, THREE), 3, **kwargs), workers)
     return [batch for batch, _ in zip(loader, range(count), strict=False)]
 
 
@@ -68,7 +68,7 @@ def test_batches_hold_the_examples_by_their_numbers(album):
 
 def test_shorter_mixtures_of_a_batch_are_padded(tmp_path):
     mixing = SpeakerMixing(segment_seconds=5.0, length="min", speed_range=(1.0, 1.0))
-    stream = ExampleStream(utterances(tmp_path), mixing, TWO, 0, batch_size=8)
+    stream = ExampleStream(build_drawer(utterances(tmp_path), mixing, TWO), 0, batch_size=8)
     batch = next(iter(stream))
     lengths = {(mixture != 0).any(dim=0).nonzero().max().item() + 1 for mixture in batch.mixture}
     assert batch.mixture.shape[-1] == 12000
@@ -77,10 +77,10 @@ def test_shorter_mixtures_of_a_batch_are_padded(tmp_path):
 
 def test_a_stream_that_cannot_be_drawn_is_refused_at_once(album):
     with pytest.raises(ConfigError):
-        ExampleStream(album, SpeakerMixing(), THREE.__class__(**{**vars(THREE), "sources": ("a",)}), 0, 2)
+        build_drawer(album, SpeakerMixing(), THREE.__class__(**{**vars(THREE), "sources": ("a",)}))
     for wrong in ({"batch_size": 0}, {"rank": 2, "world_size": 2}, {"start": -1}):
         with pytest.raises(ConfigError, match="there is no batch"):
-            ExampleStream(album, MIXING, THREE, 0, **{"batch_size": 1, **wrong})
+            ExampleStream(build_drawer(album, MIXING, THREE), 0, **{"batch_size": 1, **wrong})
 
 
 def test_given_mixtures_come_once_per_round_in_a_new_order(album):

@@ -10,7 +10,7 @@ from scipy.signal import sosfilt
 
 from unbraid.errors import ConfigError
 from unbraid.metrics.loudness import loudness_error
-from unbraid.signal.loudness import k_weighting, loudness
+from unbraid.signal.loudness import k_weighting, loudness, loudness_by_transform
 
 
 def sine(level_db, seconds, rate=48_000, frequency=1000, channels=2):
@@ -94,3 +94,15 @@ def test_silence_never_raises():
 def test_nothing_to_measure_is_refused():
     with pytest.raises(ConfigError, match="at least 1 sample"):
         loudness(torch.zeros(2, 0), 48_000)
+
+
+@pytest.mark.parametrize("seconds", [0.2, 2.0])
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_by_transform_it_reads_the_same(seconds, rate):
+    """Noise that swells, so that quiet blocks are gated, in a batch with silence."""
+    samples = round(seconds * rate)
+    signal = torch.randn(3, 2, samples) * torch.linspace(0, 0.3, samples) ** 2
+    signal[1] = 0
+    found, expected = loudness_by_transform(signal, rate), loudness(signal, rate)
+    assert found[1] == -math.inf
+    assert torch.allclose(found[[0, 2]].double(), expected[[0, 2]], atol=0.01)

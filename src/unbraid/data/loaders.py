@@ -12,7 +12,7 @@ from torch.utils.data import Dataset as MapDataset
 from unbraid.data.items import ACCOMPANIMENT, Dataset, Example
 from unbraid.data.lists.scenes import HIDDEN_BY_ACCOMPANIMENT, Scene, find_recordings, read_scene
 from unbraid.data.lists.speaker_pairs import ListedMixture, find_listed, read_listed
-from unbraid.data.mixing.drawing import Mixing, build_drawer
+from unbraid.data.mixing.drawing import Drawer, Mixing, build_drawer
 from unbraid.data.mixing.given_mixtures import given_items, item_length, match_sources, read_example
 from unbraid.errors import ConfigError
 from unbraid.models.contract import ModelSpec
@@ -23,14 +23,12 @@ class ExampleStream(IterableDataset[Example]):
 
     Batch n of the whole run holds the examples from n * batch_size * world_size on, and rank r has its r-th part of
     them, whatever the number of worker processes. Examples shorter than the longest of their batch get silence at the
-    end. Raises at once if data, mixing and model do not go together.
+    end.
     """
 
     def __init__(
         self,
-        dataset: Dataset,
-        mixing: Mixing,
-        spec: ModelSpec,
+        drawer: Drawer,
         seed: int,
         batch_size: int,
         start: int = 0,
@@ -39,7 +37,7 @@ class ExampleStream(IterableDataset[Example]):
     ) -> None:
         if batch_size < 1 or start < 0 or not 0 <= rank < world_size:
             raise ConfigError(f"there is no batch {start} of {batch_size} examples on rank {rank} of {world_size}")
-        self.drawer, self.seed = build_drawer(dataset, mixing, spec), seed
+        self.drawer, self.seed = drawer, seed
         self.batch_size, self.start, self.rank, self.world_size = batch_size, start, rank, world_size
 
     def __iter__(self) -> Iterator[Example]:
@@ -142,7 +140,7 @@ def join_examples(examples: Sequence[Example]) -> Example:
 
 
 def build_loader(
-    examples: ExampleStream | DrawnExamples | GivenExamples | ListedExamples | SceneExamples,
+    examples: IterableDataset[Example] | DrawnExamples | GivenExamples | ListedExamples | SceneExamples,
     num_workers: int = 0,
     pin_memory: bool = False,
 ) -> DataLoader[Example]:

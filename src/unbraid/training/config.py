@@ -209,6 +209,10 @@ class TrainingConfig:
     deterministic: bool = False
     """Refuse operations whose result changes from run to run on a GPU."""
 
+    resident: bool = False
+    """All recordings of the training split are decoded once, to 16 bits, and stay on the device, where examples are
+    drawn: for a GPU whose memory holds them, which then waits for no CPU."""
+
     num_workers: NonNegativeInt = 0
     """Processes that prepare examples beside the training process."""
 

@@ -23,7 +23,9 @@ from unbraid.data.loaders import (
     SceneExamples,
     build_loader,
 )
+from unbraid.data.mixing.drawing import Drawer, build_drawer
 from unbraid.data.open import open_dataset
+from unbraid.data.resident.drawing import ResidentDrawer, ResidentStream, build_resident_drawer
 from unbraid.errors import ConfigError
 from unbraid.models.contract import ModelSpec
 from unbraid.training.config import TrainingConfig
@@ -37,6 +39,7 @@ class Examples:
 
     def __init__(self, config: TrainingConfig, spec: ModelSpec, root: Path) -> None:
         self.config, self.spec, self.root = config, spec, root
+        self._resident: ResidentDrawer | None = None
 
     def _open(self, split: Split) -> Dataset:
         names = dict(pair.split(":", 1) for pair in self.config.rename)
@@ -79,13 +82,22 @@ class Examples:
         """On what the run is validated, for the user to read."""
         return self._valid[1]
 
-    def train_loader(self, start: int, rank: int, world_size: int) -> DataLoader[Example]:
-        """Batches from number `start` on, for one of several processes."""
+    @cached_property
+    def _drawer(self) -> Drawer:
+        """One for the whole run: it keeps what it has decoded."""
+        return build_drawer(self._train, self.config.mixing, self.spec)
+
+    def train_loader(
+        self, start: int, rank: int, world_size: int, device: torch.device | str = "cpu"
+    ) -> DataLoader[Example]:
+        """Batches from number `start` on, for one of several processes, on that device where all sounds lie there."""
         config = self.config
         assert config.batch_size != "auto"
-        stream = ExampleStream(
-            self._train, config.mixing, self.spec, config.seed, config.batch_size, start, rank, world_size
-        )
+        if config.resident:
+            if self._resident is None:
+                self._resident = build_resident_drawer(self._train, config.mixing, self.spec, device)
+            return build_loader(ResidentStream(self._resident, config.seed, config.batch_size, start, rank))
+        stream = ExampleStream(self._drawer, config.seed, config.batch_size, start, rank, world_size)
         return build_loader(stream, config.num_workers, pin_memory=torch.cuda.is_available())
 
     def valid_loader(self, rank: int, world_size: int) -> DataLoader[Example]:

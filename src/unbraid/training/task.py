@@ -82,7 +82,7 @@ class SeparationTask(lightning.LightningModule):
     def train_dataloader(self) -> DataLoader[Example]:
         """Goes on with the batch after the last one trained on, also in a resumed run."""
         start = self.global_step * self.config.accumulate
-        return self.examples.train_loader(start, self.global_rank, self.trainer.world_size)
+        return self.examples.train_loader(start, self.global_rank, self.trainer.world_size, self.device)
 
     def examples_per_step(self, world_size: int) -> int:
         assert self.config.batch_size != "auto"

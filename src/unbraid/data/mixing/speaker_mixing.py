@@ -77,28 +77,16 @@ class SpeakerDrawer:
     def __init__(self, dataset: Dataset, mixing: SpeakerMixing, spec: ModelSpec) -> None:
         self.mixing, self.spec = mixing, spec
         self.sources = tuple(source for source in spec.sources if source != mixing.noise)
-        if len(self.sources) != mixing.num_speakers:
-            raise ConfigError(
-                f"the model gives {len(self.sources)} speakers and the mixtures have {mixing.num_speakers}",
-                remedy="set num_speakers to the model's",
-            )
-        utterances: dict[str, list[SourceRecording]] = {}
-        for item in dataset.items:
-            for source, clips in item.sources.items():
-                # Noise comes with the mixtures of some data sets without being one of their sources.
-                if clips and source in dataset.sources and source != mixing.noise:
-                    utterances.setdefault(_speaker(item, source), []).append(SourceRecording(clips))
+        utterances = utterances_of(dataset, mixing, len(self.sources))
         self.speakers = sorted(utterances)
-        if len(self.speakers) < mixing.num_speakers:
-            raise DataError(
-                f"has {len(self.speakers)} speakers in the split '{dataset.split}'; {mixing.num_speakers} are needed",
-                subject=f"{dataset.root}",
-            )
         noises = [] if mixing.noise is None else recordings_of(dataset, mixing.noise)
         everything = [*(one for speaker in utterances.values() for one in speaker), *noises]
         keep = fit_memory(everything, spec.sample_rate, spec.num_channels)
         self._pools = [Pool(utterances[speaker], mixing.utterance_weights, keep) for speaker in self.speakers]
-        self._probabilities = _speaker_probabilities(mixing, {name: utterances[name] for name in self.speakers})
+        self._probabilities = None
+        if mixing.speaker_weights != "equal" or mixing.speaker_counts.keys() & utterances.keys():
+            weights = speaker_weights(mixing, {name: utterances[name] for name in self.speakers})
+            self._probabilities = np.array(weights) / sum(weights)
         self._noise = None
         if mixing.noise is not None:
             if not noises:
@@ -149,12 +137,29 @@ class SpeakerDrawer:
         return augment(change_speed(piece, speed), mixing.augmentations, spec.sample_rate, generator)[:, :most]
 
 
-def _speaker_probabilities(
-    mixing: SpeakerMixing, utterances: Mapping[str, Sequence[SourceRecording]]
-) -> np.ndarray | None:
-    """How likely each speaker is, None where all are alike."""
-    if mixing.speaker_weights == "equal" and not mixing.speaker_counts.keys() & utterances.keys():
-        return None
+def utterances_of(dataset: Dataset, mixing: SpeakerMixing, num_sources: int) -> dict[str, list[SourceRecording]]:
+    """Speaker -> utterances; refuses what has too few speakers, and a model for another number of them."""
+    if num_sources != mixing.num_speakers:
+        raise ConfigError(
+            f"the model gives {num_sources} speakers and the mixtures have {mixing.num_speakers}",
+            remedy="set num_speakers to the model's",
+        )
+    utterances: dict[str, list[SourceRecording]] = {}
+    for item in dataset.items:
+        for source, clips in item.sources.items():
+            # Noise comes with the mixtures of some data sets without being one of their sources.
+            if clips and source in dataset.sources and source != mixing.noise:
+                utterances.setdefault(_speaker(item, source), []).append(SourceRecording(clips))
+    if len(utterances) < mixing.num_speakers:
+        raise DataError(
+            f"has {len(utterances)} speakers in the split '{dataset.split}'; {mixing.num_speakers} are needed",
+            subject=f"{dataset.root}",
+        )
+    return utterances
+
+
+def speaker_weights(mixing: SpeakerMixing, utterances: Mapping[str, Sequence[SourceRecording]]) -> list[float]:
+    """How likely each speaker is, relative to the others."""
     weights = []
     for name, recordings in utterances.items():
         match mixing.speaker_weights:
@@ -165,7 +170,7 @@ def _speaker_probabilities(
             case "seconds":
                 weight = sum(recording.seconds for recording in recordings)
         weights.append(weight * mixing.speaker_counts.get(name, 1.0))
-    return np.array(weights) / sum(weights)
+    return weights
 
 
 def _common_length(rule: str, lengths: list[int], most: int) -> int:

@@ -30,7 +30,7 @@ from unbraid.errors import ConfigError, DataError
 from unbraid.models.contract import ModelSpec
 from unbraid.options import Dropout, PositiveFloat, PositiveInt, Share, check_options, check_range
 
-_FADE_SECONDS = 0.005
+FADE_SECONDS = 0.005
 """ours: at both ends of a piece that stands alone in a segment, so that a cut does not click."""
 
 
@@ -124,19 +124,8 @@ class StemDrawer:
                 subject=f"{dataset.root}",
                 remedy="rename the sources or choose another data set",
             )
-        self._songs = [
-            song
-            for item in dataset.items
-            if len(
-                song := {
-                    source: SourceRecording(clips, item.labels.get("collection", ""))
-                    for source, clips in item.sources.items()
-                    if clips
-                }
-            )
-            > 1
-        ]
-        self._song_bounds = np.cumsum(weigh([_longest(song) for song in self._songs], mixing.song_weights))
+        self._songs = songs_of(dataset)
+        self._song_bounds = np.cumsum(weigh([longest_of(song) for song in self._songs], mixing.song_weights))
         if mixing.coherent_probability and not self._songs:
             raise DataError("has no item with more than one source to take from one moment", subject=f"{dataset.root}")
 
@@ -223,7 +212,18 @@ class StemDrawer:
         }
 
 
-def _longest(song: Mapping[str, SourceRecording]) -> SourceRecording:
+def songs_of(dataset: Dataset) -> list[dict[str, SourceRecording]]:
+    """The items of several sources, which are of one moment."""
+    songs = []
+    for item in dataset.items:
+        collection = item.labels.get("collection", "")
+        song = {source: SourceRecording(clips, collection) for source, clips in item.sources.items() if clips}
+        if len(song) > 1:
+            songs.append(song)
+    return songs
+
+
+def longest_of(song: Mapping[str, SourceRecording]) -> SourceRecording:
     return max(song.values(), key=lambda recording: recording.seconds)
 
 
@@ -243,7 +243,7 @@ def _in_turn(pieces: list[np.ndarray], num_samples: int, generator: np.random.Ge
 
 def fade_ends(piece: np.ndarray, sample_rate: int) -> np.ndarray:
     """(channel, sample) with its ends faded over 5 ms, or half of it."""
-    length = min(round(_FADE_SECONDS * sample_rate), piece.shape[-1] // 2)
+    length = min(round(FADE_SECONDS * sample_rate), piece.shape[-1] // 2)
     if length == 0:
         return piece
     ramp = np.linspace(0, 1, length, endpoint=False, dtype=np.float32)

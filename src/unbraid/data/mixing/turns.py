@@ -9,7 +9,7 @@ import numpy as np
 from unbraid.errors import ConfigError
 from unbraid.options import Share, check_options, check_range
 
-_FADE_SECONDS = 0.01
+FADE_SECONDS = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,4 +62,4 @@ def _gates(begins: np.ndarray, ends: np.ndarray, num_samples: int, sample_rate: 
     """(speaker, sample): 1 from begin to end and 0 elsewhere, with a short way up and down."""
     place = np.arange(num_samples)
     inside = np.minimum(place - begins[:, None], ends[:, None] - place)
-    return np.clip(inside / (_FADE_SECONDS * sample_rate), 0, 1).astype(np.float32)
+    return np.clip(inside / (FADE_SECONDS * sample_rate), 0, 1).astype(np.float32)
