@@ -28,7 +28,7 @@ def files(tmp_path, monkeypatch):
 
     def hear(path, sample_rate=None):
         kind = None if path.stem == "nothing" else path.stem
-        return Detection(kind=kind, certainty=1.0, probabilities={})
+        return Detection(kind=kind, nothing=None if kind else "silence", certainty=1.0, probabilities={})
 
     monkeypatch.setattr("unbraid.cli.separate_auto.detect", hear)
     return paths
@@ -44,7 +44,8 @@ def test_each_recording_goes_to_the_model_for_what_it_is(files, monkeypatch, cap
     groups = {name: [file.path.stem for file in group.files] for name, group in choose_models(found, [], quiet=False)}
     assert groups == {"speech": ["talk", "nothing"], "cinematic": ["film"]}
     said = capsys.readouterr().err
-    assert "talk.wav sounds like talk" not in said  # two recordings
+    assert "talk.wav sounds like talk: the model 'speech' separates it" in said
+    assert "nothing.wav holds nothing but silence, so the model does not matter" in said
     assert "film.wav sounds like film sound: the model 'cinematic' separates it; choose otherwise with -n" in said
 
 
@@ -85,6 +86,7 @@ def test_an_experimental_model_is_not_chosen_and_a_downloaded_one_goes_first(mon
     assert choose_model("music").name == "music"
     facts["experimental"] = True
     assert choose_model("music").name is None
+    assert "or take it with `model=music`" in str(choose_model("music").missing("'song.wav'"))
     monkeypatch.setattr(choice, "find_downloaded", lambda name: "here" if name == "htdemucs" else None)
     assert choose_model("music").name == "htdemucs"
 

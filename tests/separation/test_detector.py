@@ -38,7 +38,18 @@ def test_chords_over_a_beat_are_music():
 def test_silence_is_nothing():
     detection = detect_samples(np.zeros(5 * RATE, np.float32))
     assert detection.kind is None
+    assert detection.nothing == "silence"
     assert detection.certainty == 0
+
+
+@pytest.mark.parametrize("hz", [110.0, 1000.3, 3000.0])
+def test_a_steady_tone_is_no_music(hz):
+    tone = np.sin(2 * np.pi * hz * np.arange(20 * RATE) / RATE)
+    hiss = 0.01 * np.random.default_rng(0).standard_normal(len(tone))
+    for sound in (tone, tone[: 2 * RATE], tone + hiss):
+        detection = detect_samples(sound.astype(np.float32))
+        assert (detection.kind, detection.nothing) == (None, "a steady tone")
+    assert detect_samples((tone + np.sin(5000 * np.arange(len(tone)) / RATE)).astype(np.float32)).nothing is None
 
 
 def test_neither_level_rate_nor_channels_tell(tmp_path):

@@ -94,10 +94,10 @@ def push_model(
     unbraid models push runs/speech/best.safetensors hf:me/my-speech
     """
     from unbraid.weights.published.hub import push_to_hub
-    from unbraid.weights.references import HubReference, parse_reference
+    from unbraid.weights.references import HubReference, is_reference, parse_reference
     from unbraid.weights.sharing import write_repository
 
-    reference = parse_reference(target)
+    reference = parse_reference(target) if is_reference(target) else None
     if not isinstance(reference, HubReference):
         raise ConfigError(f"'{target}' is no repository", remedy="write it as hf:owner/name")
     with tempfile.TemporaryDirectory() as folder:

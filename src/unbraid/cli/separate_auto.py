@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from unbraid.audio.discovery import AudioFile, Discovery
@@ -22,17 +22,18 @@ def choose_models(found: Discovery, stems: Iterable[str], *, quiet: bool) -> lis
     """
     told = kind_of_stems(stems)
     groups: dict[Kind, list[AudioFile]] = {}
-    silent: list[AudioFile] = []
+    others: list[AudioFile] = []
     for file in found.files:
         kind: Kind | None = told or _hear(file, quiet=quiet)
         if kind is None:
-            silent.append(file)
+            others.append(file)
         else:
             groups.setdefault(kind, []).append(file)
-    if silent:
-        # What holds no sound, or cannot be read, goes wherever others go, where it is said.
+    heard = {kind: tuple(files) for kind, files in groups.items()}
+    if others:
+        # What holds nothing to separate, or cannot be read, goes wherever others go.
         fullest: Kind = max(groups, key=lambda kind: len(groups[kind])) if groups else "talk"
-        groups.setdefault(fullest, []).extend(silent)
+        groups.setdefault(fullest, []).extend(others)
     chosen: list[tuple[str, list[AudioFile]]] = []
     errors: list[UnbraidError] = []
     for kind, files in groups.items():
@@ -41,8 +42,8 @@ def choose_models(found: Discovery, stems: Iterable[str], *, quiet: bool) -> lis
             errors += [choice.missing(f"'{printable(file.path)}'") for file in files]
             continue
         chosen.append((choice.name, files))
-        if not quiet and told is None:
-            complain(f"{_sounds_like(files, kind)}: the model '{choice.name}' separates it; {_HOW}", kind="auto")
+        if not quiet and told is None and (sounding := heard.get(kind)):
+            complain(f"{_sounds_like(sounding, kind)}: the model '{choice.name}' separates it; {_HOW}", kind="auto")
     every = (*found.errors, *errors)
     if not chosen:
         if len(every) == 1:
@@ -54,18 +55,22 @@ def choose_models(found: Discovery, stems: Iterable[str], *, quiet: bool) -> lis
 
 
 def _hear(file: AudioFile, *, quiet: bool) -> Kind | None:
-    """What a recording is; None where it holds no sound or cannot be read."""
+    """What a recording is; None where it holds nothing to separate, which is said, or cannot be read."""
     if file.path == Path("-"):
         if not quiet:
             complain(f"standard input is not listened to beforehand and taken for talk; {_HOW}", kind="auto")
         return "talk"
     try:
-        return detect(file.path).kind
+        detection = detect(file.path)
     except UnbraidError:
         return None
+    if detection.kind is None and not quiet:
+        what = detection.nothing or "silence"
+        complain(f"{printable(file.path)} holds nothing but {what}, so the model does not matter", kind="auto")
+    return detection.kind
 
 
-def _sounds_like(files: list[AudioFile], kind: Kind) -> str:
+def _sounds_like(files: Sequence[AudioFile], kind: Kind) -> str:
     if len(files) == 1:
         return f"{printable(files[0].path)} sounds like {KIND_NAMES[kind]}"
     return f"{len(files)} recordings sound like {KIND_NAMES[kind]}"

@@ -41,13 +41,23 @@ class Choice:
     """None where no model for that kind is on this machine."""
     suggestion: str
     """A published model for that kind, to be downloaded by name."""
+    experimental: str | None = None
+    """A bundled model for that kind which nobody is given unasked."""
 
     def missing(self, subject: str) -> UnknownNameError:
         """What to say of a recording where there is none."""
+        download = f"download one with  unbraid models download {self.suggestion}"
+        if self.experimental is not None:
+            return UnknownNameError(
+                f"sounds like {KIND_NAMES[self.kind]}, and the only model for that on this machine, "
+                f"'{self.experimental}', is an experiment that is not taken unasked",
+                subject=subject,
+                remedy=f"{download}, or take it with `model={self.experimental}`",
+            )
         return UnknownNameError(
             f"sounds like {KIND_NAMES[self.kind]}, and no model for that is on this machine",
             subject=subject,
-            remedy=f"download one with  unbraid models download {self.suggestion}, or choose a model with `model`",
+            remedy=f"{download}, or choose a model with `model`",
         )
 
 
@@ -56,7 +66,8 @@ def choose_model(kind: Kind) -> Choice:
     downloaded = (name for name in _PREFERRED[kind] if find_downloaded(name) is not None)
     name = next(downloaded, None) or (_BUNDLED[kind] if _is_ready(_BUNDLED[kind]) else None)
     assert _SUGGESTED[kind] in published_models()
-    return Choice(kind=kind, name=name, suggestion=_SUGGESTED[kind])
+    bundled = _BUNDLED[kind] if _BUNDLED[kind] in bundled_models() else None
+    return Choice(kind=kind, name=name, suggestion=_SUGGESTED[kind], experimental=bundled if name is None else None)
 
 
 def kind_of_stems(stems: Iterable[str]) -> Kind | None:

@@ -39,6 +39,7 @@ _MODULATIONS_HZ = ((0.5, 2.0), (2.0, 4.0), (4.0, 8.0), (8.0, 16.0))
 _QUIET_DB = 50.0
 """A window so far below the loudest one says nothing."""
 _SILENCE = 1e-5
+_TONE_HZ, _TONE_SHARE = 3.0, 0.98
 _FILE = Path(__file__).with_name("detector.safetensors")
 
 
@@ -47,7 +48,10 @@ class Detection:
     """What a recording seems to be."""
 
     kind: Kind | None
-    """None where there is nothing to hear."""
+    """None where there is nothing that could be separated."""
+
+    nothing: Literal["silence", "a steady tone"] | None = None
+    """What there is instead."""
 
     certainty: float
     """Probability of that kind, between 0 and 1."""
@@ -96,8 +100,9 @@ def detect(source: Input, sample_rate: int | None = None) -> Detection:
 def detect_samples(samples: NDArray[np.float32]) -> Detection:
     """What mono samples at 16 kHz are."""
     features = features_of(samples)
-    if not len(features):
-        return Detection(kind=None, certainty=0.0, probabilities={})
+    nothing = "silence" if not len(features) else "a steady tone" if _is_tone(samples) else None
+    if nothing is not None:
+        return Detection(kind=None, nothing=nothing, certainty=0.0, probabilities={})
     with torch.inference_mode():
         probabilities = _detector()(torch.from_numpy(features)).softmax(dim=-1)
     best = int(probabilities.argmax())
@@ -123,6 +128,16 @@ def heard_windows(samples: NDArray[np.float32]) -> tuple[list[NDArray[np.float32
     windows = [samples[start : start + length] for start in range(0, len(samples) - length + 1, length)]
     levels = np.array([_rms(window) for window in windows])
     return windows, levels > max(_SILENCE, levels.max() * 10 ** (-_QUIET_DB / 20))
+
+
+def _is_tone(samples: NDArray[np.float32]) -> bool:
+    """Whether nearly all power of the whole lies at one frequency."""
+    spectrum = np.square(np.abs(np.fft.rfft(samples * np.hanning(len(samples)))))
+    spectrum[0] = 0.0
+    peak = int(spectrum.argmax())
+    # A tone that is a little unsteady, or digitised badly, is a few hertz wide.
+    reach = max(3, round(_TONE_HZ * len(samples) / RATE))
+    return bool(spectrum[max(0, peak - reach) : peak + reach + 1].sum() > _TONE_SHARE * spectrum.sum())
 
 
 def _rms(samples: NDArray[np.float32]) -> np.float32:

@@ -282,7 +282,8 @@ def _explain(error: BaseException, reference: HubReference, path: str | None, do
     if any("Consistency check failed" in str(link) for link in chain):
         return f"{what} arrived incomplete and was not kept: try again"
     if any(_is_of_libraries(link) or isinstance(link, ConnectionError | TimeoutError) for link in chain):
-        return f"the hub cannot be reached to {doing} {what}: check the network, or take a model of this machine"
+        otherwise = "" if doing == "upload" else ", or take a model of this machine"
+        return f"the hub cannot be reached to {doing} {what}: check the network{otherwise}"
     return None
 
 
