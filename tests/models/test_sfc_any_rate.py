@@ -69,6 +69,7 @@ def test_one_set_of_weights_serves_any_rate_and_any_number_of_bands(name):
     for rate, num_bands in ((8000, 16), (44_100, 16), (16_000, 9), (22_050, 30)):
         other = resized(model, sample_rate=rate, num_bands=num_bands)
         assert size(other) == size(model)
+        assert other.config.bin_hz == pytest.approx(model.config.bin_hz, rel=0.005)
         own = dict(other.named_parameters())
         assert all(torch.equal(value, own[key]) for key, value in model.named_parameters())
         with torch.inference_mode():

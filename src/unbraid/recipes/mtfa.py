@@ -90,7 +90,7 @@ def quarter(model: MTFAConfig) -> MTFAConfig:
 
 
 _TIME, _FREQUENCY = TemporalFrequencyConfig(order="time"), TemporalFrequencyConfig(order="frequency")
-_PYRAMID = TemporalFrequencyConfig(pyramid=(1, 2, 4))
+_PYRAMID, _GATED = TemporalFrequencyConfig(pyramid=(1, 2, 4)), TemporalFrequencyConfig(branches="gated")
 
 BARE, AT_CENTRE, AT_LEVELS = MTFAConfig(places=()), MTFAConfig(places=CENTRE), MTFAConfig(places=LEVELS)
 
@@ -122,9 +122,11 @@ ABLATIONS = tuple(
         ("centre", AT_CENTRE, "along both, deepest level"),
         ("levels", AT_LEVELS, "along both, several levels"),
         ("levels-pyramid", replace(AT_LEVELS, attention=_PYRAMID), "along both, several levels and steps"),
+        ("levels-gated", replace(AT_LEVELS, attention=_GATED), "along both, several levels, beginning at nothing"),
     )
 )
-"""By what each adds to the one before: the abstract's first claim down to "centre", its second from there on."""
+"""By what each adds to the one before: the abstract's first claim down to "centre", its second from there on; and ours,
+branches that begin as the identity."""
 
 ON_A_LAPTOP = tuple(
     Recipe(
@@ -137,6 +139,7 @@ ON_A_LAPTOP = tuple(
         ("none", BARE, "no attention"),
         ("centre", AT_CENTRE, "along both, deepest level"),
         ("levels", AT_LEVELS, "along both, several levels"),
+        ("levels-gated", replace(AT_LEVELS, attention=_GATED), "along both, several levels, beginning at nothing"),
     )
 )
 

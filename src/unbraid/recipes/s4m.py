@@ -162,6 +162,10 @@ COMPARISON = tuple(
         ("speech-s4m-8-rounds", replace(SMALL, num_rounds=8), "S4M of eight rounds"),
         ("speech-s4m-16-rounds", replace(SMALL, num_rounds=16), "S4M of sixteen rounds"),
         ("speech-s4m-one-level", replace(SMALL, depth=1), "S4M at one scale"),
+        ("speech-s4m-two-levels", replace(SMALL, depth=2), "S4M at two scales"),
+        ("speech-s4m-three-levels", replace(SMALL, depth=3), "S4M at three scales"),
+        ("speech-s4m-mamba", replace(SMALL, coarsest="mamba"), "S4M with Mamba for S4"),
+        ("speech-s4m-attention", replace(SMALL, coarsest="attention"), "S4M with attention for S4"),
         ("speech-s4m-diagonal", replace(SMALL, state_space=_DIAGONAL), "S4M with S4D"),
         ("speech-s4m-one-way", replace(SMALL, state_space=_ONE_WAY), "S4M that hears forwards only"),
     )

@@ -250,6 +250,8 @@ def scenes_run(name: str, model: SFCConfig) -> TrainingConfig:
 
 _NARROW_MAMBA = MambaCompressionConfig(inner_dim=16)
 _FREE = replace(NARROW_ATTENTION, positional_bias="none")
+_SAMPLED = replace(NARROW_ATTENTION, queries="sampled", positional_bias="sampled")
+_SHARED = replace(_SAMPLED, queries="shared")
 
 COMPARISON = tuple(
     Recipe(
@@ -269,4 +271,17 @@ COMPARISON = tuple(
     )
 )
 
-SFC = (*MUSIC, *FILM, *ABLATIONS, *COMPARISON)
+ANY_RATE = tuple(
+    Recipe(
+        config=scenes_run(f"cinematic-sfc-ca-{name}", replace(narrow(compression), band_scale="hertz")),
+        model=about,
+        data="corpus with speech/, music/ and fx/",
+        row="ours: one SFC for any rate and number of bands",
+    )
+    for name, compression, about in (
+        ("any-rate", _SAMPLED, "SFC-CA from tables over frequency"),
+        ("any-rate-shared", _SHARED, "SFC-CA from one table for encoder and decoder"),
+    )
+)
+
+SFC = (*MUSIC, *FILM, *ABLATIONS, *COMPARISON, *ANY_RATE)

@@ -19,9 +19,13 @@ from unbraid.models.sfc.model import SFC, SFCConfig
 
 
 def resized(model: SFC, *, sample_rate: int | None = None, num_bands: int | None = None) -> SFC:
-    """A model of its own with the weights of this one; raises ConfigError where these belong to their bands."""
-    old = model.config
-    new = replace(old, sample_rate=sample_rate or old.sample_rate, num_bands=num_bands or old.num_bands)
+    """A model of its own with the weights of this one; raises ConfigError where these belong to their bands.
+
+    The window keeps its duration, to four samples, and bins with it their width.
+    """
+    old, rate = model.config, sample_rate or model.config.sample_rate
+    n_fft = old.n_fft if rate == old.sample_rate else 4 * max(4, round(old.fft_samples * rate / old.sample_rate / 4))
+    new = replace(old, sample_rate=rate, n_fft=n_fft, num_bands=num_bands or old.num_bands)
     other = SFC(new).to(next(model.parameters()).device)
     weights, wanted = model.state_dict(), other.state_dict()
     by_band = interpolation(_pitches(old), _pitches(new))
