@@ -30,6 +30,8 @@ prepare = typer.Typer(
         stems from song projects of LMMS
     unbraid prepare corpus sources/ corpus/
         the corpus of the bundled models, from its public sources
+    unbraid prepare pack corpus/ pack/ --recipe speech
+        what a run needs in 40 MB, to carry to a rented GPU
     unbraid prepare list corpus/ mine.csv
         a fixed list of mixtures of your own, to score models on
     unbraid prepare mixtures speech-test corpus/ mixtures/
@@ -201,6 +203,44 @@ def mixtures(
     from unbraid.evaluation.mixtures import prepare_mixtures
 
     _run(prepare_mixtures(name, corpus, out, jobs or os.cpu_count() or 1))
+
+
+@prepare.command()
+def pack(
+    data: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the data set.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the copy; made if it is not there.")],
+    recipe: Annotated[
+        str, typer.Option(metavar="NAME", help="The recipe to train; it says which part, rate and channels.")
+    ] = "speech",
+    megabytes: Annotated[float, typer.Option("--megabytes", metavar="N", help="Most megabytes, about.")] = 40.0,
+    jobs: Jobs = None,
+) -> None:
+    """Packs the recordings that a recipe is trained and validated on into few megabytes, as Opus.
+
+    The layout stays, so that the copy is trained on like the data set. Scores on it choose between weights and are not
+    those of the data set itself.
+
+    [bold]Examples[/bold]
+
+    unbraid prepare pack corpus/ pack/ --recipe speech
+    unbraid train speech --data pack/ --init speech --set resident=true
+    """
+    from unbraid.cli.train import find_recipe
+    from unbraid.data.prepare.pack import prepare_pack
+    from unbraid.models.catalog import build_model
+
+    config = find_recipe(recipe).config
+    spec = build_model(config.model).spec
+    events = prepare_pack(
+        data,
+        out,
+        layout=config.layout,
+        sample_rate=spec.sample_rate,
+        num_channels=spec.num_channels,
+        megabytes=megabytes,
+        jobs=jobs or os.cpu_count() or 1,
+    )
+    _run(events)
 
 
 @prepare.command("list")

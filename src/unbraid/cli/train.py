@@ -14,9 +14,21 @@ from unbraid.cli.options import flag
 from unbraid.errors import ConfigError, MissingExtraError, UnknownNameError
 
 if TYPE_CHECKING:
+    from unbraid.recipes.recipe import Recipe
     from unbraid.training.config import TrainingConfig
 
 _MACHINES = "Machines"
+
+
+def find_recipe(name: str) -> Recipe:
+    """The recipe of that name; where there is none, those that are called nearly so."""
+    from unbraid.recipes import RECIPES
+
+    if name not in RECIPES:
+        near = difflib.get_close_matches(name, RECIPES, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "unbraid train --list  shows what there is"
+        raise UnknownNameError(f"there is no recipe '{name}': {hint}")
+    return RECIPES[name]
 
 
 def _list_recipes(wanted: bool) -> bool:
@@ -89,15 +101,10 @@ def train(
     unbraid train speech --data corpus/ --devices 8 --set precision=bf16-mixed --set num_workers=4
     """
     from unbraid.cli.overrides import apply_overrides
-    from unbraid.recipes import RECIPES
 
     if recipe is None:
         raise ConfigError("no recipe is named:  unbraid train --list  shows what there is")
-    if recipe not in RECIPES:
-        near = difflib.get_close_matches(recipe, RECIPES, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "unbraid train --list  shows what there is"
-        raise UnknownNameError(f"there is no recipe '{recipe}': {hint}")
-    config = RECIPES[recipe].config
+    config = find_recipe(recipe).config
     if smoke:
         from unbraid.recipes.smoke import smoke as smallest
 

@@ -25,7 +25,7 @@ from unbraid.data.loaders import (
 )
 from unbraid.data.mixing.drawing import Drawer, build_drawer
 from unbraid.data.open import open_dataset
-from unbraid.data.resident.drawing import ResidentDrawer, ResidentStream, build_resident_drawer
+from unbraid.data.resident.drawing import ResidentDrawer, ResidentExamples, ResidentStream, build_resident_drawer
 from unbraid.errors import ConfigError
 from unbraid.models.contract import ModelSpec
 from unbraid.training.config import TrainingConfig
@@ -73,6 +73,10 @@ class Examples:
                     raise
                 instead = f", because nothing of the list '{config.list_name}' is there"
         if all(item.mixture is None and len(item.sources) == 1 for item in dataset.items):
+            if self.config.resident:
+                drawer = build_resident_drawer(dataset, self.config.mixing, self.spec, "cpu")
+                resident = ResidentExamples(drawer, _VALIDATION_SEED, config.items)
+                return resident, f"{len(resident)} mixtures drawn once from the split 'valid'{instead}"
             drawn = DrawnExamples(dataset, self.config.mixing, self.spec, _VALIDATION_SEED, config.items)
             return drawn, f"{len(drawn)} mixtures drawn once from the split 'valid'{instead}"
         given = GivenExamples(dataset, self.spec, limit=config.items)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+from torch.utils.data import Dataset as MapDataset
 from torch.utils.data import IterableDataset
 
 from unbraid.data.items import Dataset, Example
@@ -41,3 +42,18 @@ class ResidentStream(IterableDataset[Example]):
             with torch.no_grad():
                 yield self.drawer.draw(self.batch_size, self.seed, batch, self.rank)
             batch += 1
+
+
+class ResidentExamples(MapDataset[Example]):
+    """The first `count` examples of a drawer, always the same ones: to validate with."""
+
+    def __init__(self, drawer: ResidentDrawer, seed: int, count: int) -> None:
+        self.drawer, self.seed, self.count = drawer, seed, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Example:
+        if not 0 <= index < self.count:
+            raise IndexError(index)
+        return Example(*(part[0] for part in self.drawer.draw(1, self.seed, index)))
