@@ -39,7 +39,16 @@ def test_without_a_licence_nothing_is_fetched_unasked(hub, run):
     done = run("models", "download", "bs-roformer")
     assert done.code == 1
     assert "state no licence" in done.err
+    assert "unbraid models download bs-roformer --yes" in done.err
+    done = run("profile", "bs-roformer")
+    assert "state no licence" in done.err
     assert hub.requests == []
+
+
+def test_a_name_that_is_nearly_right_is_answered_with_the_right_one(hub, run, tmp_path):
+    soundfile.write(tmp_path / "talk.wav", np.zeros(800), 8000)
+    done = run("separate", tmp_path / "talk.wav", "-n", "music-besst")
+    assert "did you mean music-best" in done.errors[0]
 
 
 def test_separating_with_a_published_name_fetches_it(hub, run, tmp_path):

@@ -10,8 +10,8 @@ import yaml
 
 from tests.weights.hub_server import Hub
 from tests.weights.pymss_networks import SETTINGS, package_network
-from unbraid.errors import UnknownNameError
-from unbraid.weights.published import catalogues
+from unbraid.errors import ConfigError, UnknownNameError
+from unbraid.weights.published import catalogues, locate
 from unbraid.weights.published.catalogues import find_entry
 from unbraid.weights.published.models import catalogue_names, published_entry
 from unbraid.weights.published.registry import find_published
@@ -145,6 +145,10 @@ def test_a_name_finds_its_files_on_the_hub(no_packages, vocals, tmp_path, monkey
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("UNBRAID_CACHE", str(tmp_path / "cache"))
     try:
+        with pytest.raises(ConfigError, match="state no licence"):
+            inspect_model("pymss:vocals_kim")
+        assert not hub.requests
+        monkeypatch.setattr(locate, "_AGREED", {"pymss:vocals_kim"})
         stored = inspect_model("pymss:vocals_kim")
         assert stored.spec.sources == ("vocals", "other")
         assert stored.facts["licence"] == "none stated"

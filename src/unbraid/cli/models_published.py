@@ -107,7 +107,7 @@ def push_model(
 
 def prepare_download(name: str, *, assume_yes: bool = False, offline: bool = False) -> None:
     """Says once, before anything of it is fetched, what a published model is and under which licence."""
-    from unbraid.weights.published.locate import find_downloaded
+    from unbraid.weights.published.locate import agree_to, find_downloaded
     from unbraid.weights.published.registry import find_published
 
     if offline:
@@ -118,15 +118,14 @@ def prepare_download(name: str, *, assume_yes: bool = False, offline: bool = Fal
     size = f", {published.size_mb} MB" if published.size_mb else ""
     licence = published.licence or "none stated"
     complain(f"{published.name}: {published.title}, by {published.credits}; licence: {licence}{size}", kind="model")
-    if published.licence is not None or assume_yes:
+    if published.licence is not None:
         return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise ConfigError(
-            f"the authors of '{name}' state no licence, so you may have no right to use it",
-            remedy=f"if you have, say so with  unbraid models download {name} --yes",
-        )
-    if not typer.confirm("Its authors state no licence, so you may have no right to use it. Download?", err=True):
-        raise typer.Exit(1)
+    if not assume_yes:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return  # It is refused where it would be fetched.
+        if not typer.confirm("Its authors state no licence, so you may have no right to use it. Download?", err=True):
+            raise typer.Exit(1)
+    agree_to(published.name)
 
 
 def _weights_of(source: str) -> str:

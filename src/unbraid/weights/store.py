@@ -5,6 +5,7 @@ Nothing is ever unpickled. The hash is over the tensors' names, types, shapes an
 
 from __future__ import annotations
 
+import difflib
 import errno
 import hashlib
 import json
@@ -199,6 +200,7 @@ def find_weights(source: str | Path) -> Path:
     A model from elsewhere is fetched where it is not on this machine, and converted where it is foreign.
     """
     from unbraid.weights.published.locate import find_elsewhere, is_foreign_file
+    from unbraid.weights.published.registry import published_names
 
     path = Path(source)
     try:
@@ -222,7 +224,12 @@ def find_weights(source: str | Path) -> Path:
     if isinstance(source, Path) or path.suffix == ".safetensors" or len(path.parts) > 1:
         raise WeightsError(f"there is no weights file {path}", remedy=f"give its path or one of: {_bundled_names()}")
     hint = " (a preset has no trained weights; train it first)" if source in PRESETS else ""
-    raise UnknownNameError(f"there is no model '{source}'{hint}; bundled are: {_bundled_names()}")
+    names = (*bundled_models(), *published_names())
+    near = [] if hint else difflib.get_close_matches(source, names, n=2, cutoff=0.7)
+    raise UnknownNameError(
+        f"there is no model '{source}'{hint}; bundled are: {_bundled_names()}",
+        remedy=f"did you mean {' or '.join(near)}?" if near else "",
+    )
 
 
 def _bundled_names() -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from unbraid.errors import WeightsError
+from unbraid.errors import ConfigError, WeightsError
 from unbraid.weights.published.catalogues import find_entry, is_of_catalogue
 from unbraid.weights.published.folders import ModelFiles, find_model, find_models, paths_below
 from unbraid.weights.published.hub import cached_snapshot, fetch_from_hub
@@ -20,6 +20,7 @@ from unbraid.weights.published.registry import PublishedModel, find_published
 from unbraid.weights.published.web import cached_file, fetch_file
 from unbraid.weights.references import HubReference, Reference, WebReference, is_reference, parse_reference
 
+_AGREED: set[str] = set()
 _WEIGHTS = (".safetensors", ".ckpt", ".pth", ".pt", ".th", ".chpt")
 
 
@@ -104,7 +105,19 @@ def _kept_by_package(name: str) -> LocalModel | None:
     return model if model.files.kind == "settings" else None
 
 
+def agree_to(name: str) -> None:
+    """The user may use a published model whose authors state no licence; holds for this process."""
+    _AGREED.add(name)
+
+
 def _published(model: PublishedModel, *, fetch: bool) -> LocalModel | None:
+    if fetch and model.licence is None and model.name not in _AGREED:
+        if (here := _published(model, fetch=False)) is not None:
+            return here
+        raise ConfigError(
+            f"the authors of '{model.name}' state no licence, so you may have no right to use it",
+            remedy=f"if you have, say so with  unbraid models download {model.name} --yes",
+        )
     facts: dict[str, object] = {
         "source": list(model.source),
         "title": model.title,

@@ -14,7 +14,13 @@ from unbraid.weights.published.catalogues import PREFIXES, list_entries
 from unbraid.weights.published.hub import remove_from_cache
 from unbraid.weights.published.locate import LocalModel, find_downloaded, find_elsewhere
 from unbraid.weights.published.lock import forget_source
-from unbraid.weights.published.registry import ALIASES, PublishedModel, find_published, published_models
+from unbraid.weights.published.registry import (
+    ALIASES,
+    PublishedModel,
+    find_published,
+    published_models,
+    published_names,
+)
 from unbraid.weights.published.web import cached_file
 from unbraid.weights.references import HubReference, Reference, WebReference, is_reference, parse_reference
 
@@ -69,7 +75,7 @@ def download(name: str) -> Path:
     path = find_elsewhere(name)
     if path is None:
         raise UnknownNameError(
-            f"there is no published model '{name}'; there are: {', '.join((*published_models(), *ALIASES))}, and "
+            f"there is no published model '{name}'; there are: {', '.join(published_names())}, and "
             "hf:owner/name and pymss:NAME"
         )
     return path

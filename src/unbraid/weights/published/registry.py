@@ -66,6 +66,10 @@ def published_models() -> dict[str, PublishedModel]:
     return {name: _model(name, entry) for name, entry in entries.items()}
 
 
+def published_names() -> tuple[str, ...]:
+    return (*published_models(), *ALIASES)
+
+
 def find_published(name: str) -> PublishedModel | None:
     """A model by its name, by what it is best for, or of another package's catalogue."""
     if is_of_catalogue(name):
