@@ -38,6 +38,9 @@ _TIMEOUT_SECONDS = 3600
 _SILENCE_DB = -70.0
 """ours: an instrument below this never plays."""
 
+_CLICK_SAMPLES = 64
+"""ours: at the very beginning LMMS 1.2 leaves some samples of what was in its memory, at full scale."""
+
 _BASS_BELOW_HZ, _BASS_SHARE = 200.0, 0.7
 """ours: an instrument without a name is bass where so much of its power lies below."""
 
@@ -72,15 +75,18 @@ def _render_song(path: Path, folder: Path, player: str, sample_rate: int) -> boo
         return False
     project = LmmsProject(path)
     with tempfile.TemporaryDirectory(prefix="unbraid-") as scratch:
-        _run_lmms(path, Path(scratch), player, sample_rate)
+        copy = Path(scratch, "project.mmp")
+        copy.write_bytes(project.text)
+        _run_lmms(copy, path, player, sample_rate)
         stems = _sum_stems(project, Path(scratch), path)
     write_stem_folder(folder, align_stems(stems), sample_rate)
     return True
 
 
-def _run_lmms(path: Path, scratch: Path, player: str, sample_rate: int) -> None:
-    """One file per instrument into `scratch`. Nothing is drawn, so that no screen is needed."""
-    command = [player, "rendertracks", str(path.resolve()), "-o", str(scratch), "-f", "wav", "-s", str(sample_rate)]
+def _run_lmms(copy: Path, path: Path, player: str, sample_rate: int) -> None:
+    """One file per instrument beside the copy of the project. Nothing is drawn, so that no screen is needed."""
+    scratch = copy.parent
+    command = [player, "rendertracks", str(copy), "-o", str(scratch), "-f", "wav", "-s", str(sample_rate)]
     try:
         done = subprocess.run(
             [*command, "--allowroot"],
@@ -104,7 +110,8 @@ def _sum_stems(project: LmmsProject, scratch: Path, path: Path) -> dict[str, np.
     stems: dict[str, np.ndarray] = {}
     for file in sorted(scratch.glob("*.wav")):
         recording = Recording.read(file)
-        samples = np.broadcast_to(recording.samples, (2, recording.samples.shape[1]))
+        samples = np.broadcast_to(recording.samples, (2, recording.samples.shape[1])).copy()
+        samples[:, :_CLICK_SAMPLES] = 0
         if rms(samples) < 10 ** (_SILENCE_DB / 20):
             continue
         # LMMS numbers its files.

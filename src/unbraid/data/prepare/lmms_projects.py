@@ -36,7 +36,9 @@ class LmmsProject:
     """What a project says of its instruments."""
 
     def __init__(self, path: Path) -> None:
-        root = _parse(path)
+        self.text = _read(path)
+        """As every version of LMMS takes it: 1.2 does not find the sounds that 1.3 has named by their place."""
+        root = _parse(self.text, path)
         self.sounds: dict[str, str] = {}
         """Plain name of an instrument -> file that it plays, if it plays one."""
         for track in root.iter("track"):
@@ -59,17 +61,28 @@ def plain_name(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _parse(path: Path) -> ElementTree.Element:
+def _read(path: Path) -> bytes:
     try:
         content = path.read_bytes()
         if path.suffix.lower() == ".mmpz":
             # Four bytes say how long the text is, and are not to be trusted.
             unpacker = zlib.decompressobj()
             content = unpacker.decompress(content[4:], _MOST_BYTES)
-            if unpacker.unconsumed_tail:
-                raise ValueError("too long")
-        return ElementTree.fromstring(content[:_MOST_BYTES])
-    except (zlib.error, ElementTree.ParseError, ValueError) as error:
-        raise DataError(
-            "is not a project of LMMS, or is damaged", subject=f"'{printable(path)}'", remedy="get another copy"
-        ) from error
+        if len(content) >= _MOST_BYTES:
+            raise ValueError("too long")
+    except (zlib.error, ValueError) as error:
+        raise _refusal(path) from error
+    return content.replace(b'src="factorysample:', b'src="')
+
+
+def _parse(text: bytes, path: Path) -> ElementTree.Element:
+    try:
+        return ElementTree.fromstring(text)
+    except (ElementTree.ParseError, ValueError) as error:
+        raise _refusal(path) from error
+
+
+def _refusal(path: Path) -> DataError:
+    return DataError(
+        "is not a project of LMMS, or is damaged", subject=f"'{printable(path)}'", remedy="get another copy"
+    )
