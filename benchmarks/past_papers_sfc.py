@@ -1,14 +1,14 @@
 """What a trained SFC-CA loses with other bands or at another rate, and what the entropy of its attention tells.
 
-    python -m benchmarks.past_papers_sfc CORPUS --model cinematic --scenes 12
+    python -m benchmarks.past_papers_sfc CORPUS --model cinematic --scenes 16
 
 No training: the bundled model's learnt queries and biases are read at other bands (`models/sfc/resizing.py`). Scores
 are improvements of the SNR over the scenes of `cinematic-test`, the first four seconds of each. At another rate mixture
 and references are resampled, and the model as it is hears the same scenes at its own rate.
 
-For confidence, every bin of the mixture with a level within 40 dB of the loudest says how sure the decoder was, and how
-large the error of all estimates was over the power of all references. Correlations are by rank within a scene, and
-partial ones take out the level of the bin.
+For confidence, every bin of the mixture with a level within 40 dB of the loudest says how sure the decoder was, every
+band likewise how sure the encoder was, and how large the error of all estimates was there over the power of all
+references. Correlations are by rank within a scene, and partial ones take out the level.
 """
 
 from __future__ import annotations
@@ -108,25 +108,33 @@ def change(differences: np.ndarray) -> str:
 
 
 def print_confidence(model: SFC, examples: list[Example]) -> None:
-    plain, partial, apart = [], [], []
+    names = ("confidence", "against its mean over time", "the latter, the level taken out")
+    found: dict[str, list[float]] = {f"{part}: {name}": [] for part in ("bins", "bands") for name in names}
+    members = model.config.bands.membership().float()
     for mixture, references, _ in examples:
-        sure = torch.from_numpy(attention_map(model, "mixture", mixture).bin_confidence)
+        map_ = attention_map(model, "mixture", mixture)
         errors, powers, heard = (
             model.stft(signal).square().sum(dim=-3).flatten(0, -3).sum(0)
             for signal in (direct(model)(mixture) - references, references, mixture)
         )
-        loud = heard > heard.max() * 10 ** (_FLOOR_DB / 10)
-        changed = (sure - sure.mean(dim=-1, keepdim=True))[loud]
-        error = (errors / powers.clamp_min(1e-12))[loud]
-        rows = [rankdata(values.numpy()) for values in (sure[loud], changed, error, heard[loud])]
-        table = np.corrcoef(rows)
-        plain.append(table[0, 2])
-        apart.append(table[1, 2])
-        partial.append(without(table, 1, 2, 3))
+        parts = {
+            "bins": (map_.bin_confidence, errors, powers, heard),
+            "bands": (map_.band_confidence, members @ errors, members @ powers, members @ heard),
+        }
+        for part, (sure, error, power, level) in parts.items():
+            for name, value in zip(names, correlations(torch.from_numpy(sure), error / power, level), strict=True):
+                found[f"{part}: {name}"].append(value)
     print("\n| rank correlation with the relative error | mean over scenes | 95 % |\n|---|---|---|")
-    names = ("confidence", "confidence against its mean over time", "the latter, the level of the bin taken out")
-    for name, values in zip(names, (plain, apart, partial), strict=True):
+    for name, values in found.items():
         print(f"| {name} | {change(np.array(values))} |")
+
+
+def correlations(sure: torch.Tensor, error: torch.Tensor, level: torch.Tensor) -> tuple[float, float, float]:
+    """Of (place, frame) planes, over what is loud enough."""
+    loud = level > level.max() * 10 ** (_FLOOR_DB / 10)
+    changed = sure - sure.mean(dim=-1, keepdim=True)
+    table = np.corrcoef([rankdata(values[loud].numpy()) for values in (sure, changed, error, level)])
+    return table[0, 2], table[1, 2], without(table, 1, 2, 3)
 
 
 def without(table: np.ndarray, first: int, second: int, third: int) -> float:
@@ -140,7 +148,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--model", default="cinematic")
-    parser.add_argument("--scenes", type=int, default=12)
+    parser.add_argument("--scenes", type=int, default=16)
+    parser.add_argument("--confidence-only", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
     tune_process()
@@ -149,8 +158,9 @@ def main() -> None:
     assert isinstance(model, SFC)
     examples = read_examples(options.corpus, model, options.scenes)
     print(f"{options.model}, {options.scenes} scenes of {SECONDS:g} s\n")
-    print_bands(model, examples)
-    print_rates(model, examples)
+    if not options.confidence_only:
+        print_bands(model, examples)
+        print_rates(model, examples)
     print_confidence(model, examples)
 
 

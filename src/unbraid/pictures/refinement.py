@@ -62,4 +62,4 @@ def draw_stem(stem: StemSpectrogram, analysis: RefinementAnalysis) -> bytes:
     if image is not None:
         figure.colorbar(image, ax=panels, label="level (dB)")
     figure.suptitle(f"{stem.name}, above and below {analysis.split_hz:g} Hz", fontsize=12)
-    return png_bytes(figure)
+    return png_bytes(figure, rare_colours=True)
