@@ -157,3 +157,15 @@ def test_the_command_line_exports_with_other_bands(tmp_path):
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert (load_model(out).config.num_bands, load_model(out).spec.sample_rate) == (9, 22_050)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["attention", "attention, one table"])
+def test_the_core_exports_for_any_number_of_frames(name):
+    core = build(FREE[name]).core
+    dynamic = {"spectrum": {4: torch.export.Dim.AUTO}}
+    spectrum = torch.randn(1, 1, 2, 385, 20)
+    program = torch.export.export(core, (spectrum,), dynamic_shapes=dynamic, strict=False).module()
+    longer = torch.randn(1, 1, 2, 385, 33)
+    with torch.inference_mode():
+        assert torch.allclose(program(longer), core(longer), atol=1e-5)
