@@ -33,6 +33,7 @@ GOLDEN = Path(__file__).parent / "golden"
 TINY: dict[str, dict[str, object]] = {
     "s4m-tiny": {"kernel_ms": 4.0, "bottleneck_dim": 8, "hidden_dim": 16, "num_rounds": 2, "depth": 3},
     "s4m-tiny-4ms": {"bottleneck_dim": 8, "hidden_dim": 16, "num_rounds": 2, "depth": 2},
+    "s4m-live": {"kernel_ms": 4.0, "bottleneck_dim": 8, "hidden_dim": 16, "num_rounds": 2, "depth": 3},
     "s4m": {"kernel_ms": 4.0, "bottleneck_dim": 8, "hidden_dim": 16, "num_rounds": 2, "depth": 4},
 }
 TINY_ATTENTION = SelfAttentionConfig(num_heads=2, inner_dim=8, bias=True, dropout=0.0)

@@ -192,11 +192,17 @@ class StateSpaceLayer(nn.Module):
         return self.skip.new_zeros(batch_size, self.system.dim, 2 * self.system.num_modes)
 
     def step(
-        self, frame: Float[Tensor, "batch dim"], state: Float[Tensor, "batch dim state"]
+        self,
+        frame: Float[Tensor, "batch dim"],
+        state: Float[Tensor, "batch dim state"],
+        system: DiscreteSystem | None = None,
     ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim state"]]:
-        """One frame of the causal layer; returns its output and the state to carry on."""
+        """One frame of the causal layer; returns its output and the state to carry on.
+
+        `system` is `self.system.discretise()`, for who takes many steps with the same weights.
+        """
         self._assert_causal()
-        system = self.system.discretise()
+        system = system or self.system.discretise()
         state = torch.einsum("dij,bdj->bdi", system.transition, state) + system.drive * frame[..., None]
         filtered = torch.einsum("ds,bds->bd", system.readout[0], state) + self.skip * frame
         return self._mix(filtered), state

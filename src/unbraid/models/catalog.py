@@ -12,6 +12,7 @@ from unbraid.models.mtfa.model import MTFA, MTFAConfig
 from unbraid.models.packaged.demucs import DemucsConfig, PackagedDemucs
 from unbraid.models.packaged.pymss import PackagedPymss, PymssConfig
 from unbraid.models.resunet.model import ResUNet, ResUNetConfig
+from unbraid.models.s4m.causal import CausalS4M, CausalS4MConfig
 from unbraid.models.s4m.model import S4M, S4MConfig
 from unbraid.models.sepformer.model import SepFormer, SepFormerConfig, sfsrnet_separator
 from unbraid.models.sfc.band_split import BandSplitConfig
@@ -33,6 +34,7 @@ ARCHITECTURES: dict[str, tuple[type[ModelConfig], type[SeparationModel]]] = {
     "pymss": (PymssConfig, PackagedPymss),
     "resunet": (ResUNetConfig, ResUNet),
     "s4m": (S4MConfig, S4M),
+    "s4m-causal": (CausalS4MConfig, CausalS4M),
     "sfc": (SFCConfig, SFC),
     "sepformer": (SepFormerConfig, SepFormer),
     "with-super-resolution": (WithSuperResolutionConfig, WithSuperResolution),
@@ -73,6 +75,7 @@ NARROW_SUPER_RESOLUTION = SuperResolutionConfig(hidden_dims=(16, 32, 16), kernel
 PRESETS: dict[str, ModelConfig] = {
     "s4m-tiny": S4MConfig(),
     "s4m-tiny-4ms": S4MConfig(kernel_ms=4.0),
+    "s4m-live": CausalS4MConfig(),
     "s4m": S4MConfig(decoder_state_space="coarse"),
     "s4m-tiny-super-resolution": WithSuperResolutionConfig(
         separator=S4MConfig(kernel_ms=16.0), super_resolution=NARROW_SUPER_RESOLUTION

@@ -14,6 +14,7 @@ from torch import nn
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError, SignalError
 from unbraid.layers.memory import Checkpointed
+from unbraid.models.live import LiveSession
 from unbraid.options import NonNegativeFloat, PositiveFloat, PositiveInt, SampleRate, check_options
 
 ConfigT = TypeVar("ConfigT")
@@ -48,6 +49,9 @@ class ModelSpec:
     """What is done to the input before the model and undone after it. `normalised`: every chunk has the RMS level that
     training examples have; `as-given`: nothing, because loudness tells the model something or the model sees to it
     itself; `whole-file`: the mean of the whole recording is taken off and its standard deviation becomes one."""
+
+    latency_samples: PositiveInt | None = None
+    """How much later than it went in a sample may come out of a live session; None where the model hears the whole."""
 
     refine: Refinement = "none"
     """What brings the estimates of these weights nearer to their sources, as measured; nobody's training sees it."""
@@ -94,6 +98,13 @@ class SeparationModel(nn.Module, ABC, Generic[ConfigT]):
     ) -> tuple[Float[Tensor, "batch source channel sample"], ...]:
         """For training: all estimates in the order in which they are made; the last is what `forward` returns."""
         return (self(mixture),)
+
+    def open_session(self, batch_size: int = 1) -> LiveSession:
+        """Separation of sound that is still arriving; ConfigError where the model looks ahead."""
+        raise ConfigError(
+            f"{type(self).__name__} hears a recording as a whole and cannot separate it while it arrives",
+            remedy="take a causal model, such as the preset 's4m-live'",
+        )
 
     def compiled_parts(self) -> tuple[nn.Module, ...]:
         """What torch.compile is given: the whole, or the one part that runs many times, which is then compiled once."""
