@@ -3,6 +3,9 @@
 No GPU is needed: on the meta device there are no numbers to wait for, so that whoever asks for one ends in an error.
 """
 
+import os
+import subprocess
+import sys
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -71,3 +74,26 @@ def test_the_compiler_sees_one_block_and_not_its_rounds():
     assert model.compiled_parts() == (model.rounds.block,)
     whole = build_model("sepformer", **TINY["sepformer"])
     assert whole.compiled_parts() == (whole,)
+
+
+@pytest.mark.slow
+def test_a_compiled_block_is_one_graph_for_all_rounds():
+    """In a process of its own, because shapes that are checked cannot be compiled."""
+    script = (
+        "import torch; from torch._dynamo.testing import CompileCounter; from tests.conftest import TINY\n"
+        "from unbraid.models.catalog import build_model\n"
+        "model = build_model('s4m-tiny', **TINY['s4m-tiny'] | {'num_rounds': 4}).train()\n"
+        "mixture, counter = torch.randn(2, 1, 4000), CompileCounter()\n"
+        "plain = model(mixture)\n"
+        "for part in model.compiled_parts(): part.compile(backend=counter, fullgraph=True)\n"
+        "compiled = model(mixture); compiled.square().mean().backward()\n"
+        "assert torch.equal(plain, compiled); assert counter.frame_count == 1, counter.frame_count\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(["src", "."])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
