@@ -8,6 +8,7 @@ from numbers import Real
 from pathlib import PurePath
 from typing import Literal, get_args
 
+from unbraid.audio.pcm import sample_bits
 from unbraid.errors import AudioWriteError, ConfigError, UnbraidError
 
 Container = Literal["wav", "flac", "mp3", "ogg"]
@@ -107,7 +108,7 @@ class Encoding:
     @property
     def bits(self) -> int:
         """Bits of one stored sample."""
-        return int((self.sample or "float32").lstrip("intfloa"))
+        return sample_bits(self.sample or "float32")
 
     def check(self, sample_rate: int, num_channels: int) -> None:
         """Raise AudioWriteError, naming the alternative, if the container cannot hold such a recording."""

@@ -30,6 +30,34 @@ def to_float32(samples: np.ndarray) -> np.ndarray:
     return (samples / 2.0 ** (8 * samples.dtype.itemsize - 1)).astype(np.float32)
 
 
+def encode_pcm(block: np.ndarray, sample: str) -> bytes:
+    """(channel, sample) as interleaved little-endian bytes of int16, int24, int32, float32 or float64."""
+    if sample.startswith("float"):
+        return block.T.astype("<f4" if sample == "float32" else "<f8").tobytes()
+    integers = quantise(block.T, sample_bits(sample)).astype("<i4")
+    if sample == "int16":
+        return integers.astype("<i2").tobytes()
+    if sample == "int24":
+        return np.ascontiguousarray(integers).view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
+    return integers.tobytes()
+
+
+def decode_pcm(data: bytes, sample: str, num_channels: int) -> np.ndarray:
+    """The float32 (channel, sample) of whole frames of `encode_pcm`, or of uint8."""
+    if sample == "int24":
+        padded = np.zeros((len(data) // 3, 4), np.uint8)
+        padded[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
+        samples = padded.view("<i4")[:, 0]
+    else:
+        samples = np.frombuffer(data, np.dtype(sample).newbyteorder("<"))
+    return to_float32(samples).reshape(-1, num_channels).T
+
+
+def sample_bits(sample: str) -> int:
+    """Bits of one sample, which its name ends with."""
+    return int(sample.lstrip("uintfloa"))
+
+
 def largest_integer(bits: int) -> float:
     """The highest value, as a fraction of full scale, that an integer of `bits` bits holds."""
     return 1.0 - 2.0 ** (1 - bits)

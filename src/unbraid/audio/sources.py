@@ -59,7 +59,7 @@ class Source:
         elif isinstance(source, (str, os.PathLike)):
             if os.fspath(source) == "-":
                 self.name = "standard input"
-                self._file = _spool(_standard_input(), self)
+                self._file = _spool(standard_input(), self)
             else:
                 self.name = f"'{printable(source)}'"
                 self._file = self._open_path(source)
@@ -218,7 +218,8 @@ def _reading(name: str) -> Iterator[None]:
         raise AudioReadError(f"is not a file name ({error})", subject=name, remedy="check it") from error
 
 
-def _standard_input() -> Readable:
+def standard_input() -> Readable:
+    """The bytes of standard input; AudioReadError where nothing is piped into it."""
     stream = getattr(sys.stdin, "buffer", None)
     if stream is None:
         raise AudioReadError("standard input is closed", remedy="pipe a recording into it")

@@ -21,6 +21,7 @@ from unbraid.cli import (
     profile,
     separate,
     serve,
+    stream,
     train,
 )
 from unbraid.cli.messages import complain
@@ -101,6 +102,7 @@ app.command("check-data")(check_data.check_data)
 app.add_typer(prepare.prepare, name="prepare")
 app.command("doctor")(doctor.doctor)
 app.command("serve")(serve.serve)
+app.command("stream")(stream.stream)
 app.command("demo")(demo.demo)
 
 

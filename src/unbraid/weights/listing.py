@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 PRETRAINED = Path(__file__).parent / "pretrained"
+LIVE_MODEL = "speech-live"
+"""What separates live where no model is named."""
 FIGURES = Path(__file__).with_name("presets.json")
 _SPEC_KEYS = ("sample_rate", "num_channels", "sources", "exchangeable")
 

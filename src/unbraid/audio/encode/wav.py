@@ -9,7 +9,7 @@ import numpy as np
 
 from unbraid.audio.formats import Encoding
 from unbraid.audio.layout import USUAL_MASKS
-from unbraid.audio.pcm import quantise
+from unbraid.audio.pcm import encode_pcm
 from unbraid.files.protocols import Rewritable, Writable
 
 LARGEST_32 = 0xFFFFFFFF
@@ -79,16 +79,7 @@ class WavSink:
 
     def write(self, block: np.ndarray) -> None:
         """Append (channel, sample)."""
-        if self._encoding.is_float:
-            data = block.T.astype("<f4" if self._encoding.bits == 32 else "<f8").tobytes()
-        else:
-            integers = quantise(block.T, self._encoding.bits).astype("<i4")
-            if self._encoding.bits == 16:
-                data = integers.astype("<i2").tobytes()
-            elif self._encoding.bits == 24:
-                data = np.ascontiguousarray(integers).view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
-            else:
-                data = integers.tobytes()
+        data = encode_pcm(block, self._encoding.sample or "float32")
         self._data_bytes += len(data)
         self._file.write(data)
 
