@@ -303,8 +303,8 @@ def report(sounds: Sounds) -> None:
 def row(title: str, said: list[str | None], kind: str | None) -> None:
     counts = " | ".join(str(said.count(name)) for name in KINDS)
     right = f"{said.count(kind) / len(said):.0%}" if kind else "-"
-    silent = f" ({said.count(None)} silent)" if None in said else ""
-    print(f"| {title}{silent} | {counts} | {right} |", flush=True)
+    nothing = f" ({said.count(None)} with nothing to separate)" if None in said else ""
+    print(f"| {title}{nothing} | {counts} | {right} |", flush=True)
 
 
 def main() -> None:
