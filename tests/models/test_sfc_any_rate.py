@@ -15,7 +15,7 @@ from unbraid.models.sfc.mamba import MambaCompressionConfig
 from unbraid.models.sfc.model import SFC, SFCConfig
 from unbraid.models.sfc.resizing import interpolation, resized
 from unbraid.signal.bands import build_bands
-from unbraid.weights.store import load_model, save_model
+from unbraid.weights.store import inspect_model, load_model, save_model
 
 ATTENTION = CrossAttentionConfig(inner_dim=8, num_heads=2, queries="sampled", positional_bias="sampled")
 FREE = {
@@ -157,6 +157,17 @@ def test_the_command_line_exports_with_other_bands(tmp_path):
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert (load_model(out).config.num_bands, load_model(out).spec.sample_rate) == (9, 22_050)
+    assert inspect_model(out).facts == {
+        "changed_after_training": "model",
+        "sha256_of_the_trained": inspect_model(file).sha256,
+    }
+    arguments[2:4] = [
+        str(save_model(build_model("s4m-tiny", **TINY["s4m-tiny"]), tmp_path / "s.safetensors")),
+        "--bands",
+    ]
+    refused = CliRunner().invoke(app, arguments)
+    assert refused.exit_code != 0
+    assert "has no bands" in refused.output
 
 
 @pytest.mark.slow

@@ -188,10 +188,12 @@ def export_model(
     from unbraid.weights.store import inspect_model, load_model
 
     stored = inspect_model(name)
-    model = load_model(name)
+    model, facts = load_model(name), stored.facts
     if bands is not None or rate is not None:
         model = fit_bands(model, bands, rate)
-    save(model, out, stored.name, stored.facts, half=half)
+        # What is known of the trained model was not measured of this one.
+        facts = {"changed_after_training": stored.name, "sha256_of_the_trained": stored.sha256}
+    save(model, out, stored.name, facts, half=half)
 
 
 @models.command("import")
