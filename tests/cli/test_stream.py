@@ -79,7 +79,7 @@ def test_samples_that_are_no_numbers_are_counted(weights):
     found, _ = soundfile.read(io.BytesIO(done.stdout_bytes), dtype="float32")
     assert done.exit_code == 0
     assert np.isfinite(found).all()
-    assert "warning: 1 samples were NaN" in done.stderr
+    assert "taken as silence: 1" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,11 @@ def test_samples_that_are_no_numbers_are_counted(weights):
         (wav(), ("--channels", "2"), "the WAV header on standard input says 1 where --channels says 2"),
         (wav(), ("--stem", "drums"), "there is no stem 'drums'; there are: speaker1, speaker2"),
         (b"", ("--raw", "int16", "--rate", "10"), "10"),
-        (encode_pcm(SAMPLES[None], "int16") + b"x", ("--raw", "int16"), "ended within a sample, 1 bytes after"),
+        (
+            encode_pcm(SAMPLES[None], "int16") + b"x",
+            ("--raw", "int16"),
+            "ended within a sample (bytes after the last whole one: 1)",
+        ),
         (wav()[:-4000], (), "ended 0.06 s before the end that its WAV header promises"),
     ],
 )
@@ -105,6 +109,16 @@ def test_what_cannot_be_streamed_ends_in_one_sentence(weights, data, options, sa
 def test_a_stream_that_is_cut_is_written_as_far_as_it_came(weights, whole):
     done = stream(weights, encode_pcm(SAMPLES[None], "float32") + b"x", "--raw", "float32")
     np.testing.assert_allclose(decode_pcm(done.stdout_bytes, "float32", 2), whole, atol=1e-6)
+
+
+def test_an_output_without_space_ends_in_one_sentence(weights, monkeypatch):
+    def full(sink, block):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("unbraid.audio.encode.wav.WavSink.write", full)
+    done = stream(weights, wav())
+    assert done.exit_code == 1
+    assert "standard output cannot be written (No space left on device)" in done.stderr
 
 
 def test_models_that_do_not_fit_say_so(tmp_path):
@@ -206,7 +220,7 @@ def test_a_microphone_is_read_until_ctrl_c(weights, whole, devices, monkeypatch)
     assert done.exit_code == 0, done.output
     found, _ = soundfile.read(io.BytesIO(done.stdout_bytes), dtype="float32")
     np.testing.assert_allclose(found.T, whole, atol=1e-6)
-    assert "warning: 1 blocks of the input device were lost" in done.stderr
+    assert "as the computer was too slow: 1" in done.stderr
     assert devices.opened == [None]
 
 

@@ -6,6 +6,7 @@ import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from queue import Empty, Queue
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ from unbraid.audio.formats import Encoding
 from unbraid.audio.pcm import encode_pcm
 from unbraid.audio.pcm_stream import PcmDecoder, PcmFormat, read_wav_start
 from unbraid.audio.sources import standard_input
-from unbraid.errors import AudioReadError, ConfigError
+from unbraid.errors import AudioReadError, AudioWriteError, ConfigError
 
 _WAITING_PIECES = 4
 """What is read ahead of the model; a program that sends faster has to wait."""
@@ -98,7 +99,7 @@ class PipeInput(Input):
     def close(self) -> None:
         if rest := self._decoder.rest_bytes:
             raise AudioReadError(
-                f"ended within a sample, {rest} bytes after the last whole one",
+                f"ended within a sample (bytes after the last whole one: {rest})",
                 subject=self._name,
                 remedy="check what sends it, and the format and channels that it was said to have",
             )
@@ -144,14 +145,32 @@ class PipeOutput(Output):
         self._file = sys.stdout.buffer
         self._sample = form.sample
         encoding = Encoding(container="wav", sample=form.sample)
-        self._sink = WavSink(self._file, form.sample_rate, num_channels, encoding, streamed=True) if wav else None
+        with _writing():
+            self._sink = WavSink(self._file, form.sample_rate, num_channels, encoding, streamed=True) if wav else None
 
     def write(self, block: np.ndarray) -> None:
-        if self._sink is not None:
-            self._sink.write(block)
-        else:
-            self._file.write(encode_pcm(block, self._sample))
-        self._file.flush()
+        with _writing():
+            if self._sink is not None:
+                self._sink.write(block)
+            else:
+                self._file.write(encode_pcm(block, self._sample))
+            self._file.flush()
 
     def finish(self) -> None:
-        self._file.flush()
+        with _writing():
+            self._file.flush()
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Turns what the system says into one sentence; a program that has seen enough is not complained about."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise AudioWriteError(
+            f"cannot be written ({error.strerror or error})",
+            subject="standard output",
+            remedy="free some space, or send it elsewhere",
+        ) from error

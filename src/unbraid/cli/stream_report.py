@@ -50,14 +50,14 @@ class StreamReport:
             f"real-time factor {self.seconds_computed / self.seconds_heard:.2f}"
         ]
         counted = (
-            (self.late_blocks, "blocks took longer than they last: live, the output would have run dry there"),
-            (self.underruns, "times the output device ran dry and played silence"),
-            (self.dropped_blocks, "blocks of the input device were lost because the computer was too slow"),
-            (self.skips, "times the output device lagged a second behind and sound was skipped"),
-            (self.stalls, "times the input stopped for longer than --stall"),
-            (separator.replaced_samples, "samples were NaN, infinite or absurdly large and were taken as silence"),
+            ("blocks that took longer than they last, at which live output runs dry", self.late_blocks),
+            ("times at which the output device ran dry and played silence", self.underruns),
+            ("blocks of the input device that were lost, as the computer was too slow", self.dropped_blocks),
+            ("times at which the output device lagged a second behind and sound was skipped", self.skips),
+            ("times at which nothing arrived for longer than --stall", self.stalls),
+            ("samples that were NaN, infinite or absurdly large, taken as silence", separator.replaced_samples),
         )
-        return lines + [f"warning: {count} {what}" for count, what in counted if count]
+        return lines + [f"warning: {what}: {count}" for what, count in counted if count]
 
 
 def latency_line(separator: LiveSeparator, block_ms: float) -> str:
