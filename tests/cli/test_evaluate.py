@@ -178,6 +178,8 @@ def test_a_bad_track_leaves_the_others_and_a_status(run, folder, tmp_path):
         (("nosuch", "DATA", "--list", "LIST"), "there is no model 'nosuch'"),
         (("DATA", "DATA", "--list", "LIST", "--shifts", "2"), "settings of models"),
         (("MODEL", "DATA", "--list", "LIST", "--whole", "--overlap", "0.2"), "takes no settings of chunks"),
+        (("MODEL", "DATA", "--protocol", "lrs2", "--overlap", "0.2"), "lrs2 fixes what --overlap sets"),
+        (("MODEL", "DATA", "--list", "LIST", "--protocol", "museval"), "is for stems"),
         (("MODEL", "DATA", "--list", "LIST", "--by", "nosuch", "--limit", "1"), "no track has the label 'nosuch'"),
     ],
 )
@@ -196,6 +198,16 @@ def test_an_older_file_is_kept_when_it_fails(run, corpus_root, tiny, tmp_path):
     assert outcome.code == 1
     assert (tmp_path / "scores.json").read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_protocol_says_what_it_fixes(run, folder, tmp_path):
+    path = tmp_path / "scores.json"
+    outcome = run("evaluate", folder, EXAMPLES, "--protocol", "lrs2", "--json", path, "-j", 1)
+    assert outcome.code == 0, outcome.err
+    assert "SI-SNRi in dB: tool on examples (all), protocol lrs2" in outcome.out
+    assert "SI-SNRi is SI-SDRi" in outcome.out
+    assert "should come from whole recordings" in outcome.out
+    assert json.loads(path.read_text())["protocol"]["name"] == "lrs2"
 
 
 def test_metrics_are_listed(run):

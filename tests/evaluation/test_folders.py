@@ -9,7 +9,7 @@ import pytest
 
 from tests.evaluation.conftest import RATE, write
 from unbraid.errors import DataError
-from unbraid.evaluation.folders import match_folder
+from unbraid.evaluation.matching.folders import match_folder
 from unbraid.evaluation.tracks import TrackList, open_tracks
 
 SOUND = 0.1 * np.ones((1, RATE // 4))

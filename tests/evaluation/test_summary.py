@@ -21,7 +21,7 @@ from unbraid.errors import ConfigError, DataError, UnknownNameError
 from unbraid.evaluation.compare import compare, comparison_data
 from unbraid.evaluation.journal import Journal, identity
 from unbraid.evaluation.scores import Scores, TargetScore, TrackScore, plain, read_scores, scores_csv, scores_json
-from unbraid.evaluation.statistics import describe, interval, over_mean, over_median, sign_flip_p
+from unbraid.evaluation.statistics import describe, interval, over_mean, over_median, paired_t_p, sign_flip_p
 from unbraid.evaluation.summary import headline, summarise, summary_data
 
 
@@ -81,7 +81,7 @@ def stems(*tracks: dict[str, float]) -> Scores:
 
 
 def test_stems_are_averaged_after_the_tracks():
-    """The median of each stem over songs, and then the mean of the stems, as papers print it."""
+    """The median over everything, and the mean of the stems' medians over songs, which papers print."""
     scores = stems(
         {"vocals": 1.0, "drums": 10.0},
         {"vocals": 2.0, "drums": math.nan},
@@ -92,7 +92,8 @@ def test_stems_are_averaged_after_the_tracks():
     assert [group.name for group in summary.sources] == ["vocals", "drums"]
     assert [group.measures["cSDR"].median.value for group in summary.sources] == [2.0, 10.0]
     assert [group.count for group in summary.sources] == [3, 3]
-    assert summary.overall.measures["cSDR"].median.value == 6.0
+    assert summary.overall.measures["cSDR"].median.value == 5.5
+    assert summary.overall.measures["cSDR"].source_medians.value == 6.0
     assert summary.overall.measures["cSDR"].mean.value == 7.0
 
 
@@ -126,6 +127,16 @@ def test_sign_flips():
     rng = np.random.default_rng(1)
     low = sum(sign_flip_p(rng.normal(size=20), flips=500) < 0.05 for _ in range(200))
     assert 2 <= low <= 22, "without a difference, five in a hundred are below 0.05"
+
+
+def test_the_paired_t_test_is_that_of_scipy():
+    from scipy.stats import ttest_rel
+
+    first, second = np.random.default_rng(0).normal(size=(2, 12))
+    assert paired_t_p(second - first) == pytest.approx(ttest_rel(first, second).pvalue, rel=1e-9)
+    assert paired_t_p(np.array([0.3, math.nan, 0.3])) == 0.0
+    assert paired_t_p(np.zeros(3)) == 1.0
+    assert math.isnan(paired_t_p(np.array([1.0])))
 
 
 @settings(max_examples=20, deadline=None)

@@ -14,7 +14,7 @@ from unbraid.separation.config import SeparationConfig
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
-        ("join", "fades", "'fade' or 'average'"),
+        ("join", "fades", "'fade', 'average' or 'centre'"),
         ("consistency", "residuals", "'none', 'residual' or 'distribute'"),
         ("tracking", "offline", "'recording' or 'online'"),
         ("other_method", "x", "'none', 'add' or 'minus'"),

@@ -83,3 +83,19 @@ def test_averaged_chunks_are_the_plain_mean_of_what_overlaps(num_samples, half, 
     adder = OverlapAdder(plan)
     joined = torch.cat([adder.push(piece, index == len(chunks) - 1) for index, piece in enumerate(processed)], dim=-1)
     assert torch.allclose(joined[:, :num_samples].float(), (total / count)[:, :num_samples], atol=1e-5)
+
+
+@given(num_samples=st.integers(1, 700), half=st.integers(4, 100), block=st.integers(1, 300))
+@settings(max_examples=200, deadline=None)
+def test_of_centred_chunks_each_gives_its_central_half(num_samples, half, block):
+    plan = plan_chunks(2 * half, 0.5, 10, join="centre")
+    signal = torch.randn(1, num_samples, dtype=torch.float64)
+    cutter = ChunkCutter(plan)
+    chunks = [piece for part in signal.split(block, dim=-1) for piece in cutter.push(part)] + cutter.finish()
+    adder = OverlapAdder(plan)
+    marked = [torch.full_like(piece.samples, piece.index) for piece in chunks]
+    joined = torch.cat([adder.push(piece, index == len(chunks) - 1) for index, piece in enumerate(marked)], dim=-1)
+    shared = plan.overlap
+    expected = [min(max((sample - shared // 2) // plan.hop, 0), len(chunks) - 1) for sample in range(joined.shape[-1])]
+    assert joined[0].tolist() == expected
+    assert torch.equal(overlap_add(chunks, plan)[:, :num_samples], signal)

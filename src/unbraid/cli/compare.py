@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,8 +39,8 @@ def compare(
 ) -> None:
     """Compares two evaluations track by track: B minus A.
 
-    Differences come with a 95 % bootstrap confidence interval and the p value
-    of a sign-flip test, both over tracks.
+    Differences come with a 95 % bootstrap confidence interval and the p values
+    of a sign-flip test and of the paired t-test that papers report, over tracks.
 
     [bold]Examples[/bold]
 
@@ -62,6 +63,9 @@ def compare(
             f"in {first} and {result.left_out[1]} only in {second}",
             kind="warning",
         )
+    if result.protocols[0] != result.protocols[1]:
+        how = [f"the protocol {name}" if name else "no protocol" for name in result.protocols]
+        complain(f"A was scored by {how[0]} and B by {how[1]}: part of the difference is theirs", kind="warning")
     if json:
         gate = None if threshold is None else {"threshold": threshold, "passed": not short}
         print_json({**comparison_data(result), "gate": gate})
@@ -85,7 +89,7 @@ def _print(result: Comparison, first: str, second: str, most: int) -> None:
     unit = MEASURES[result.measure].unit
     title = escape(f"{result.measure}{f' in {unit}' if unit else ''} on {result.data}: A {first}, B {second}")
     table = make_table(
-        "", "n", "A", "B", "B - A", "95 %", "median", "p", "better", "worse", title=title, numbers_from=1
+        "", "n", "A", "B", "B - A", "95 %", "median", "p", "t-test p", "better", "worse", title=title, numbers_from=1
     )
     for row in (result.overall, *result.sources):
         table.add_row(
@@ -96,7 +100,8 @@ def _print(result: Comparison, first: str, second: str, most: int) -> None:
             f"{row.mean.value:+.3f}",
             f"{row.mean.low:+.3f} to {row.mean.high:+.3f}" if row.count > 1 else "",
             f"{row.median.value:+.3f}",
-            f"{row.p:.4f}" if row.p >= 0.0001 else "<0.0001",
+            _probability(row.p),
+            _probability(row.t_test_p),
             str(row.better),
             str(row.worse),
         )
@@ -116,3 +121,7 @@ def _print(result: Comparison, first: str, second: str, most: int) -> None:
         for one in changes:
             table.add_row(escape(one.track), f"{one.first:.2f}", f"{one.second:.2f}", f"{one.difference:+.2f}")
         console.print(table)
+
+
+def _probability(p: float) -> str:
+    return "" if isnan(p) else f"{p:.4f}" if p >= 0.0001 else "<0.0001"

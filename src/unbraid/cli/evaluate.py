@@ -81,6 +81,15 @@ def evaluate(
             rich_help_panel=_OUT,
         ),
     ] = None,
+    protocol_name: Annotated[
+        Literal["sfc-musdb", "sfc-dnr", "bytesep", "museval", "wsj0", "librimix", "lrs2"] | None,
+        typer.Option(
+            "--protocol",
+            help="Score as papers on such data do: fixes metrics, averages, chunks, joining, rounding, and says so.",
+            show_default=False,
+            rich_help_panel=_OUT,
+        ),
+    ] = None,
     list_metrics: Annotated[
         bool, flag("--list-metrics", "List metrics and exit.", _OUT, callback=_list_metrics, is_eager=True)
     ] = False,
@@ -142,7 +151,7 @@ def evaluate(
         typer.Option(metavar="SHARE", help="As in `separate`.", show_default=False, rich_help_panel=_HOW),
     ] = None,
     join: Annotated[
-        Literal["fade", "average"] | None,
+        Literal["fade", "average", "centre"] | None,
         typer.Option(
             help="As in `separate`; average is how papers join chunks.", show_default=False, rich_help_panel=_HOW
         ),
@@ -181,6 +190,8 @@ def evaluate(
         the estimates of another tool, by the same protocol
     unbraid evaluate speech corpus --json scores.json --resume
         continue after an interruption
+    unbraid evaluate runs/sfc/average.safetensors musdb18hq --protocol sfc-musdb
+        the figures of a paper, by its protocol
     unbraid compare scores.json demucs.json
         which is better, and how sure that is
     """
@@ -196,6 +207,18 @@ def evaluate(
         raise ConfigError("--resume continues the file of --json", remedy="name it")
     settings = {"segment_seconds": segment, "overlap": overlap, "join": join, "shifts": shifts}
     chosen = {name: value for name, value in settings.items() if value is not None}
+    if protocol_name is not None:
+        given = {
+            "--metrics": metrics,
+            "--whole": whole,
+            **{f"--{name}": value for name, value in chosen.items()},
+        }
+        for name, value in given.items():
+            if value is not None:
+                raise ConfigError(
+                    f"the protocol {protocol_name} fixes what {name.removesuffix('_seconds')} sets",
+                    remedy="leave one out",
+                )
 
     from unbraid.cli.evaluate_run import (
         check_labels,
@@ -206,14 +229,26 @@ def evaluate(
         run_evaluation,
     )
     from unbraid.evaluation.measures import default_measures, find_measures
+    from unbraid.evaluation.protocols import find_protocol
     from unbraid.evaluation.scores import scores_csv, scores_json
     from unbraid.files.pending import PendingFile, write_pending
     from unbraid.pictures.sounds import check_drawing
 
-    wanted = None if metrics is None else find_measures(metrics)
+    protocol = None if protocol_name is None else find_protocol(protocol_name)
+    wanted = protocol.measures if protocol else None if metrics is None else find_measures(metrics)
     tracks = open_data(estimates, root, mixtures, split, layout).first(limit)
     check_labels(tracks, by)
-    source = open_estimates(estimates, tracks, device=device, whole=whole, settings=chosen, skip_missing=skip_missing)
+    if protocol is not None:
+        protocol.check(tracks)
+    source = open_estimates(
+        estimates,
+        tracks,
+        device=device,
+        whole=whole,
+        settings=chosen,
+        skip_missing=skip_missing,
+        protocol=protocol,
+    )
     measures = wanted or default_measures(source.sources(tracks), exchangeable=tracks.exchangeable)
     if html_file is not None:
         check_drawing()
@@ -221,7 +256,16 @@ def evaluate(
     files = {"json": None if to_stdout else json_file, "csv": csv_file, "html": html_file}
     pending = {kind: PendingFile(path) for kind, path in files.items() if path is not None}
     try:
-        run = run_evaluation(source, tracks, measures, jobs=jobs, by=by, scores_path=files["json"], resume=resume)
+        run = run_evaluation(
+            source,
+            tracks,
+            measures,
+            jobs=jobs,
+            by=by,
+            scores_path=files["json"],
+            resume=resume,
+            protocol=protocol,
+        )
         texts = {"json": scores_json(run.scores), "csv": scores_csv(run.scores)}
         for kind in pending.keys() & texts.keys():
             write_pending(pending[kind], f"{texts[kind].rstrip()}\n".encode())

@@ -20,10 +20,12 @@ from unbraid.errors import ConfigError, DataError
 from unbraid.evaluation.estimates import EstimateSource, FolderEstimates, ModelEstimates
 from unbraid.evaluation.evaluate import TrackFailed, TrackScored, choose_jobs, collect_scores, evaluate
 from unbraid.evaluation.journal import Journal, identity
-from unbraid.evaluation.measures import Measure, check_packages
+from unbraid.evaluation.measures import MEASURES, Measure, check_packages
+from unbraid.evaluation.protocols import Column, Protocol, columns_of, find_protocol
 from unbraid.evaluation.report.reports import write_score_report
 from unbraid.evaluation.scores import Scores, TrackScore
-from unbraid.evaluation.summary import Group, Summary, headline, summarise, summary_data
+from unbraid.evaluation.statistics import Interval
+from unbraid.evaluation.summary import LIMIT_DB, Group, Summary, summarise, summary_data
 from unbraid.evaluation.tracks import LIST_SPLITS, TrackList, open_list, open_tracks
 from unbraid.files.pending import PendingFile
 from unbraid.weights.store import bundled_models, inspect_model
@@ -92,6 +94,7 @@ def open_estimates(
     whole: bool | None,
     settings: Mapping[str, Any],
     skip_missing: bool,
+    protocol: Protocol | None = None,
 ) -> EstimateSource:
     """A bundled model, else a folder of estimates where there is one of that name, else a weights file."""
     if _is_folder(name):
@@ -99,7 +102,10 @@ def open_estimates(
             raise ConfigError("is a folder of estimates: settings of models do not go with it", subject=name)
         return FolderEstimates(Path(name), tracks, skip_missing=skip_missing)
     # A mistake in the settings is found out here, not after the first track.
-    source = ModelEstimates(name, device=device, whole=whole, settings=settings)
+    if protocol is not None:
+        whole, settings = protocol.whole, protocol.settings
+    stored_bits = protocol.stored_bits if protocol is not None else None
+    source = ModelEstimates(name, device=device, whole=whole, settings=settings, stored_bits=stored_bits)
     source.separator  # noqa: B018
     return source
 
@@ -113,12 +119,13 @@ def run_evaluation(
     by: Sequence[str] | None,
     scores_path: Path | None,
     resume: bool,
+    protocol: Protocol | None = None,
 ) -> Run:
     """Scores all tracks, shows how it goes on stderr, and keeps every finished track beside `scores_path`."""
     # What cannot go well leaves no file behind.
     source.sources(tracks)
     check_packages(measures)
-    facts = identity(collect_scores(source, tracks, measures))
+    facts = identity(collect_scores(source, tracks, measures, protocol=protocol))
     journal = None if scores_path is None else Journal(scores_path, facts)
     done: dict[str, TrackScore] = {}
     if journal is not None and resume:
@@ -155,7 +162,7 @@ def run_evaluation(
             raise KeyboardInterrupt(kept) from error
     if not done:
         raise DataError(f"no track of {tracks.name} could be scored")
-    scores = collect_scores(source, tracks, measures, done.values())
+    scores = collect_scores(source, tracks, measures, done.values(), protocol)
     shown = None if by is None else [label for label in by if label != _TRACK]
     summary = summarise(scores, by=shown)
     scores = replace(scores, summary=summary_data(summary))
@@ -170,20 +177,24 @@ def draw_report(file: PendingFile, run: Run, source: EstimateSource, tracks: Tra
 
 
 def print_summary(run: Run, measures: Sequence[Measure], *, by: Sequence[str] | None) -> None:
-    """All tracks, every source, every kind; and each track, where that is asked for."""
+    """All tracks, every source, every kind; and each track, where that is asked for. Under a protocol, its columns."""
     scores, summary = run.scores, run.summary
     console = make_console()
-    for measure in measures:
+    for column in columns_of(scores.protocol) or [_column(measure) for measure in measures]:
+        measure = MEASURES[column.measure]
         unit = f" in {measure.unit}" if measure.unit else ""
-        title = escape(f"{measure.name}{unit}: {scores.name} on {scores.data['name']}")
-        table = make_table("", "n", measure.over_tracks, "95 %", _other(measure), title=title, numbers_from=1)
-        table.add_row(*_row("all", summary.overall, measure))
+        how = f", protocol {scores.protocol['name']}" if scores.protocol else ""
+        title = escape(f"{column.name}{unit}: {scores.name} on {scores.data['name']}{how}")
+        table = make_table("", "n", column.over_tracks, "95 %", _other(column), title=title, numbers_from=1)
+        if scores.protocol and summary.sources:
+            table.add_row(*_row("average", summary.overall, column, of_sources=True))
+        table.add_row(*_row("all", summary.overall, column))
         for group in summary.sources:
-            table.add_row(*_row(f"  {group.name}", group, measure))
+            table.add_row(*_row(f"  {group.name}", group, column))
         for label, groups in summary.breakdowns.items():
             table.add_row(f"[dim]by {escape(label)}[/dim]")
             for group in groups:
-                table.add_row(*_row(f"  {group.name}", group, measure))
+                table.add_row(*_row(f"  {group.name}", group, column))
         if by and _TRACK in by:
             table.add_row("[dim]by track[/dim]")
             for track in scores.tracks:
@@ -195,6 +206,12 @@ def print_summary(run: Run, measures: Sequence[Measure], *, by: Sequence[str] | 
 
 def _print_remarks(console: Console, run: Run) -> None:
     scores, summary = run.scores, run.summary
+    if scores.protocol:
+        protocol = find_protocol(scores.protocol["name"])
+        for sentence in protocol.sentences(from_folder=scores.estimates["kind"] == "folder"):
+            console.print(sentence, soft_wrap=True, markup=False)
+    elif beyond := _num_beyond(scores):
+        console.print(f"{beyond} scores lie beyond ±{LIMIT_DB:g} dB and count as that here; the file has them.")
     count = len(scores.tracks)
     text = f"{count} {'track' if count == 1 else 'tracks'}, {summary.audio_seconds:.0f} s of audio"
     if summary.model_seconds:
@@ -209,16 +226,30 @@ def _print_remarks(console: Console, run: Run) -> None:
         console.print(f"estimates of {affected} tracks were {note}", soft_wrap=True, markup=False)
 
 
-def _row(name: str, group: Group, measure: Measure) -> tuple[str, ...]:
-    statistic = group.measures[measure.name]
-    value, low, high = headline(statistic, measure.name)
-    other = statistic.median if measure.over_tracks == "mean" else statistic.mean
-    interval = "" if isnan(low) else f"{_number(low, measure)} to {_number(high, measure)}"
-    return escape(name), str(statistic.count), _number(value, measure), interval, _number(other.value, measure)
+def _row(name: str, group: Group, column: Column, *, of_sources: bool = False) -> tuple[str, ...]:
+    """`of_sources`: the mean of the sources' figures, each over tracks."""
+    measure, statistic = MEASURES[column.measure], group.measures[column.measure]
+    figures: dict[str, Interval] = {
+        "mean": statistic.mean,
+        "median": statistic.source_medians if of_sources else statistic.median,
+    }
+    first, other = figures[column.over_tracks], figures[_other(column)]
+    interval = "" if isnan(first.low) else f"{_number(first.low, measure)} to {_number(first.high, measure)}"
+    return (
+        escape(name),
+        str(statistic.count),
+        _number(first.value, measure),
+        interval,
+        _number(other.value, measure),
+    )
 
 
-def _other(measure: Measure) -> str:
-    return "median" if measure.over_tracks == "mean" else "mean"
+def _column(measure: Measure) -> Column:
+    return Column(name=measure.name, measure=measure.name, over_tracks=measure.over_tracks)
+
+
+def _other(column: Column) -> str:
+    return "median" if column.over_tracks == "mean" else "mean"
 
 
 def _number(value: float, measure: Measure) -> str:
@@ -227,6 +258,11 @@ def _number(value: float, measure: Measure) -> str:
         return "–"
     digits = 2 if measure.unit else 3
     return f"{value:+.{digits}f}" if measure.name.endswith("i") else f"{value:.{digits}f}"
+
+
+def _num_beyond(scores: Scores) -> int:
+    values = [value for track in scores.tracks for target in track.targets for value in target.metrics.values()]
+    return sum(abs(value) > LIMIT_DB for value in values)
 
 
 class _Display:

@@ -128,15 +128,16 @@ Overlap = Annotated[
     float | None,
     typer.Option(
         metavar="SHARE",
-        help="Fraction that chunks share, 0 to 0.5; by default a quarter, or half with --join average.",
+        help="Fraction that chunks share, 0 to 0.5; by default a quarter, or half with --join average and centre.",
         show_default=False,
         rich_help_panel=_HOW,
     ),
 ]
 Join = Annotated[
-    Literal["fade", "average"],
+    Literal["fade", "average", "centre"],
     typer.Option(
-        help="Fade between chunks without a seam, or average what they share as papers do.", rich_help_panel=_HOW
+        help="Fade between chunks without a seam; or, as papers do, average what they share or keep their centres.",
+        rich_help_panel=_HOW,
     ),
 ]
 Segment = Annotated[

@@ -16,8 +16,8 @@ import numpy as np
 from unbraid.errors import DataError
 from unbraid.evaluation.measures import MEASURES, find_measures
 from unbraid.evaluation.scores import Scores, TrackScore, plain
-from unbraid.evaluation.statistics import Interval, interval, over_mean, over_median, sign_flip_p
-from unbraid.evaluation.summary import LIMIT_DB
+from unbraid.evaluation.statistics import Interval, interval, over_mean, over_median, paired_t_p, sign_flip_p
+from unbraid.evaluation.summary import limit_of
 
 _SECONDS_APART = 0.01
 _MOST_NAMED = 3
@@ -50,6 +50,8 @@ class Difference:
     median: Interval
     p: float
     """Of a two-sided sign-flip test of the mean: how often chance alone would do this."""
+    t_test_p: float
+    """Of a two-sided paired t-test, as papers report it."""
     better: int
     """Tracks on which the second is better."""
     worse: int
@@ -65,6 +67,8 @@ class Comparison:
     """Name of what was scored."""
     second: str
     data: str
+    protocols: tuple[str, str]
+    """By which the first and the second were scored; empty without one."""
     left_out: tuple[int, int]
     """Tracks that only the first, and only the second has."""
     undefined: int
@@ -108,10 +112,17 @@ def compare(first: Scores, second: Scores, measure: str | None = None, *, inters
                 subject=f"'{track}'",
                 remedy="evaluate both on the same audio",
             )
-    changes = [
-        Change(track=track, first=_value(mine[track], name), second=_value(theirs[track], name)) for track in common
-    ]
-    known = [change for change in changes if not math.isnan(change.difference)]
+    limits = limit_of(first), limit_of(second)
+
+    def change(track: str, source: str | None = None) -> Change:
+        return Change(
+            track=track,
+            first=_value(mine[track], name, limits[0], source),
+            second=_value(theirs[track], name, limits[1], source),
+        )
+
+    changes = [change(track) for track in common]
+    known = [one for one in changes if not math.isnan(one.difference)]
     higher = MEASURES[name].higher_is_better
     sources = () if first.data["exchangeable"] else _common_sources(first, second)
     return Comparison(
@@ -120,23 +131,15 @@ def compare(first: Scores, second: Scores, measure: str | None = None, *, inters
         first=first.name,
         second=second.name,
         data=str(first.data["name"]),
+        protocols=(str(first.protocol.get("name", "")), str(second.protocol.get("name", ""))),
         left_out=left_out,
         undefined=len(changes) - len(known),
         overall=_difference("all", known, higher),
         sources=tuple(
-            _difference(
-                source,
-                [
-                    Change(
-                        track=track, first=_value(mine[track], name, source), second=_value(theirs[track], name, source)
-                    )
-                    for track in common
-                ],
-                higher,
-            )
+            _difference(source, [change(track, source) for track in common], higher)
             for source in (sources if len(sources) > 1 else ())
         ),
-        changes=tuple(sorted(known, key=lambda change: change.difference if higher else -change.difference)),
+        changes=tuple(sorted(known, key=lambda one: one.difference if higher else -one.difference)),
     )
 
 
@@ -161,6 +164,7 @@ def _difference(name: str, changes: Sequence[Change], higher_is_better: bool) ->
         mean=interval(table, over_mean),
         median=interval(table, over_median),
         p=sign_flip_p(differences),
+        t_test_p=paired_t_p(differences),
         better=int((gains > 0).sum()),
         worse=int((gains < 0).sum()),
     )
@@ -203,12 +207,12 @@ def _common_sources(first: Scores, second: Scores) -> tuple[str, ...]:
     return tuple(source for source in found[0] if source in found[1])
 
 
-def _value(track: TrackScore, measure: str, source: str | None = None) -> float:
+def _value(track: TrackScore, measure: str, limit: float, source: str | None = None) -> float:
     if source is None:
         value = track.value(measure)
     else:
         value = next((one.metrics.get(measure, math.nan) for one in track.targets if one.source == source), math.nan)
-    return max(-LIMIT_DB, min(LIMIT_DB, value)) if not math.isnan(value) else value
+    return max(-limit, min(limit, value)) if not math.isnan(value) else value
 
 
 def _some(mine: dict[str, TrackScore], theirs: dict[str, TrackScore]) -> str:

@@ -19,8 +19,8 @@ import numpy as np
 from unbraid.data.clips import read_clip, to_channels
 from unbraid.data.items import Clip
 from unbraid.errors import ConfigError
-from unbraid.evaluation.folders import match_folder
-from unbraid.evaluation.source_names import fold, name_rest, source_names
+from unbraid.evaluation.matching.folders import match_folder
+from unbraid.evaluation.matching.source_names import fold, name_rest, source_names
 from unbraid.evaluation.tracks import Track, TrackList, TrackReader
 from unbraid.files.scratch import make_array
 from unbraid.models.contract import SeparationModel
@@ -70,7 +70,8 @@ class ModelEstimates(EstimateSource):
 
     model: a bundled name, a weights file, a model, or a Separator, whose settings then hold; the last two stay in this
     process. settings: those of Separator, such as segment_seconds, overlap and shifts. whole: each track in one call of
-    the model; None does so with mixtures of speakers of up to a minute, unless there are settings.
+    the model; None does so with mixtures of speakers of up to a minute, unless there are settings. stored_bits:
+    estimates are rounded to integers of so many bits, as in a file of them.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class ModelEstimates(EstimateSource):
         device: str = "auto",
         whole: bool | None = None,
         settings: Mapping[str, Any] | None = None,
+        stored_bits: int | None = None,
     ) -> None:
         if isinstance(model, Separator) and (settings or whole is not None):
             raise ConfigError(
@@ -87,6 +89,7 @@ class ModelEstimates(EstimateSource):
                 remedy='give them to it, also `segment_seconds="whole"`, or give the model here',
             )
         self.model, self.device, self.whole, self.settings = model, device, whole, dict(settings or {})
+        self.stored_bits = stored_bits
         if whole and self.settings.keys() & {"segment_seconds", "overlap", "join"}:
             raise ConfigError(
                 "a track in one call of the model takes no settings of chunks", remedy="choose `whole=False`"
@@ -165,7 +168,7 @@ class ModelEstimates(EstimateSource):
         wanted = list(range(len(names))) if exchangeable else [meant.index(source) for source in sources]
         shape = (len(names), track.num_channels, track.num_samples)
         samples = make_array(shape)
-        elapsed = _separate(self.choose_separator(track), track, samples)
+        elapsed = _separate(self.choose_separator(track), track, samples, self.stored_bits)
         yield _stored(names, wanted, samples, elapsed)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -206,7 +209,7 @@ class FolderEstimates(EstimateSource):
         yield TrackEstimates(names=tuple(clips), read_all=read, notes=tuple(_notes(track, clips)))
 
 
-def _separate(separator: Separator, track: Track, samples: np.ndarray) -> float:
+def _separate(separator: Separator, track: Track, samples: np.ndarray, stored_bits: int | None) -> float:
     """Fills `samples` and gives the wall time of the model."""
     elapsed = 0.0
     with closing(separator.stream(TrackReader(track))) as events:
@@ -214,10 +217,17 @@ def _separate(separator: Separator, track: Track, samples: np.ndarray) -> float:
             match event:
                 case Block():
                     end = event.start_sample + event.samples.shape[-1]
-                    samples[..., event.start_sample : end] = event.samples
+                    block = event.samples if stored_bits is None else round_to_bits(event.samples, stored_bits)
+                    samples[..., event.start_sample : end] = block
                 case Finished():
                     elapsed = event.model_seconds
     return elapsed
+
+
+def round_to_bits(samples: np.ndarray, bits: int) -> np.ndarray:
+    """What a file of integers holds of them: the nearest step, and what lies beyond full scale clipped."""
+    steps = 2.0 ** (bits - 1)
+    return (np.rint(samples * steps).clip(-steps, steps - 1) / steps).astype(np.float32)
 
 
 def _meant(names: Sequence[str], sources: Sequence[str]) -> list[str]:

@@ -24,6 +24,7 @@ from unbraid.errors import ConfigError, UnbraidError
 from unbraid.evaluation.estimates import EstimateSource, FolderEstimates, ModelEstimates
 from unbraid.evaluation.material import BLOCK_SECONDS, FRAME_SECONDS, PASSAGE_SECONDS, Material
 from unbraid.evaluation.measures import MEASURES, Measure, check_packages
+from unbraid.evaluation.protocols import Protocol
 from unbraid.evaluation.scores import Scores, TargetScore, TrackScore
 from unbraid.evaluation.scoring import find_order
 from unbraid.evaluation.tracks import Track, TrackList, check_names, level_band
@@ -218,7 +219,11 @@ def _pool(task: _Task, jobs: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def collect_scores(
-    estimates: EstimateSource, tracks: TrackList, measures: Sequence[Measure], scored: Iterable[TrackScore] = ()
+    estimates: EstimateSource,
+    tracks: TrackList,
+    measures: Sequence[Measure],
+    scored: Iterable[TrackScore] = (),
+    protocol: Protocol | None = None,
 ) -> Scores:
     """What was evaluated together with how it came out, in the order of the list: what files, summaries and
     comparisons are made of."""
@@ -232,6 +237,7 @@ def collect_scores(
             "exchangeable": tracks.exchangeable,
         },
         metrics=tuple(measure.name for measure in measures),
+        protocol=protocol.facts() if protocol else {},
         tracks=tuple(by_name[track.name] for track in tracks.tracks if track.name in by_name),
     )
 

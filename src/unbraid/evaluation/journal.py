@@ -101,4 +101,4 @@ def _line(data: Mapping[str, Any]) -> bytes:
 
 def identity(scores: Scores) -> dict[str, Any]:
     """What must be the same for two evaluations to be the same; not how many tracks, so that a longer one can go on."""
-    return {"estimates": scores.estimates, "data": scores.data, "metrics": scores.metrics}
+    return {"estimates": scores.estimates, "data": scores.data, "metrics": scores.metrics, "protocol": scores.protocol}

@@ -71,6 +71,11 @@ def _usdr(material: Material) -> Measured:
     return Measured(values=[float(ratios[estimate, source]) for source, estimate in enumerate(material.order)])
 
 
+def _dnr_si_sdr(material: Material) -> Measured:
+    ratios = material.energies.dnr_si_sdr()
+    return Measured(values=[float(ratios[estimate, source]) for source, estimate in enumerate(material.order)])
+
+
 def _usdr_per_channel(material: Material) -> Measured:
     ratios = material.energies.usdr_per_channel()
     return Measured(values=[float(ratios[estimate, source]) for source, estimate in enumerate(material.order)])
@@ -186,6 +191,12 @@ MEASURES = {
             name="uSDR-ch",
             meaning="uSDR of each channel, then their mean, as in the SFC paper",
             measure=_usdr_per_channel,
+        ),
+        Measure(
+            name="SI-SDR-dnr",
+            meaning="SI-SDR with means kept, within 80 dB, and silence at -80 dB, as SFC's authors score DnR",
+            measure=_dnr_si_sdr,
+            over_tracks="median",
         ),
         Measure(
             name="cSDR",

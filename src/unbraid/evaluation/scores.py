@@ -1,6 +1,7 @@
 """Scores and the file that keeps them: JSON whose tracks have the shape that museval gave them.
 
-    {"format": 2, "unbraid": ..., "estimates": {...}, "data": {...}, "metrics": [...], "summary": {...}, "tracks": [
+    {"format": 2, "unbraid": ..., "estimates": {...}, "data": {...}, "metrics": [...], "protocol": {...},
+     "summary": {...}, "tracks": [
         {"name": ..., "seconds": ..., "labels": {...}, "model_seconds": ..., "targets": [
             {"name": "vocals", "estimate": "vocals", "metrics": {"cSDR": 5.1},
              "frames": [{"time": 0.0, "duration": 1.0, "metrics": {"SDR": 4.8}}]}]}]}
@@ -77,6 +78,8 @@ class Scores:
     metrics: tuple[str, ...]
     """The first one is the headline."""
     tracks: tuple[TrackScore, ...]
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+    """What a protocol has fixed, see `Protocol.facts`; empty without one."""
     summary: Mapping[str, Any] = field(default_factory=dict)
     """As `summary_data` makes it; computed again from the tracks by whoever needs it."""
 
@@ -95,6 +98,7 @@ def scores_json(scores: Scores) -> str:
         "estimates": dict(scores.estimates),
         "data": dict(scores.data),
         "metrics": list(scores.metrics),
+        "protocol": dict(scores.protocol),
         "summary": dict(scores.summary),
         "tracks": [track_data(track) for track in scores.tracks],
     }
@@ -121,6 +125,7 @@ def read_scores(path: str | os.PathLike[str]) -> Scores:
             data=_read_data(member(content, "data", dict)),
             metrics=tuple(entries(content, "metrics", str)),
             tracks=tuple(read_track(track) for track in entries(content, "tracks", dict)),
+            protocol=_read_protocol(content),
             summary=member(content, "summary", dict),
         )
     except JsonError as error:
@@ -134,6 +139,20 @@ def _read_data(data: Mapping[str, Any]) -> Mapping[str, Any]:
         member(data, key, kind)
     entries(data, "sources", str)
     return data
+
+
+def _read_protocol(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Files from before protocols have none."""
+    if not content.get("protocol"):
+        return {}
+    protocol = member(content, "protocol", dict)
+    member(protocol, "name", str)
+    for column in entries(protocol, "columns", dict):
+        for key in ("name", "measure"):
+            member(column, key, str)
+        if set(column) != {"name", "measure", "over_tracks"} or column["over_tracks"] not in ("mean", "median"):
+            raise JsonError("a column of the protocol is not one")
+    return protocol
 
 
 def track_data(track: TrackScore) -> dict[str, Any]:

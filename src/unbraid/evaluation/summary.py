@@ -11,11 +11,12 @@ import numpy as np
 
 from unbraid.errors import ConfigError
 from unbraid.evaluation.measures import MEASURES
-from unbraid.evaluation.scores import Scores, TrackScore
+from unbraid.evaluation.scores import CAP_DB, Scores, TrackScore
 from unbraid.evaluation.statistics import DRAWS, Statistic, describe
 
 LIMIT_DB = 60.0
-"""ours: in means, scores beyond this count as this; so a silent estimate pulls a mean down and leaves it finite."""
+"""ours: in means, scores beyond this count as this; so a silent estimate pulls a mean down and leaves it finite.
+Under a protocol the limit is what infinity stands as in the file."""
 _MOST_GROUPS = 12
 """A label of more values than this tells tracks apart, not kinds of tracks."""
 _ORDER = ("below 1 dB", "1 to 3 dB", "from 3 dB")
@@ -56,7 +57,8 @@ def summarise(scores: Scores, *, by: Sequence[str] | None = None, seed: int = 0,
     names = () if exchangeable else tuple(dict.fromkeys(one.source for track in scores.tracks for one in track.targets))
 
     def group(name: str, tracks: Sequence[TrackScore], sources: Sequence[str] | None) -> Group:
-        tables = {measure: _table(tracks, measure, sources) for measure in scores.metrics}
+        limit = limit_of(scores)
+        tables = {measure: _table(tracks, measure, sources).clip(-limit, limit) for measure in scores.metrics}
         found = {measure: describe(table, seed=seed, draws=draws) for measure, table in tables.items()}
         count = max((statistic.count for statistic in found.values()), default=0)
         return Group(name=name, count=count, undefined=len(tracks) - count, measures=found)
@@ -88,6 +90,11 @@ def headline(statistic: Statistic, measure: str) -> tuple[float, float, float]:
     return chosen.value, chosen.low, chosen.high
 
 
+def limit_of(scores: Scores) -> float:
+    """What scores beyond it count as, in dB."""
+    return CAP_DB if scores.protocol else LIMIT_DB
+
+
 def _table(tracks: Sequence[TrackScore], measure: str, sources: Sequence[str] | None) -> np.ndarray:
     """(track, source), or (track, 1) with the mean over sources that cannot be told apart."""
     if sources is None:
@@ -95,7 +102,7 @@ def _table(tracks: Sequence[TrackScore], measure: str, sources: Sequence[str] | 
     else:
         found = [{one.source: one.metrics.get(measure, math.nan) for one in track.targets} for track in tracks]
         rows = [[own.get(source, math.nan) for source in sources] for own in found]
-    return np.array(rows, np.float64).reshape(len(tracks), -1 if tracks else 1).clip(-LIMIT_DB, LIMIT_DB)
+    return np.array(rows, np.float64).reshape(len(tracks), -1 if tracks else 1)
 
 
 def _speakers(track: TrackScore, measure: str) -> float:

@@ -41,7 +41,7 @@ from unbraid.data.lists.speaker_pairs import (
 )
 from unbraid.data.open import find_layout, open_dataset, open_splits
 from unbraid.errors import ConfigError, DataError
-from unbraid.evaluation.source_names import rest_of
+from unbraid.evaluation.matching.source_names import rest_of
 
 LIST_SPLITS: dict[str, Split] = {
     "speech-test": "test",
@@ -61,6 +61,10 @@ _LEVEL_BANDS_DB: Bands = ((1.0, "below 1 dB"), (3.0, "1 to 3 dB"), (math.inf, "f
 _OVERLAP_BANDS: Bands = ((0.5, "below 50 %"), (0.7, "50 to 70 %"), (math.inf, "from 70 %"))
 _NOISE_BANDS_DB: Bands = ((5.0, "below 5 dB"), (10.0, "5 to 10 dB"), (math.inf, "from 10 dB"))
 """Below the speakers."""
+
+
+_NO_SOURCES = frozenset(["noise", "residual", "reverb"])
+"""Files that lie beside the speakers of a mixture and are not to be separated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,6 +247,9 @@ def open_tracks(root: Path, split: Split | Literal["all"] | None = None, layout:
     for dataset in datasets:
         refuse_truncated(clips_of(dataset))
     sources = tuple(dict.fromkeys(source for dataset in datasets for source in dataset.sources))
+    # Noise beside numbered speakers is in the mixture and nobody's source.
+    speakers = tuple(source for source in sources if source not in _NO_SOURCES)
+    sources = speakers if _are_speakers(speakers) else sources
     tracks = [ItemTrack(item, sources) for dataset in datasets for item in dataset.items]
     if not tracks:
         raise DataError(f"holds nothing in the split '{split}'", subject=f"{root}", remedy="name another split")

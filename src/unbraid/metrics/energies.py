@@ -15,7 +15,7 @@ import torch
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
 from unbraid.metrics.pairs import PairSums, check_pair
-from unbraid.metrics.song import USDR_DELTA, USDR_EPS
+from unbraid.metrics.song import USDR_DELTA, USDR_EPS, limit_dnr
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -74,6 +74,10 @@ class Energies:
     def usdr_per_channel(self) -> Float[Tensor, "candidate source"]:
         """`metrics.song.usdr_per_channel` in dB: the mean of the channels' ratios."""
         return self.sums().snr(floor=USDR_EPS).mean(-1)
+
+    def dnr_si_sdr(self) -> Float[Tensor, "candidate source"]:
+        """`metrics.song.dnr_si_sdr` in dB: means are kept, the mean of the channels' ratios, silence at -80."""
+        return limit_dnr(self.sums().si_sdr()).mean(-1)
 
     def si_sdr(self) -> Float[Tensor, "candidate source"]:
         """Scale-invariant ratios in dB: one scale and one error for all channels, each channel without its mean.

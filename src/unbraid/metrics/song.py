@@ -13,7 +13,7 @@ from unbraid.metrics.ratios import si_sdr
 
 USDR_DELTA = 1e-7
 USDR_EPS = 1e-8
-_DNR_LIMIT_DB = 80.0
+DNR_LIMIT_DB = 80.0
 
 
 def usdr(
@@ -48,5 +48,9 @@ def dnr_si_sdr(
 
     The mean over channels of what fast_bss_eval gives with clamp_db=80.
     """
-    values = si_sdr(estimate, reference, zero_mean=False)
-    return values.nan_to_num(nan=-_DNR_LIMIT_DB).clamp(-_DNR_LIMIT_DB, _DNR_LIMIT_DB).mean(-1)
+    return limit_dnr(si_sdr(estimate, reference, zero_mean=False)).mean(-1)
+
+
+def limit_dnr(values: Tensor) -> Tensor:
+    """Within 80 dB of 0, and what is not defined, silence, at the lower end."""
+    return values.nan_to_num(nan=-DNR_LIMIT_DB).clamp(-DNR_LIMIT_DB, DNR_LIMIT_DB)

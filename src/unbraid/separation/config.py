@@ -30,10 +30,11 @@ class SeparationConfig:
     short mixtures: nothing is joined, and memory grows with the recording."""
 
     overlap: Annotated[float, Range(at_least=0.0, at_most=0.5)] | None = None
-    """Fraction of a chunk that neighbours share; None: a quarter, or half where they are averaged."""
+    """Fraction of a chunk that neighbours share; None: a quarter with `fade`, half with the other ways of joining."""
 
     join: Join = "fade"
-    """`fade` leaves no seam; `average` is the plain mean of what two chunks share, as papers report figures."""
+    """`fade` leaves no seam; papers report figures with `average`, the plain mean of what two chunks share, or with
+    `centre`, where each chunk gives what is nearer to its middle."""
 
     batch_size: PositiveInt | None = None
     """Chunks per call of the model; None: 1 on a CPU and 8 elsewhere."""

@@ -10,7 +10,9 @@ estimate is thrown away, because models are wrong near their edges. Over the mid
 The two ends of the signal get a short mirrored context, so that its first and last samples are not edges either.
 
 Papers do it more simply, and to repeat their figures so can we: with `join="average"` there is no context and no fade,
-what two chunks share is their plain mean, and the last chunk is filled up with silence.
+what two chunks share is their plain mean, and the last chunk is filled up with silence. With `join="centre"` the shared
+part is halved, each chunk gives the half that is nearer to its middle, and nothing is mixed: with an overlap of half a
+chunk, each gives its central half.
 
 Both halves stream: memory does not depend on the length of the signal.
 """
@@ -28,7 +30,7 @@ from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
 from unbraid.options import check_option
 
-Join = Literal["fade", "average"]
+Join = Literal["fade", "average", "centre"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +60,7 @@ class ChunkPlan:
     @property
     def context(self) -> int:
         """Samples at each inner side of a chunk whose estimate is discarded."""
-        return self.overlap // 3 if self.join == "fade" else 0
+        return {"fade": self.overlap // 3, "average": 0, "centre": self.overlap // 2}[self.join]
 
     @property
     def fade(self) -> int:
@@ -78,6 +80,8 @@ def plan_chunks(chunk_samples: int, overlap: float, edge_samples: int, join: Joi
     if chunk_samples < 8:
         raise ConfigError(f"chunks of {chunk_samples} samples are too short: choose a longer segment")
     shared = int(chunk_samples * overlap)
+    if join == "centre":
+        shared -= shared % 2
     edge = min(shared // 3, edge_samples) if join == "fade" else 0
     return ChunkPlan(chunk=chunk_samples, overlap=shared, edge=edge, join=join)
 
@@ -138,7 +142,7 @@ class ChunkCutter:
         while held.shape[-1] > self.plan.chunk:
             chunks.append(self._chunk(held[..., : self.plan.chunk], is_last=False))
             held = held[..., self.plan.hop :]
-        if self.plan.join == "average":
+        if self.plan.join != "fade":
             held = F.pad(held, (0, self.plan.chunk - held.shape[-1]))
         chunks.append(self._chunk(held, is_last=True))
         self._held = None

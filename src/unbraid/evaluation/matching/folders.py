@@ -20,7 +20,7 @@ from unbraid.audio.discovery import discover_audio
 from unbraid.data.clips import open_clips, refuse_truncated
 from unbraid.data.items import Clip
 from unbraid.errors import DataError
-from unbraid.evaluation.source_names import fold, name_rest, source_names
+from unbraid.evaluation.matching.source_names import fold, name_rest, source_names
 from unbraid.evaluation.tracks import Track, TrackList
 
 _NOT_ESTIMATES = frozenset(["mixture", "mix", "input", "noisy", "noise", "residual", "reference"])

@@ -1,0 +1,1 @@
+"""Whose estimates are whose: names of files, tracks and sources, as tools write them."""
