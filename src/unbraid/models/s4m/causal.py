@@ -15,6 +15,7 @@ A session keeps the last frames before every filter and the states of S4, for ev
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -32,7 +33,8 @@ from unbraid.layers.memory import Checkpointed
 from unbraid.layers.state_space import StateSpaceConfig
 from unbraid.models.contract import ModelSpec, SeparationModel
 from unbraid.models.live import LiveSession
-from unbraid.models.s4m.causal_parts import Carried, CausalConvNorm, CausalFusion, Past, Rest
+from unbraid.models.s4m.causal_live import CarriedRounds
+from unbraid.models.s4m.causal_parts import CausalConvNorm, CausalFusion
 from unbraid.models.s4m.parts import FeedForwardResidual, StateSpaceResidual
 from unbraid.options import PositiveFloat, PositiveInt, SampleRate, check_options
 from unbraid.signal.frames import add_frames
@@ -138,17 +140,19 @@ class CausalS4M(SeparationModel[CausalS4MConfig]):
         num_samples, overlap, group = mixture.shape[-1], self.config.overlap_samples, self.config.group_samples
         num_groups = -(-(num_samples + overlap) // group)
         padded = F.pad(mixture, (overlap, num_groups * group - num_samples))
-        past = Rest(self.rounds.block.state_space.kernel(num_groups))
-        decoded = add_frames(self.pieces(padded, past), self.config.stride_samples)
+        rounds = partial(self.rounds, kernel=self.rounds.block.state_space.kernel(num_groups))
+        decoded = add_frames(self.pieces(padded, rounds), self.config.stride_samples)
         decoded = rearrange(decoded, "(batch source) sample -> batch source sample", batch=mixture.shape[0])
         return decoded[..., overlap : overlap + num_samples].unsqueeze(2)
 
     def pieces(
-        self, padded: Float[Tensor, "batch 1 sample"], past: Past
+        self, padded: Float[Tensor, "batch 1 sample"], rounds: Callable[[Tensor], Tensor]
     ) -> Float[Tensor, "batch_source frame kernel_sample"]:
         """What every frame of whole groups adds to the estimates, from samples that begin one overlap earlier."""
-        encoded = self.encoder(padded).transpose(1, 2)
-        features = self.rounds(self.bottleneck(self.norm(encoded)), past)
+        # As a product: for some frames, a convolution takes longer to begin than to compute.
+        frames = padded.squeeze(1).unfold(1, self.config.kernel_samples, self.config.stride_samples)
+        encoded = frames @ self.encoder.weight.squeeze(1).t()
+        features = rounds(self.bottleneck(self.norm(encoded)))
         masks = F.relu(self.mask(self.mask_activation(features)))
         masked = (masks.unflatten(-1, (len(self.spec.sources), -1)) * encoded.unsqueeze(2)).flatten(2)
         pieces = masked @ self.decoder.weight.flatten(1)
@@ -174,8 +178,8 @@ class CausalRounds(Checkpointed):
         self.reinject = DepthwiseConv(config.bottleneck_dim, kernel_size=1)
         self.activation = PReLU()
 
-    def forward(self, bottleneck: Float[Tensor, "batch frame dim"], past: Past) -> Tensor:
-        block = partial(self.block, past=past)
+    def forward(self, bottleneck: Float[Tensor, "batch frame dim"], kernel: Tensor) -> Tensor:
+        block = partial(self.block, kernel=kernel)
         features = self.recomputed(block, bottleneck)
         for _ in range(self.num_rounds - 1):
             features = self.recomputed(block, self.activation(self.reinject(bottleneck + features)))
@@ -200,18 +204,19 @@ class CausalBlock(nn.Module):
         self.merges = nn.ModuleList(CausalFusion(dim, kernel_size=5) for _ in range(depth - 1))
         self.contract = Linear(dim, config.bottleneck_dim)
 
-    def forward(self, features: Float[Tensor, "batch frame dim"], past: Past) -> Float[Tensor, "batch frame dim"]:
+    def forward(self, features: Float[Tensor, "batch frame dim"], kernel: Tensor) -> Float[Tensor, "batch frame dim"]:
+        """`kernel` is that of the state-space layer for as many frames as there are groups."""
         hidden = self.expand_activation(self.expand_norm(self.expand(features)))
         levels: list[Tensor] = []
         for level in self.levels:
-            hidden = level(hidden, past)
+            hidden = level(hidden)
             levels.append(hidden)
         summary = torch.stack([pool_average(level, hidden.shape[1]) for level in levels]).sum(0)
-        summary = self.feedforward(past.read(self.state_space, summary))
-        fused = [fusion(level, summary, past) for fusion, level in zip(self.lateral, levels, strict=True)]
+        summary = self.feedforward(self.state_space(summary, kernel))
+        fused = [fusion(level, summary) for fusion, level in zip(self.lateral, levels, strict=True)]
         merged = fused[-1]
         for index in range(len(fused) - 2, -1, -1):
-            merged = self.merges[index](fused[index], merged, past)
+            merged = self.merges[index](fused[index], merged)
         return self.contract(merged) + features
 
 
@@ -222,12 +227,12 @@ class CausalS4MSession(LiveSession):
         self._model, self._batch_size = model, batch_size
         self.latency_samples = model.config.group_samples + model.config.overlap_samples
         with torch.inference_mode():
-            self._system = model.rounds.block.state_space.layer.system.discretise()
-        self._begin()
+            self._rounds = CarriedRounds(model.rounds, batch_size)
+            self._begin()
 
     def _begin(self) -> None:
         config, weight = self._model.config, self._model.bottleneck.weight
-        self._past = Carried(self._system)
+        self._rounds.begin()
         # The encoder's first frame begins one overlap before the first sample.
         self._waiting = weight.new_zeros(self._batch_size, 1, config.overlap_samples)
         self._tail = weight.new_zeros(self._batch_size * len(config.sources), config.overlap_samples)
@@ -237,7 +242,7 @@ class CausalS4MSession(LiveSession):
     @property
     def num_values(self) -> int:
         """Numbers that are kept from one group to the next."""
-        return self._past.num_values + self._waiting.numel() + self._tail.numel()
+        return self._rounds.num_values + self._waiting.numel() + self._tail.numel()
 
     @torch.inference_mode()
     def push(self, mixture: Float[Tensor, "batch 1 sample"]) -> Float[Tensor, "batch source 1 out_sample"]:
@@ -276,8 +281,7 @@ class CausalS4MSession(LiveSession):
 
     def _advance(self, samples: Float[Tensor, "batch 1 sample"]) -> Float[Tensor, "batch source 1 out_sample"]:
         config, overlap = self._model.config, self._model.config.overlap_samples
-        self._past.begin()
-        decoded = add_frames(self._model.pieces(samples, self._past), config.stride_samples)
+        decoded = add_frames(self._model.pieces(samples, self._rounds), config.stride_samples)
         decoded[:, :overlap] += self._tail
         self._tail = decoded[:, -overlap:].clone()
         ready = rearrange(
