@@ -1,6 +1,9 @@
 """`unbraid stream`: pipes in and out, every refusal one sentence, and sound devices that are played by a fake."""
 
+import contextlib
 import io
+import signal
+import subprocess
 import sys
 import threading
 import types
@@ -11,7 +14,8 @@ import soundfile
 import torch
 from typer.testing import CliRunner
 
-from tests.conftest import TINY
+from tests.cli.conftest import environment
+from tests.conftest import PATIENCE_SECONDS, TINY
 from unbraid.audio.pcm import decode_pcm, encode_pcm
 from unbraid.cli.main import app
 from unbraid.cli.stream_ends import wait_for
@@ -62,12 +66,9 @@ def test_raw_samples_come_out_as_they_went_in(weights, whole):
     np.testing.assert_allclose(decode_pcm(done.stdout_bytes, "float32", 1), whole[1:], atol=1e-6)
 
 
-def test_channels_are_averaged_when_asked(weights, whole):
-    stereo = wav(np.stack([SAMPLES * 1.5, SAMPLES * 0.5]))
-    refused = stream(weights, stereo)
-    assert (refused.exit_code, refused.stdout_bytes) == (1, b"")
-    assert "has 2 channels and the model takes one: add --downmix" in refused.stderr
-    done = stream(weights, stereo, "--downmix")
+def test_of_several_channels_the_mean_is_heard_and_that_is_said_once(weights, whole):
+    done = stream(weights, wav(np.stack([SAMPLES * 1.5, SAMPLES * 0.5])))
+    assert done.stderr.count("the mean of the 2 of the input") == 1
     found, _ = soundfile.read(io.BytesIO(done.stdout_bytes), dtype="float32")
     np.testing.assert_allclose(found.T, whole, atol=1e-6)
 
@@ -144,6 +145,44 @@ def test_ctrl_c_writes_what_was_heard(weights, whole, monkeypatch):
     assert found.shape == (2, 3 * 320)
     assert "interrupted" in done.stderr
     np.testing.assert_allclose(found[:, : 960 - 352], whole[:, : 960 - 352], atol=1e-6)
+
+
+def test_a_process_ends_on_ctrl_c_and_on_a_closed_pipe(weights, command):
+    """Both while standard input stays open, and the thread that reads it waits."""
+    data = encode_pcm(SAMPLES[None], "float32")
+    processes = [
+        subprocess.Popen(
+            command("stream", "-n", weights, "--raw", "float32"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(),
+        )
+        for _ in range(2)
+    ]
+    for process in processes:
+        process.stdin.write(data)
+        process.stdin.flush()
+    interrupted, closed = processes
+    # All but the latency, so that everything has been heard when this has come out.
+    first = interrupted.stdout.read(2 * 4 * (len(SAMPLES) - 112))
+    interrupted.send_signal(signal.SIGINT)
+    rest = interrupted.stdout.read()
+    assert interrupted.wait(PATIENCE_SECONDS) == 0
+    assert len(first + rest) == 2 * len(data)
+    assert b"interrupted" in interrupted.stderr.read()
+    closed.stdout.read(100)
+    closed.stdout.close()
+    with contextlib.suppress(BrokenPipeError):
+        for _ in range(200):
+            closed.stdin.write(data)
+            closed.stdin.flush()
+    assert closed.wait(PATIENCE_SECONDS) in (0, 1)
+    said = closed.stderr.read()
+    assert b"Traceback" not in said
+    assert b"Exception" not in said
+    for process in processes:
+        process.stderr.close()
 
 
 def test_a_stall_is_told_once():

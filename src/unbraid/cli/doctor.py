@@ -13,7 +13,7 @@ from unbraid.cli.options import flag
 
 _LITTLE_SPACE_BYTES = 2**30
 _NEEDED = ("torch", "numpy", "einops", "jaxtyping", "soundfile", "av", "soxr", "safetensors", "pydantic", "rich")
-_OPTIONAL = ("lightning", "tensorboard", "matplotlib", "huggingface_hub", "fastapi", "uvicorn")
+_OPTIONAL = ("lightning", "tensorboard", "matplotlib", "huggingface_hub", "fastapi", "uvicorn", "sounddevice")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ OPTIONS = {
     'container="wav"': "--wav",
     "data": "--data",
     "device": "--device",
-    "downmix": "--downmix",
     "filename": "--filename",
     "init": "--init",
     "intersection": "--intersection",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from unbraid.cli.options import flag
+from unbraid.cli.options import DEVICE_HELP
 from unbraid.weights.listing import LIVE_MODEL
 
 _RAW, _DEVICES = "Raw samples", "Sound devices"
@@ -24,10 +24,10 @@ def stream(
     block: Annotated[
         float, typer.Option("--block", metavar="MS", min=1, max=1000, help="Milliseconds taken at a time.")
     ] = 20.0,
-    downmix: Annotated[bool, flag("--downmix", "Take the mean of all channels of the input.")] = False,
     stall: Annotated[
         float, typer.Option("--stall", metavar="SEC", min=0.1, help="Say so when nothing arrives for that long.")
     ] = 5.0,
+    device: Annotated[str, typer.Option("--device", "-d", metavar="DEVICE", help=DEVICE_HELP)] = "cpu",
     threads: Annotated[int, typer.Option("--threads", metavar="N", min=1, help="Processor threads.")] = 1,
     raw: Annotated[
         Literal["int16", "int24", "int32", "float32"] | None,
@@ -69,8 +69,9 @@ def stream(
     """Separates sound while it arrives, some milliseconds behind it.
 
     Stems come out as the channels of one stream, in the order of
-    the model. Latency is said on stderr, at the end with percentiles. Ctrl-C
-    ends the stream as the end of its input does.
+    the model, which hears the mean of all channels of the input. Latency
+    is said on stderr, at the end with percentiles. Ctrl-C ends the stream as
+    the end of its input does.
 
     [bold]Examples[/bold]
 
@@ -92,7 +93,7 @@ def stream(
     options = StreamOptions(
         stem=stem,
         block_seconds=block / 1000,
-        downmix=downmix,
+        device=device,
         stall_seconds=stall,
         raw=raw,
         sample_rate=rate,

@@ -112,8 +112,9 @@ class PipeInput(Input):
             )
 
     def _read(self) -> None:
-        # `read1` gives what is there, where `read` would wait for a whole block.
-        read = getattr(self._stream, "read1", self._stream.read)
+        # Unbuffered: a read gives what is there and does not wait for a whole block, and Python may end meanwhile. It
+        # aborts where a thread holds the lock of a buffer.
+        read = getattr(self._stream, "raw", self._stream).read
         data = b"?"
         while data:
             try:

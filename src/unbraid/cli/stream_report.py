@@ -43,10 +43,10 @@ class StreamReport:
         """The report at the end, a sentence each."""
         if not self.num_blocks:
             return ["nothing was heard"]
-        half, most, nearly_all = np.percentile(self.times_ms, (50, 95, 99))
+        half, most, nearly_all, longest = np.percentile(self.times_ms, (50, 95, 99, 100))
         lines = [
             f"{self.seconds_heard:.1f} s in {self.num_blocks} blocks; a block took {half:.1f} ms (median), "
-            f"{most:.1f} ms (95 %), {nearly_all:.1f} ms (99 %); "
+            f"{most:.1f} ms (95 %), {nearly_all:.1f} ms (99 %), {longest:.1f} ms (the longest); "
             f"real-time factor {self.seconds_computed / self.seconds_heard:.2f}"
         ]
         counted = (

@@ -25,8 +25,8 @@ class StreamOptions:
     """The one stem that is written; None writes all as channels."""
     block_seconds: PositiveFloat = 0.02
     """How much is taken at a time."""
-    downmix: bool = False
-    """Whether the mean of several channels is taken; else they are refused."""
+    device: str = "cpu"
+    """Where the model runs."""
     stall_seconds: PositiveFloat = 5.0
     """After so much time without input a line says so."""
     raw: Literal["int16", "int24", "int32", "float32"] | None = None
@@ -46,21 +46,18 @@ class StreamOptions:
 
 def run_stream(name: str, options: StreamOptions, say: Say) -> None:
     """Until the input ends; says what it has to say a line at a time."""
-    probe = LiveSeparator(name)
+    probe = LiveSeparator(name, device=options.device)
     chosen = _choose(options.stem, probe.spec.sources)
     report = StreamReport()
     source = _open_input(options, probe.spec.sample_rate, report, say)
     if options.raw is None and options.input_device is None:
         _check_header(source.form, options)
-    if source.form.num_channels > 1 and not options.downmix:
-        raise AudioReadError(
-            f"the input has {source.form.num_channels} channels and the model takes one",
-            remedy="add `downmix=True` to take their mean",
-        )
     rate = source.form.sample_rate
     separator = probe if rate == probe.sample_rate else LiveSeparator(probe.model, rate)
     sink = _open_output(options, source.form, len(chosen), separator, report)
     say(latency_line(separator, 1000 * options.block_seconds))
+    if source.form.num_channels > 1:
+        say(f"the model hears one channel: the mean of the {source.form.num_channels} of the input")
     try:
         try:
             for block in source.blocks():

@@ -17,6 +17,7 @@ from unbraid.audio.rate import Resampler
 from unbraid.axes import Float
 from unbraid.errors import ConfigError
 from unbraid.models.contract import SeparationModel
+from unbraid.separation.device import choose_device
 from unbraid.weights.listing import LIVE_MODEL, bundled_models
 from unbraid.weights.store import load_model
 
@@ -30,15 +31,25 @@ _STEP_SECONDS = 0.001
 class LiveSeparator:
     """One recording that arrives in blocks of any size, at its own rate; state of fixed size."""
 
-    def __init__(self, model: str | Path | SeparationModel = LIVE_MODEL, sample_rate: int | None = None) -> None:
-        """`sample_rate`, in Hz, is what comes in and goes out; by default the model's own, which has least latency."""
+    def __init__(
+        self,
+        model: str | Path | SeparationModel = LIVE_MODEL,
+        sample_rate: int | None = None,
+        *,
+        device: str = "cpu",
+    ) -> None:
+        """`sample_rate`, in Hz, is what comes in and goes out; by default the model's own, which has least latency.
+
+        A name or a file is loaded onto `device`; a model of yours runs where it is.
+        """
         if model == LIVE_MODEL and LIVE_MODEL not in bundled_models():
             raise ConfigError(
                 f"no trained '{LIVE_MODEL}' comes with this release",
                 remedy="name a weights file with `model`, which  unbraid train speech-live --init speech  "
                 "writes as runs/speech-live/best.safetensors",
             )
-        self.model = load_model(model) if isinstance(model, str | Path) else model.eval()
+        named = isinstance(model, str | Path)
+        self.model = load_model(model, choose_device(device)) if named else model.eval()
         self.spec = self.model.spec
         if self.spec.num_channels != 1:
             raise ConfigError(f"the model takes {self.spec.num_channels} channels and a live session takes one")
@@ -95,7 +106,7 @@ def _to_model(samples: Float[np.ndarray, "1 sample"]) -> torch.Tensor:
 
 
 def _from_model(estimates: Float[torch.Tensor, "1 source 1 sample"]) -> Float[np.ndarray, "source sample"]:
-    return estimates[0, :, 0].numpy()
+    return estimates[0, :, 0].float().cpu().numpy()
 
 
 def _resampling_delay(rate: int, model_rate: int) -> int:
