@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from tests.cli.conftest import environment
 from tests.conftest import PATIENCE_SECONDS, TINY
 from unbraid.audio.pcm import decode_pcm, encode_pcm
+from unbraid.cli import doctor
 from unbraid.cli.main import app
 from unbraid.cli.stream_ends import wait_for
 from unbraid.cli.stream_report import StreamReport
@@ -288,6 +289,20 @@ def test_an_output_that_runs_dry_is_counted(devices):
     played = np.concatenate(devices.played)[:, 0]
     assert (np.count_nonzero(played == 0.5), np.count_nonzero(played == 0.25)) == (700, 100)
     assert report.underruns == 1
+
+
+def test_doctor_knows_sound_devices(devices, monkeypatch):
+    devices.query_devices = lambda: ["microphone", "loudspeakers"]
+    assert [(check.status, check.text[:2]) for check in doctor._sound()] == [("ok", "2,")]
+    monkeypatch.setattr("unbraid.cli.stream_devices.import_module", broken_library)
+    assert "libportaudio2" in doctor._sound()[0].text
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    assert doctor._sound() == []
+
+
+def broken_library(name):
+    raise OSError("PortAudio library not found")
 
 
 def test_devices_that_are_not_there_say_so(weights, devices, monkeypatch):

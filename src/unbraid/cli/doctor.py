@@ -58,7 +58,7 @@ def doctor(json: Annotated[bool, flag("--json", "Print data as JSON instead of t
 def run_checks() -> list[Check]:
     """Every check; one that fails in an unforeseen way counts as broken."""
     checks: list[Check] = []
-    for look in (_versions, _devices, _precision, _threads, _decoders, _space, _models):
+    for look in (_versions, _devices, _precision, _threads, _decoders, _sound, _space, _models):
         try:
             checks += look()
         except Exception as error:
@@ -176,6 +176,20 @@ def _decoders() -> list[Check]:
         status = "ok" if good else "broken" if container == "wav" else "note"
         checks.append(Check(container, status, text))
     return checks
+
+
+def _sound() -> list[Check]:
+    """Devices for `unbraid stream`, where the extra `live` is installed."""
+    from unbraid.cli.stream_devices import import_sounddevice
+    from unbraid.errors import DeviceError, MissingExtraError
+
+    try:
+        devices = import_sounddevice().query_devices()
+    except MissingExtraError:
+        return []  # Listed among the versions.
+    except DeviceError as error:
+        return [Check("sound devices", "note", str(error))]
+    return [Check("sound devices", "ok", f"{len(devices)}, for  unbraid stream --input-device")]
 
 
 def _encoded(samples, encoding) -> bytes:
