@@ -14,6 +14,7 @@ import soundfile
 import torch
 
 from tests.cli.conftest import tree
+from unbraid.signal.loudness import loudness
 from unbraid.weights.store import load_model, save_model
 
 
@@ -269,3 +270,43 @@ def test_settings_that_cannot_be(separate, talk, tmp_path, arguments, sentence):
     assert len(outcome.errors) == 1
     assert sentence in outcome.errors[0]
     assert tree(tmp_path) == {"talk.wav", "talk2.wav"}
+
+
+def test_a_passage_has_names_and_a_record_of_its_own(separate, talk, tmp_path):
+    talk(seconds=2.0)
+    assert separate("talk.wav", "--start", "0:00.5", "--duration", "1", "--json").code == 0
+    folder = tmp_path / "separated/tiny/talk (0.5-1.5 s)"
+    assert soundfile.info(folder / "speaker1.wav").frames == 16_000
+    record = json.loads((folder / "talk (0.5-1.5 s).unbraid.json").read_text())
+    assert record["input"]["start_seconds"] == 0.5
+    assert record["settings"]["separation"]["duration_seconds"] == 1.0
+    assert separate("talk.wav", "--preview", "0.5").code == 0
+    assert (tmp_path / "separated/tiny/talk (preview 0.5 s)/speaker2.wav").is_file()
+    assert separate("talk.wav", "--preview", "1", "--start", "1").errors == [
+        "--preview is a passage already: leave --start and --duration out"
+    ]
+
+
+def test_the_loudness_of_a_remix(separate, talk, tmp_path):
+    talk(seconds=2.0)
+    outcome = separate("talk.wav", "--remix", "speaker1=+3", "--loudness", "-30", "--float32")
+    assert outcome.code == 0, outcome.err
+    folder = tmp_path / "separated/tiny/talk"
+    stems = json.loads((folder / "talk.unbraid.json").read_text())["stems"]
+    samples, rate = soundfile.read(folder / "remix.wav", always_2d=True)
+    assert float(loudness(torch.from_numpy(samples.T.copy()), rate)) == pytest.approx(-30, abs=0.01)
+    assert stems["remix"]["loudness_lufs"] == -30
+    samples, rate = soundfile.read(folder / "speaker1.wav", always_2d=True)
+    own = float(loudness(torch.from_numpy(samples.T.copy()), rate))
+    assert stems["speaker1"]["loudness_lufs"] == pytest.approx(own, abs=0.01)
+    assert "gain" not in stems["speaker1"]
+    # White noise cannot be so loud below a true peak of -1 dB.
+    outcome = separate("talk.wav", "--remix", "speaker1=+3", "--loudness", "-1")
+    assert any(
+        "softer than -1 LUFS, because its true peak stays below -1 dB" in warning for warning in outcome.warnings
+    )
+    record = json.loads((folder / "talk.unbraid.json").read_text())
+    assert record["stems"]["remix"]["true_peak_db"] == -1.0
+    assert separate("talk.wav", "--loudness", "-16").errors == [
+        "--loudness is for a remix, and none is written: add --remix dialogue=+6 or the like"
+    ]

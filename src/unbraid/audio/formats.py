@@ -147,6 +147,8 @@ class AudioInfo:
     channel_mask: int | None = None
     """Which speakers the channels are for, as the bits of WAVE (dwChannelMask), 0 for none in particular; None where
     nothing tells."""
+    start_sample: int = 0
+    """Where in the recording the passage begins that is read, see `Passage`."""
     remarks: list[str] = field(default_factory=list)
     """What users should know of how the file is read, each a part of a sentence about it; grows while it is read."""
 

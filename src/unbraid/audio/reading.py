@@ -12,23 +12,33 @@ from unbraid.audio.decode.joined import find_parts
 from unbraid.audio.decode.libav import LibavDecoder
 from unbraid.audio.decode.libsndfile import NotForThisDecoder, SoundfileDecoder
 from unbraid.audio.formats import AudioInfo, check_rate
+from unbraid.audio.passage import Passage
 from unbraid.audio.pcm import LARGEST_SAMPLE, is_sample
 from unbraid.audio.sources import AudioSource, Source, SourceFacts
 from unbraid.errors import AudioReadError, ConfigError
 
 
 def open_audio(
-    source: AudioSource, *, allow_truncated: bool = False, replace_nonfinite: bool = False, track: str | None = None
+    source: AudioSource,
+    *,
+    allow_truncated: bool = False,
+    replace_nonfinite: bool = False,
+    track: str | None = None,
+    passage: Passage | None = None,
 ) -> AudioReader:
     """Open a recording: a path, "-" for standard input, bytes, or a binary file object.
 
     With `allow_truncated`, a recording that ends too early gives what it holds, and one that is damaged is silent
     there; with `replace_nonfinite`, samples that are NaN or infinite become zero. Without them both are errors.
-    `track` is a sound track by its number, from 1, or its language, where there are several. A file object stays open
-    and is yours to close.
+    `track` is a sound track by its number, from 1, or its language, where there are several; a `passage` is all that is
+    read. A file object stays open and is yours to close.
     """
     return AudioReader(
-        Source(source), allow_truncated=allow_truncated, replace_nonfinite=replace_nonfinite, track=track
+        Source(source),
+        allow_truncated=allow_truncated,
+        replace_nonfinite=replace_nonfinite,
+        track=track,
+        passage=passage,
     )
 
 
@@ -36,9 +46,18 @@ class AudioReader:
     """One pass over a recording; use it as a context manager."""
 
     def __init__(
-        self, source: Source, *, allow_truncated: bool, replace_nonfinite: bool, track: str | None = None
+        self,
+        source: Source,
+        *,
+        allow_truncated: bool,
+        replace_nonfinite: bool,
+        track: str | None = None,
+        passage: Passage | None = None,
     ) -> None:
         self._source = source
+        self._passage = passage
+        self._skipped = 0
+        """Samples at the start that were not decoded."""
         self._allow_truncated = allow_truncated
         self._replace_nonfinite = replace_nonfinite
         self._track = track
@@ -57,6 +76,8 @@ class AudioReader:
             check_rate(self.info.sample_rate, source.name, AudioReadError)
             if len(self._parts) > 1:
                 self.info = replace(self.info, **self._joint_length())
+            if passage is not None:
+                self.info = passage.within(self.info)
         except AudioReadError:
             self.close()
             raise
@@ -101,7 +122,7 @@ class AudioReader:
         if block_samples < 1:
             raise ConfigError(f"blocks of {block_samples} samples", remedy="ask for at least 1")
         position = 0
-        for block in _regroup(self._chunks(), block_samples):
+        for block in _regroup(self._wanted(), block_samples):
             yield self._checked(block, position)
             position += block.shape[1]
         promised, expected = self.info.num_samples, self.info.expected_samples
@@ -121,6 +142,13 @@ class AudioReader:
             rate = self.info.sample_rate
             self.info.remarks.append(f"holds {position / rate:.1f} s, and its header speaks of {expected / rate:.1f} s")
 
+    def _wanted(self) -> Iterator[np.ndarray]:
+        if self._passage is None:
+            return self._chunks()
+        start = self.info.start_sample if len(self._parts) == 1 else 0
+        self._skipped = self._decoder.skip(start)
+        return self._passage.cut(self._chunks(), self._skipped, self.info)
+
     def _chunks(self) -> Iterator[np.ndarray]:
         """The samples of all parts; where one decoder fails the other goes on, so that only damage stops both."""
         for number, part in enumerate(self._parts):
@@ -137,7 +165,7 @@ class AudioReader:
                 self._decoder.close()
                 self._decoder = LibavDecoder(part, self._allow_truncated)
                 self._check_same(self._decoder.info)
-                yield from _skip(self._decoder.chunks(), count)
+                yield from _skip(self._decoder.chunks(), self._skipped + count)
             if self._decoder.info.remarks is not self.info.remarks:
                 self.info.remarks.extend(self._decoder.info.remarks)
 
@@ -156,6 +184,7 @@ class AudioReader:
             allow_truncated=self._allow_truncated,
             replace_nonfinite=self._replace_nonfinite,
             track=self._track,
+            passage=self._passage,
         )
 
     def verify(self) -> None:

@@ -25,6 +25,7 @@ def separate(
     two_stems: options.TwoStems = None,
     other_method: options.OtherMethod = "add",
     remix: options.Remix = None,
+    loudness: options.Loudness = None,
     filename: options.Filename = "{track}/{stem}.{ext}",
     wav: options.Wav = False,
     flac: options.Flac = False,
@@ -47,6 +48,9 @@ def separate(
     allow_truncated: options.AllowTruncated = False,
     replace_nonfinite: options.ReplaceNonfinite = False,
     track: options.Track = None,
+    start: options.Start = None,
+    duration: options.Duration = None,
+    preview: options.Preview = None,
     device: options.Device = "auto",
     batch_size: options.BatchSize = None,
     resume: options.Resume = False,
@@ -76,7 +80,9 @@ def separate(
     unbraid separate recordings/ --shard 2/8
         the second of eight machines
     unbraid separate -n cinematic film.mp4 --remix dialogue=+6
-        dialogue 6 dB up, in separated/cinematic/film/remix.wav
+        dialogue 6 dB up, in separated/cinematic/film/remix.wav; with --loudness -16, at that loudness
+    unbraid separate song.wav --preview 20
+        20 s from its middle, to hear what comes of it
     unbraid separate song.wav -n "0.7*htdemucs+0.3*htdemucs_6s"
         the weighted mean of two models; also median(a, b, c), min, max, and all of them by spectrum
     unbraid separate song.wav -n "htdemucs | speech on vocals"
@@ -107,6 +113,7 @@ def separate(
         sample=sample,  # type: ignore[arg-type]
         bitrate_kbps=mp3_bitrate,
         clip_mode=clip_mode,
+        loudness_lufs=loudness,
         filename=filename,
         stems=tuple(stem) if stem else None,
     )
@@ -127,6 +134,9 @@ def separate(
         allow_truncated=allow_truncated,
         replace_nonfinite=replace_nonfinite,
         track=track,
+        start_seconds=start,
+        duration_seconds=duration,
+        preview_seconds=preview,
     )
     found = discover_audio(inputs)
     results: list[Result] = []

@@ -44,7 +44,7 @@ def separate_files(
     """Separates what was found and returns one result per recording, with what was not found among the failed."""
     model = ModelIdentity.of(model_source)
     stems = output.choose(separator.stem_plan.names)
-    jobs = plan_jobs(found.files, out, stems, model=model.name, output=output)
+    jobs = plan_jobs(found.files, out, stems, model=model.name, output=output, passage=separator.config.passage_name)
     jobs = shard(jobs, *part)
     results: list[Result] = []
     remarks = _Remarks(separator, model.name)

@@ -30,6 +30,17 @@ def _parse_segment(text: str) -> float | str:
         raise typer.BadParameter(f"'{text}' is neither a number of seconds nor 'whole'") from None
 
 
+def _parse_time(text: str) -> float:
+    """Seconds of "90", "1:30" or "0:01:30"."""
+    try:
+        parts = [float(part) for part in text.split(":")]
+    except ValueError:
+        parts = []
+    if not 1 <= len(parts) <= 3 or any(part >= 60 for part in parts[1:]):
+        raise typer.BadParameter(f"'{text}' is no time: write seconds, or minutes and seconds as in 1:30")
+    return sum(part * 60**place for place, part in enumerate(reversed(parts)))
+
+
 Inputs = Annotated[
     list[str] | None,
     typer.Argument(
@@ -75,6 +86,15 @@ Remix = Annotated[
         help="Write the recording with stems louder, softer or off as well, as remix: dialogue=+6,music=off. "
         "With --stem remix, that alone.",
         rich_help_panel=_FORMAT,
+    ),
+]
+Loudness = Annotated[
+    float | None,
+    typer.Option(
+        metavar="LUFS",
+        help="Loudness of the remix, such as -16 (podcasts) or -23 (broadcast), as far as a true peak of -1 dB allows.",
+        rich_help_panel=_FORMAT,
+        show_default=False,
     ),
 ]
 Filename = Annotated[
@@ -173,6 +193,36 @@ Track = Annotated[
     typer.Option(
         metavar="TRACK",
         help="Sound track of a video, by number (from 1) or language (eng); by default the one flagged as default.",
+        show_default=False,
+        rich_help_panel=_HOW,
+    ),
+]
+Start = Annotated[
+    Any,
+    typer.Option(
+        parser=_parse_time,
+        metavar="TIME",
+        help="Separate from there on: seconds, or 1:30, or 1:02:03. Names tell the passage.",
+        show_default=False,
+        rich_help_panel=_HOW,
+    ),
+]
+Duration = Annotated[
+    Any,
+    typer.Option(
+        parser=_parse_time,
+        metavar="TIME",
+        help="Separate so much only, of which alone the samples are read.",
+        show_default=False,
+        rich_help_panel=_HOW,
+    ),
+]
+Preview = Annotated[
+    Any,
+    typer.Option(
+        parser=_parse_time,
+        metavar="TIME",
+        help="Separate so much from the middle of each recording, to hear what comes of it.",
         show_default=False,
         rich_help_panel=_HOW,
     ),

@@ -26,6 +26,8 @@ def separate_to_stdout(found: Discovery, separator: Separator, output: OutputCon
         raise ConfigError(f"standard output takes one stem: add --stem with one of {', '.join(stems)}")
     if output.container != "wav":
         raise ConfigError("standard output takes WAV only: leave --flac, --mp3 and --ogg out, or choose a folder")
+    if output.loudness_lufs is not None:
+        raise ConfigError("a loudness is known at the end only, when standard output has taken all: choose a folder")
     if sys.stdout.isatty():
         raise ConfigError("standard output is a terminal: send it to a file or a program, as in  … -o - > one.wav")
     path = found.files[0].path

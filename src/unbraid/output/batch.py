@@ -92,12 +92,14 @@ def plan_jobs(
     *,
     model: str,
     output: OutputConfig | None = None,
+    passage: str = "",
 ) -> list[Job]:
     """Decides all file names before anything runs, so that no recording overwrites the stems of another.
 
     Where two recordings would have the same files, as a.wav and a.mp3 have, the second is called "a (mp3)", and where
     that is taken as well, "a (2)" and so on.
-    `stems` are those to write, as `OutputConfig.choose` gives them.
+    `stems` are those to write, as `OutputConfig.choose` gives them. With a `passage`, recordings are called
+    "talk (10-40 s)".
     """
     output = output or OutputConfig()
     template = output.template
@@ -108,7 +110,7 @@ def plan_jobs(
     jobs: list[Job] = []
     taken: set[str] = set()
     for file in files:
-        for track in _track_names(file):
+        for track in _track_names(file, passage):
             paths = plan_paths(
                 out,
                 file.relative.parent,
@@ -186,9 +188,11 @@ def _sentence(error: Exception, job: Job) -> str:
     return f"'{job.name}' could not be separated because of a defect of unbraid ({type(error).__name__}: {error})"
 
 
-def _track_names(file: AudioFile) -> Iterator[str]:
+def _track_names(file: AudioFile, passage: str) -> Iterator[str]:
     """The name of the recording, then other names for it."""
     name = PurePath(file.relative.name).stem
+    if passage:
+        name = f"{safe_name(name, longest_bytes=100)} ({passage})"
     yield name
     # Cut so far that the mark survives when the whole is cut again.
     short = safe_name(name, longest_bytes=120)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 from unbraid.audio.formats import AudioInfo, Container, Encoding, SampleFormat
 from unbraid.errors import ConfigError, UnknownNameError
-from unbraid.options import PositiveInt, check_options
+from unbraid.options import PositiveInt, Range, check_options
 from unbraid.output.naming import FilenameTemplate
 
 ClipMode = Literal["rescale", "clamp", "none"]
+
+TRUE_PEAK_DB = -1.0
+"""What a stem of a given loudness stays below, in dB of full scale, as EBU R 128 has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,9 @@ class OutputConfig:
     clip_mode: ClipMode = "rescale"
     """Where a stem of an integer or lossy format exceeds full scale, `rescale` turns all stems down by one gain, and
     `clamp` and `none` cut the peaks off."""
+
+    loudness_lufs: Annotated[float, Range(at_least=-70.0, at_most=0.0)] | None = None
+    """Integrated loudness of a remix, as far as its true peak allows; None leaves it as loud as it is."""
 
     filename: str = "{track}/{stem}.{ext}"
     """Names of the files below the folder of the model; see `FilenameTemplate`."""
@@ -59,7 +65,14 @@ class OutputConfig:
         """The stems to write of those that a separator gives; raises UnknownNameError for one that it does not."""
         for stem in self.stems or ():
             index_of(stem, names)
-        return self.stems or names
+        chosen = self.stems or names
+        if self.loudness_lufs is not None and "remix" not in chosen:
+            raise ConfigError(
+                "is for a remix, and none is written",
+                subject="`loudness_lufs`",
+                remedy="add `remix=dialogue=+6` or the like",
+            )
+        return chosen
 
 
 def index_of(stem: str, names: tuple[str, ...]) -> int:

@@ -20,7 +20,7 @@ from unbraid.errors import AudioWriteError
 from unbraid.files.names import printable
 from unbraid.files.pending import writing_to
 from unbraid.files.protocols import Writable
-from unbraid.output.config import OutputConfig, index_of
+from unbraid.output.config import TRUE_PEAK_DB, OutputConfig, index_of
 from unbraid.output.naming import OutputPaths
 from unbraid.output.record import ModelIdentity, build_record, replacing_record
 from unbraid.output.stem_files import StemWriters
@@ -80,6 +80,7 @@ def export(
                             expected_samples=info.num_samples,
                             tags=info.tags,
                             channel_mask=info.channel_mask,
+                            loudness_lufs=_loudness(output, paths),
                         )
                         with writing_to(f"'{paths.folder}'"):
                             paths.folder.mkdir(parents=True, exist_ok=True)
@@ -102,7 +103,7 @@ def export(
                         )
                         with replacing_record(paths, record) as pending:
                             writers.commit(output.clip_mode, beside=[pending])
-                        exported = _exported(separator, paths, record, info, writers, event)
+                        exported = _exported(separator, paths, output, record, info, writers, event)
                         yield event
                         yield exported
                         return
@@ -119,6 +120,7 @@ def export(
 def _exported(
     separator: Separator,
     paths: OutputPaths,
+    output: OutputConfig,
     record: dict[str, Any],
     info: AudioInfo,
     writers: StemWriters,
@@ -133,8 +135,21 @@ def _exported(
         is_silent=max(writers.peaks.values()) < SILENT_PEAK,
         uncertain_joins=finished.uncertain_joins,
         hardly_heard=tuple(separator.spec.sources[speaker] for speaker in finished.hardly_heard),
-        remarks=tuple(info.remarks),
+        remarks=(*info.remarks, *_held_back(writers, output)),
     )
+
+
+def _loudness(output: OutputConfig, paths: OutputPaths) -> dict[str, float]:
+    wanted = output.loudness_lufs
+    return {} if wanted is None else {stem: wanted for stem in paths.stems if stem == "remix"}
+
+
+def _held_back(writers: StemWriters, output: OutputConfig) -> list[str]:
+    return [
+        f"has a {stem} {over_db:.1f} dB softer than {output.loudness_lufs:g} LUFS, because its true peak stays below "
+        f"{TRUE_PEAK_DB:g} dB"
+        for stem, over_db in writers.held_back.items()
+    ]
 
 
 def export_to_stream(

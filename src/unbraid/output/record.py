@@ -58,8 +58,11 @@ def record_settings(separator: Separator, output: OutputConfig) -> dict[str, Any
         separation["remix"] = {name: _gain(gain_db) for name, gain_db in separator.config.remix.items()}
     written = asdict(output)
     # How many chunks go through the model together changes the time it takes, and nothing that is heard.
-    if separator.config.track is None:
-        del separation["track"]
+    for name in ("track", "start_seconds", "duration_seconds", "preview_seconds"):
+        if separation[name] is None:
+            del separation[name]
+    if output.loudness_lufs is None:
+        del written["loudness_lufs"]
     del separation["batch_size"], written["filename"], written["stems"]
     return {"separation": separation, "output": written}
 
@@ -120,12 +123,18 @@ def build_record(
             "channels": info.num_channels,
             "samples": finished.num_samples,
             "seconds": finished.num_samples / info.sample_rate,
+            **({"start_seconds": info.start_sample / info.sample_rate} if info.start_sample else {}),
             "bytes": finished.source.bytes if finished.source else None,
             "modified_ns": finished.source.modified_ns if finished.source else None,
             "sha256": finished.source.sha256 if finished.source else None,
         },
         "stems": {
-            stem: {"file": _relative(path, paths.folder), "peak": round(writers.peaks[stem] * writers.gain, 6)}
+            stem: {
+                "file": _relative(path, paths.folder),
+                "peak": round(writers.peaks[stem] * writers.gain_of(stem), 6),
+                **writers.meters[stem].facts(writers.gain_of(stem)),
+                **({"gain": writers.own_gains[stem]} if stem in writers.own_gains else {}),
+            }
             for stem, path in paths.stems.items()
         },
         "gain": writers.gain,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -13,7 +14,8 @@ from unbraid.audio.writing import AudioWriter, check_target, checked_peak
 from unbraid.errors import ConfigError
 from unbraid.files.pending import PendingFile, commit_all, writing_to
 from unbraid.options import check_option
-from unbraid.output.config import ClipMode
+from unbraid.output.config import TRUE_PEAK_DB, ClipMode
+from unbraid.output.levels import LevelMeter
 
 _LOSSY_PEAK = 0.989
 """ours: -0.1 dB, because a lossy codec does not keep the peak exactly."""
@@ -24,8 +26,8 @@ _ENCODE_SAMPLES = 1 << 18
 class StemWriters:
     """Streams every stem to the disk and, on `commit`, makes all files appear together.
 
-    Float WAV is written at once as it will be. For integer and lossy targets the stems wait as raw float32 in hidden
-    files beside their final names, because one gain for all can only be chosen at the end.
+    Float WAV is written at once as it will be. For integer and lossy targets, and for a stem that gets a loudness, they
+    wait as raw float32 in hidden files beside their final names, because the gain can only be chosen at the end.
     """
 
     def __init__(
@@ -37,14 +39,23 @@ class StemWriters:
         expected_samples: int | None = None,
         tags: Mapping[str, str] | None = None,
         channel_mask: int | None = None,
+        loudness_lufs: Mapping[str, float] | None = None,
     ) -> None:
+        """`loudness_lufs`: by stem, the loudness that it gets; the others keep their levels to each other."""
         if not paths:
             raise ConfigError("no stems to write: name at least one")
         if len({os.path.realpath(path) for path in paths.values()}) < len(paths):
             raise ConfigError("two stems have the same file name", remedy="put {stem} into `filename`")
         check_target(sample_rate, num_channels, encoding)
         self.gain = 1.0
-        """What all stems were multiplied by, known after `encode`."""
+        """What all stems but those of a given loudness were multiplied by, known after `encode`."""
+        self.own_gains: dict[str, float] = {}
+        """Of the stems of a given loudness."""
+        self.held_back: dict[str, float] = {}
+        """Stems that would have exceeded the true peak at their loudness, and by how much in dB they are softer."""
+        self.meters = {stem: LevelMeter(num_channels, sample_rate) for stem in paths}
+        """Of each stem, before the gain."""
+        self._loudness = dict(loudness_lufs or {})
         self.num_samples = 0
         """Per channel."""
         self.peaks = dict.fromkeys(paths, 0.0)
@@ -61,7 +72,7 @@ class StemWriters:
         self._encoded = False
         try:
             for stem, path in self._paths.items():
-                if encoding.is_float:
+                if self._is_direct(stem):
                     self._writers[stem] = self._writer(stem)
                 else:
                     self._raw[stem] = PendingFile(path, follow_link=False)
@@ -78,7 +89,8 @@ class StemWriters:
         for stem, block in zip(self._paths, stems, strict=True):
             name = f"'{stem}'"
             self.peaks[stem] = max(self.peaks[stem], checked_peak(block, self._num_channels, name))
-            if self._encoding.is_float:
+            self.meters[stem].push(block)
+            if self._is_direct(stem):
                 self._writers[stem].write(block)
             else:
                 raw = self._raw[stem]
@@ -97,16 +109,36 @@ class StemWriters:
         if self._encoded:
             return
         self._encoded = True
+        for stem, target in self._loudness.items():
+            self._set_loudness(stem, target)
         if not self._encoding.is_float:
-            peak = max(self.peaks.values())
+            peak = max((peak for stem, peak in self.peaks.items() if stem not in self._loudness), default=0.0)
             if clip_mode == "rescale" and peak > 1.0:
                 ceiling = _LOSSY_PEAK if self._encoding.is_lossy else largest_integer(self._encoding.bits)
                 self.gain = ceiling / peak
-            for stem in self._paths:
+        for stem in self._paths:
+            if self._is_direct(stem):
+                self._writers[stem].seal()
+            else:
                 self._encode(stem)
-        for writer in self._writers.values():
-            if self._encoding.is_float:
-                writer.seal()
+
+    def gain_of(self, stem: str) -> float:
+        return self.own_gains.get(stem, self.gain)
+
+    def _is_direct(self, stem: str) -> bool:
+        """Whether a stem is written at once as it will be."""
+        return self._encoding.is_float and stem not in self._loudness
+
+    def _set_loudness(self, stem: str, target: float) -> None:
+        measured, true_peak = self.meters[stem].lufs(), self.meters[stem].true_peak()
+        if not math.isfinite(measured):
+            self.own_gains[stem] = 1.0
+            return
+        wanted_db = target - measured
+        allowed_db = TRUE_PEAK_DB - 20 * math.log10(true_peak)
+        self.own_gains[stem] = 10 ** (min(wanted_db, allowed_db) / 20)
+        if wanted_db > allowed_db:
+            self.held_back[stem] = wanted_db - allowed_db
 
     def discard(self) -> None:
         """Remove what was written; harmless after `commit`."""
@@ -137,7 +169,7 @@ class StemWriters:
         raw = self._raw[stem]
         self._expected_samples = self.num_samples
         writer = self._writers[stem] = self._writer(stem)
-        gain = np.float32(self.gain)
+        gain = np.float32(self.gain_of(stem))
         for block in self._waiting(raw):
             writer.write(block * gain)
         writer.seal()

@@ -7,9 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
+from unbraid.audio.passage import Passage
 from unbraid.errors import ConfigError
 from unbraid.models.contract import Refinement
-from unbraid.options import NonNegativeFloat, NonNegativeInt, PositiveInt, Range, check_options, is_number
+from unbraid.options import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Range,
+    check_options,
+    is_number,
+)
 from unbraid.signal.chunking import Join
 
 Consistency = Literal["none", "residual", "distribute"]
@@ -81,8 +90,23 @@ class SeparationConfig:
     """The sound track of a video, by number (from 1) or language; None: the one that is flagged as default, else the
     first."""
 
+    start_seconds: NonNegativeFloat | None = None
+    """Separate the recording from there on; what is before is not read."""
+
+    duration_seconds: PositiveFloat | None = None
+    """Separate so much of the recording."""
+
+    preview_seconds: PositiveFloat | None = None
+    """Separate so much from the middle of the recording, to hear what comes of it."""
+
     def __post_init__(self) -> None:
         check_options(self)
+        if self.preview_seconds is not None and (self.start_seconds, self.duration_seconds) != (None, None):
+            raise ConfigError(
+                "is a passage already",
+                subject="`preview_seconds`",
+                remedy="leave `start_seconds` and `duration_seconds` out",
+            )
         if self.segment_seconds == "whole" and self.overlap is not None:
             raise ConfigError(
                 "a recording in one piece has no overlap", remedy="choose either `overlap` or whole segments"
@@ -94,6 +118,27 @@ class SeparationConfig:
                 raise ConfigError(
                     f"`remix`: the gain of {name} is a number of at most {MOST_GAIN_DB:g} dB, not {gain_db}"
                 )
+
+    @property
+    def passage(self) -> Passage | None:
+        """The part of a recording that is separated; None for the whole."""
+        if self.preview_seconds is not None:
+            return Passage(duration_seconds=self.preview_seconds, from_middle=True)
+        if (self.start_seconds, self.duration_seconds) == (None, None):
+            return None
+        return Passage(start_seconds=self.start_seconds or 0.0, duration_seconds=self.duration_seconds)
+
+    @property
+    def passage_name(self) -> str:
+        """What tells the stems of a passage from those of the whole, as in "talk (10-40 s)"; empty for the whole."""
+        if self.preview_seconds is not None:
+            return f"preview {self.preview_seconds:g} s"
+        if self.passage is None:
+            return ""
+        start = self.start_seconds or 0.0
+        return (
+            f"from {start:g} s" if self.duration_seconds is None else f"{start:g}-{start + self.duration_seconds:g} s"
+        )
 
     @property
     def gains(self) -> Mapping[str, float]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from unbraid.audio.formats import AudioInfo, Encoding
+from unbraid.audio.passage import Passage
 from unbraid.audio.pcm import LARGEST_SAMPLE, is_sample
 from unbraid.audio.rate import Resampler
 from unbraid.audio.reading import open_audio
@@ -39,7 +40,9 @@ or tensor with a rate."""
 class MemoryReader:
     """A recording that is in memory already."""
 
-    def __init__(self, recording: Recording, *, replace_nonfinite: bool = False) -> None:
+    def __init__(
+        self, recording: Recording, *, replace_nonfinite: bool = False, passage: Passage | None = None
+    ) -> None:
         """With `replace_nonfinite`, samples that are NaN or infinite become zero; without it they are refused."""
         if recording.num_samples == 0:
             raise AudioReadError("the recording holds no samples; there is nothing to separate")
@@ -63,6 +66,11 @@ class MemoryReader:
             encoding=Encoding(),
             tags={},
         )
+        if passage is not None:
+            self.info = passage.within(self.info)
+            start = self.info.start_sample
+            part = recording.samples[:, start : start + (self.info.num_samples or 0)]
+            self.recording = Recording(part, recording.sample_rate)
 
     def blocks(self, block_samples: int) -> Iterator[np.ndarray]:
         for start in range(0, self.recording.num_samples, block_samples):
@@ -82,6 +90,7 @@ def open_input(
     allow_truncated: bool = False,
     replace_nonfinite: bool = False,
     track: str | None = None,
+    passage: Passage | None = None,
 ) -> Reader:
     """Opens any input; `sample_rate` in Hz goes with arrays and tensors, and only with those."""
     if isinstance(source, Tensor):
@@ -93,14 +102,19 @@ def open_input(
     if isinstance(source, np.ndarray | list):
         if sample_rate is None:
             raise ConfigError("samples need their rate: separate(samples, sample_rate=44100)")
-        return MemoryReader(Recording(as_samples(source), sample_rate), replace_nonfinite=replace_nonfinite)
+        source = Recording(as_samples(source), sample_rate)
+        sample_rate = None
     if sample_rate is not None:
         raise ConfigError("sample_rate goes with an array or a tensor; files carry their own")
     if isinstance(source, Recording):
-        return MemoryReader(source, replace_nonfinite=replace_nonfinite)
+        return MemoryReader(source, replace_nonfinite=replace_nonfinite, passage=passage)
     if isinstance(source, Reader):
+        if passage is not None:
+            raise ConfigError("a passage is taken of files and of samples, not of a reader of one's own")
         return source
-    return open_audio(source, allow_truncated=allow_truncated, replace_nonfinite=replace_nonfinite, track=track)
+    return open_audio(
+        source, allow_truncated=allow_truncated, replace_nonfinite=replace_nonfinite, track=track, passage=passage
+    )
 
 
 class Intake:

@@ -124,7 +124,16 @@ class Separator:
 
     def _member(self, composition: Composition, config: SeparationConfig, members: list[Separator]) -> Separator:
         """A part of several models as one: what is made of the estimates is made of the joint ones."""
-        plain = replace(config, two_stems=None, other_method="add", remix=None, consistency="none")
+        plain = replace(
+            config,
+            two_stems=None,
+            other_method="add",
+            remix=None,
+            consistency="none",
+            start_seconds=None,
+            duration_seconds=None,
+            preview_seconds=None,
+        )
         members.append(Separator(composition, device=str(self.device), config=plain))
         return members[-1]
 
@@ -171,6 +180,7 @@ class Separator:
             allow_truncated=config.allow_truncated,
             replace_nonfinite=config.replace_nonfinite,
             track=config.track,
+            passage=config.passage,
         )
         with closing(reader):
             yield from self._stream(reader, scratch)

@@ -6,6 +6,7 @@ The sound is weighted for the ear, its energy taken in blocks of 400 ms, and qui
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
 
 import torch
@@ -38,9 +39,59 @@ def loudness(signal: Float[Tensor, "*axes channel sample"], sample_rate: int) ->
         raise ConfigError(
             f"loudness needs at least 1 sample and a rate in Hz, not {signal.shape[-1]} and {sample_rate}"
         )
-    num_channels = signal.shape[-2]
-    weights = torch.tensor(_WEIGHTS.get(num_channels, (1.0,) * num_channels), dtype=torch.float64)
-    return _gated((_block_power(signal.detach().cpu(), sample_rate) * weights[:, None]).sum(-2)).to(signal.device)
+    meter = LoudnessMeter(signal.shape[:-1], sample_rate)
+    step = _STEPS_AT_ONCE * meter.hop
+    for start in range(0, signal.shape[-1], step):
+        meter.push(signal[..., start : start + step].detach().cpu())
+    return meter.integrated().to(signal.device)
+
+
+class LoudnessMeter:
+    """Takes a programme in blocks of any size; keeps one number per channel and 100 ms of it."""
+
+    def __init__(self, axes: Sequence[int], sample_rate: int) -> None:
+        """`axes` are those of the blocks but the last; the last of them is the channels."""
+        weights = _WEIGHTS.get(axes[-1], (1.0,) * axes[-1])
+        self._weights = torch.tensor(weights, dtype=torch.float64)[:, None]
+        self.hop = max(1, round(0.1 * sample_rate))
+        """Samples in 100 ms."""
+        self._sections = k_weighting(sample_rate).numpy()
+        self._state = torch.zeros(len(self._sections), *axes, 2, dtype=torch.float64).numpy()
+        self._energies: list[Tensor] = []
+        """Of whole steps of 100 ms, for each channel."""
+        self._rest, self._rest_samples = torch.zeros(*axes, dtype=torch.float64), 0
+        """Of the step that has begun."""
+
+    def push(self, block: Float[Tensor, "*axes channel sample"]) -> None:
+        from scipy.signal import sosfilt
+
+        if block.shape[-1] == 0:
+            return
+        filtered, self._state = sosfilt(self._sections, block.double().numpy(), zi=self._state)
+        weighted = torch.from_numpy(filtered)
+        first = min(self.hop - self._rest_samples, weighted.shape[-1])
+        num_steps = (weighted.shape[-1] - first) // self.hop
+        begun, steps, tail = weighted.tensor_split((first, first + num_steps * self.hop), dim=-1)
+        self._rest = self._rest + _energy(begun)
+        self._rest_samples += first
+        if self._rest_samples < self.hop:
+            return
+        self._energies += [self._rest[..., None], _energy(steps.unflatten(-1, (num_steps, self.hop)))]
+        self._rest, self._rest_samples = _energy(tail), tail.shape[-1]
+
+    def integrated(self, gain: float = 1.0) -> Float[Tensor, "*axes"]:
+        """In LUFS, of the programme so far at that gain; -inf for silence."""
+        steps = torch.cat([*self._energies, self._rest[..., None]], -1)
+        num_samples = self.hop * (steps.shape[-1] - 1) + self._rest_samples
+        if steps.shape[-1] <= 4:
+            power = steps.sum(-1, keepdim=True) / max(num_samples, 1)
+        else:
+            power = steps[..., :-1].unfold(-1, 4, 1).sum(-1) / (4 * self.hop)
+        return _gated((power * gain**2 * self._weights).sum(-2))
+
+
+def _energy(samples: Tensor) -> Tensor:
+    return torch.linalg.vecdot(samples, samples)
 
 
 def loudness_by_transform(signal: Float[Tensor, "*axes channel sample"], sample_rate: int) -> Float[Tensor, "*axes"]:
@@ -107,28 +158,6 @@ def _high_pass(sample_rate: int) -> tuple[float, ...]:
 
 def _denominator(tangent: float, quality: float) -> tuple[float, float, float]:
     return 1 + tangent / quality + tangent**2, 2 * (tangent**2 - 1), 1 - tangent / quality + tangent**2
-
-
-def _block_power(signal: Tensor, sample_rate: int) -> Tensor:
-    """Mean square of the weighted signal in blocks of 400 ms that begin every 100 ms: (..., channel, block)."""
-    from scipy.signal import sosfilt
-
-    num_samples = signal.shape[-1]
-    hop = max(1, round(0.1 * sample_rate))
-    whole = num_samples < 4 * hop
-    num_steps = 1 if whole else num_samples // hop
-    step = num_samples if whole else hop
-    sections = k_weighting(sample_rate)
-    state = torch.zeros(len(sections), *signal.shape[:-1], 2, dtype=torch.float64).numpy()
-    steps = []
-    for first in range(0, num_steps, _STEPS_AT_ONCE):
-        count = min(_STEPS_AT_ONCE, num_steps - first)
-        part = signal[..., first * step : (first + count) * step].double()
-        filtered, state = sosfilt(sections.numpy(), part.numpy(), zi=state)
-        weighted = torch.from_numpy(filtered).unflatten(-1, (count, step))
-        steps.append(torch.linalg.vecdot(weighted, weighted) / step)
-    power = torch.cat(steps, -1)
-    return power if whole else power.unfold(-1, 4, 1).mean(-1)
 
 
 def _level(power: Tensor) -> Tensor:

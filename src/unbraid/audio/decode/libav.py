@@ -124,6 +124,10 @@ class LibavDecoder:
                 "separated; choose with `track`"
             )
 
+    def skip(self, num_samples: int) -> int:
+        """None: where a seek lands is not certain to the sample."""
+        return 0
+
     def chunks(self) -> Iterator[np.ndarray]:
         """The samples from the start, as float32 (channel, sample) arrays."""
         yield from self._silence(self._gap)

@@ -105,6 +105,14 @@ class SoundfileDecoder:
             return wave.channel_mask
         return USUAL_MASKS.get(self._file.channels) if self._file.format in ("OGG", "FLAC") else None
 
+    def skip(self, num_samples: int) -> int:
+        """Leaves out so many samples where that is exact without decoding them; gives how many it has left out."""
+        if self._file.format == "OGG" or self._file.subtype not in _DEPTHS or not 0 < num_samples < self._length:
+            return 0
+        self._file.seek(num_samples)
+        self._length -= num_samples
+        return num_samples
+
     def chunks(self) -> Iterator[np.ndarray]:
         """The samples from the start, as float32 (channel, sample) arrays; raises NotForThisDecoder where it fails."""
         size = _FLAC_READ_SAMPLES if self._file.format == "FLAC" else _READ_SAMPLES
