@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unbraid.audio.rate import Resampler, resample, resampled_length
+from unbraid.audio.rate import PromptResampler, Resampler, resample, resampled_length
 from unbraid.errors import ConfigError
 from unbraid.signal.lengths import fit_length
 
@@ -99,3 +99,36 @@ def test_misuse_is_explained():
         Resampler(500, 16_000, 1)
     with pytest.raises(ConfigError, match="expected \\(2, samples\\)"):
         Resampler(8_000, 16_000, 2).push(np.zeros((1, 5), np.float32))
+
+
+def resample_promptly(samples, there, back, size):
+    resampler = PromptResampler(there, back, samples.shape[0])
+    outputs, taken, given = [], 0, 0
+    for start in range(0, samples.shape[1], size):
+        outputs.append(resampler.push(samples[:, start : start + size]))
+        taken, given = min(start + size, samples.shape[1]), given + outputs[-1].shape[1]
+        assert taken / there - given / back < 33 / min(there, back)
+    return np.concatenate([*outputs, resampler.finish()], axis=1)
+
+
+@pytest.mark.parametrize(("there", "back"), [*RATES, (48_000, 16_000), (16_000, 16_000)])
+def test_the_prompt_one_holds_back_32_samples_and_gives_the_same(there, back):
+    samples = np.concatenate([band_limited(there, 0.3, 0.8 * min(there, back) / 2)] * 2)
+    samples[1] *= -2
+    found = resample_promptly(samples, there, back, 320)
+    expected = resample(samples, there, back)
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() < 1e-3 * np.abs(expected).max()
+    np.testing.assert_allclose(found, resample_promptly(samples, there, back, 777), atol=1e-6)
+
+
+def test_what_the_prompt_one_cannot_keep_is_gone():
+    tone = np.sin(2 * np.pi * 8_200 * np.arange(48_000) / 48_000)[None].astype(np.float32)
+    found = resample_promptly(tone, 48_000, 16_000, 960)
+    assert np.sqrt((found[:, 100:-100] ** 2).mean()) < 10 ** (-70 / 20)
+
+
+@pytest.mark.parametrize("num_samples", [0, 1, 5])
+def test_few_samples_pass_the_prompt_one(num_samples):
+    samples = np.ones((1, num_samples), np.float32)
+    assert resample_promptly(samples, 8_000, 16_000, 1).shape == (1, 2 * num_samples)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.conftest import TINY
-from unbraid.audio.rate import Resampler
+from unbraid.audio.rate import PromptResampler
 from unbraid.errors import ConfigError
 from unbraid.models.catalog import build_model
 from unbraid.separation.session import LiveSeparator
@@ -46,7 +46,8 @@ def test_at_another_rate_it_is_as_long_and_in_time(model, rate):
     separator = LiveSeparator(model, rate)
     found = run(separator, samples, [rate // 50] * 13)
     assert found.shape == (2, len(samples))
-    there, back = Resampler(rate, 16000, 1, "LQ"), Resampler(16000, rate, 2, "LQ")
+    assert separator.latency_ms < 1000 * model.spec.latency_samples / 16000 + 9
+    there, back = PromptResampler(rate, 16000, 1), PromptResampler(16000, rate, 2)
     at_model = np.concatenate([there.push(samples[None]), there.finish()], axis=1)
     with torch.inference_mode():
         whole = model(torch.from_numpy(at_model)[None])[0, :, 0].numpy()

@@ -62,7 +62,8 @@ class StreamReport:
 
 def latency_line(separator: LiveSeparator, block_ms: float) -> str:
     """What can be known before the first sample."""
+    resampled = "" if separator.sample_rate == separator.spec.sample_rate else " and for its rate"
     return (
         f"latency {separator.latency_samples} samples ({separator.latency_ms:.1f} ms) at {separator.sample_rate} Hz by "
-        f"the model, and up to a block ({block_ms:g} ms) and the time that it takes"
+        f"the model{resampled}, and up to a block ({block_ms:g} ms) and the time that it takes"
     )

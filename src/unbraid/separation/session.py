@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from unbraid.audio.pcm import is_sample
-from unbraid.audio.rate import Resampler
+from unbraid.audio.rate import PromptResampler
 from unbraid.axes import Float
 from unbraid.errors import ConfigError
 from unbraid.models.contract import SeparationModel
@@ -21,8 +21,6 @@ from unbraid.separation.device import choose_device
 from unbraid.weights.listing import LIVE_MODEL, bundled_models
 from unbraid.weights.store import load_model
 
-_RESAMPLING = "LQ"
-"""Of soxr's qualities the best that holds back less than 40 ms; its usual one holds back 140."""
 _SETTLED_SECONDS = 0.5
 """After so much sound, a resampler is no longer filling."""
 _STEP_SECONDS = 0.001
@@ -90,8 +88,8 @@ class LiveSeparator:
 
     def _begin(self) -> None:
         own, theirs = self.sample_rate, self.spec.sample_rate
-        self._incoming = Resampler(own, theirs, 1, _RESAMPLING)
-        self._outgoing = Resampler(theirs, own, self.spec.num_sources, _RESAMPLING)
+        self._incoming = PromptResampler(own, theirs, 1)
+        self._outgoing = PromptResampler(theirs, own, self.spec.num_sources)
         self._taken, self._given = 0, 0
 
     def _warm_up(self) -> None:
@@ -113,7 +111,7 @@ def _resampling_delay(rate: int, model_rate: int) -> int:
     """The most that two resamplers, there and back, hold back, in samples at `rate`."""
     if rate == model_rate:
         return 0
-    there, back = Resampler(rate, model_rate, 1, _RESAMPLING), Resampler(model_rate, rate, 1, _RESAMPLING)
+    there, back = PromptResampler(rate, model_rate, 1), PromptResampler(model_rate, rate, 1)
     step = np.zeros((1, max(1, round(rate * _STEP_SECONDS))), np.float32)
     taken, given, most = 0, 0, 0
     while taken < rate * _SETTLED_SECONDS:
