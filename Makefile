@@ -30,7 +30,7 @@ $(VENV)/.torch: constraints.txt | $(BIN)/python
 
 $(VENV)/.demo: pyproject.toml $(VENV)/.torch
 	@echo "installing unbraid"
-	@$(PIP) --editable '.[report]'
+	@$(PIP) --editable .
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.torch

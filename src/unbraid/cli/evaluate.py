@@ -232,7 +232,6 @@ def evaluate(
     from unbraid.evaluation.protocols import find_protocol
     from unbraid.evaluation.scores import scores_csv, scores_json
     from unbraid.files.pending import PendingFile, write_pending
-    from unbraid.pictures.sounds import check_drawing
 
     protocol = None if protocol_name is None else find_protocol(protocol_name)
     wanted = protocol.measures if protocol else None if metrics is None else find_measures(metrics)
@@ -250,8 +249,6 @@ def evaluate(
         protocol=protocol,
     )
     measures = wanted or default_measures(source.sources(tracks), exchangeable=tracks.exchangeable)
-    if html_file is not None:
-        check_drawing()
     # Opened before the work, so that a folder that cannot be written to is not found out an hour later.
     files = {"json": None if to_stdout else json_file, "csv": csv_file, "html": html_file}
     pending = {kind: PendingFile(path) for kind, path in files.items() if path is not None}

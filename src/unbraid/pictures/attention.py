@@ -10,7 +10,7 @@ import numpy as np
 from unbraid.errors import MissingExtraError
 from unbraid.inspection.attention import AttentionAnalysis, AttentionMap, BiasMap
 from unbraid.pictures.files import write_together
-from unbraid.pictures.sounds import png_bytes
+from unbraid.pictures.png import png_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,7 +9,7 @@ import numpy as np
 from unbraid.errors import MissingExtraError
 from unbraid.inspection.refinement import RefinementAnalysis, StemSpectrogram
 from unbraid.pictures.files import write_together
-from unbraid.pictures.sounds import png_bytes
+from unbraid.pictures.png import png_bytes
 
 _RANGE_DB = 70.0
 

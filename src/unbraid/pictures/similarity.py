@@ -11,7 +11,7 @@ import numpy as np
 from unbraid.errors import MissingExtraError
 from unbraid.inspection.similarity import SimilarityAnalysis, SimilarityMap
 from unbraid.pictures.files import write_together
-from unbraid.pictures.sounds import png_bytes
+from unbraid.pictures.png import png_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

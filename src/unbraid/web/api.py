@@ -19,9 +19,10 @@ import unbraid
 from unbraid.files.names import printable
 from unbraid.output.config import OutputConfig
 from unbraid.output.remix import remix_stems
+from unbraid.pictures.player.views import HEADROOM, draw_spectrogram, draw_waveform
 from unbraid.web.archive import stream_zip
 from unbraid.web.choices import AUTO
-from unbraid.web.preview import HEADROOM, Tracks, load_tracks, map_track, read_stretch
+from unbraid.web.preview import Tracks, load_tracks, map_track, read_stretch
 from unbraid.web.queue import SeparationQueue
 from unbraid.web.schema import (
     Limits,
@@ -36,7 +37,6 @@ from unbraid.web.schema import (
 )
 from unbraid.web.store import StoredSeparation, new_id
 from unbraid.web.uploads import RecordingForm, Refused, look_at, refuse_without_space, too_large
-from unbraid.web.views import draw_spectrogram, draw_waveform
 from unbraid.web.worker import player_folder, recording_path, stems_folder
 
 _POLL_SECONDS = 0.25

@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 import unbraid
 from unbraid.errors import UnbraidError
+from unbraid.pictures.player import assets
 from unbraid.web.api import api
 from unbraid.web.choices import ModelChoices
 from unbraid.web.config import ServeConfig
@@ -48,6 +49,7 @@ def build_app(config: ServeConfig, choices: ModelChoices | None = None) -> FastA
     )
     app.include_router(api)
     app.add_middleware(Guard, config=config)
+    app.mount("/static/player", _Static(directory=assets.STATIC), name="player")
     app.mount("/static", _Static(directory=STATIC), name="static")
 
     @app.get("/", include_in_schema=False)

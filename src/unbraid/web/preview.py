@@ -14,12 +14,10 @@ import numpy as np
 
 from unbraid.audio.rate import Resampler
 from unbraid.files.pending import PendingFile, write_pending
+from unbraid.pictures.player.views import quantise
 
-HEADROOM = 2.0
-"""Full scale of the stored samples, so that a stem 6 dB beyond that of a recording is heard as it is."""
 _RATES_HZ = (8_000, 48_000)
 """What every browser plays; recordings of other rates are resampled for the player."""
-_STEP = np.float32(32_767 / HEADROOM)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +62,9 @@ class TrackWriter:
     def _append(self, samples: np.ndarray) -> None:
         if samples.shape[1] == 0:
             return
-        steps = np.clip(np.rint(samples * _STEP), -32_768, 32_767).astype("<i2")
-        for file, track in zip(self._files, steps.reshape(len(self._files), self.num_channels, -1), strict=True):
+        for file, track in zip(
+            self._files, quantise(samples).reshape(len(self._files), self.num_channels, -1), strict=True
+        ):
             file.write(np.ascontiguousarray(track.T).tobytes())
         self.num_samples += samples.shape[1]
 

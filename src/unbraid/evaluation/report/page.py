@@ -1,4 +1,4 @@
-"""What all HTML pages about sounds are made of: the frame of the page, pictures with players, numbers.
+"""What all HTML pages about sounds are made of: the frame of the page, the player and its sounds, numbers.
 
 A page is a single file that asks nothing of any server: its pictures and sounds are inside. It follows the light or
 dark scheme of the reader, who hears all sounds of one example at one gain.
@@ -19,16 +19,24 @@ import numpy as np
 from unbraid.audio.encode.libsndfile import SoundfileSink
 from unbraid.audio.formats import Encoding
 from unbraid.audio.recording import Recording
-from unbraid.pictures.sounds import HEIGHT_PIXELS, RANGE_DB, WIDTH_PIXELS, Scale, draw_sound
+from unbraid.pictures.player.assets import report_script, script_hash, style
+from unbraid.pictures.player.views import draw_spectrogram, quantise
+from unbraid.pictures.png import grey_png
 
 _STYLE = Path(__file__).with_name("report.css")
+_COLUMNS, _BINS = 800, 128
+"""Of spectrograms; ours: 10 s in steps of 12 ms, which is finer than their windows."""
+Role = Literal["mixture", "stem", "reference", "error"]
+Codec = Literal["flac", "mp3"]
+KINDS: dict[Role, str] = {"mixture": "Mixture", "stem": "Estimate", "reference": "Reference", "error": "Error"}
 _MP3_RATE = 44_100
 MP3_KBPS = {1: 96, 2: 160}
 """By channels; ours: compact, and artefacts of separation stay audible beside those of the codec."""
 
 
 def whole_page(title: str, body: str) -> str:
-    """The page around its body. Nothing may be loaded from elsewhere, and no script runs."""
+    """The page around its body. Nothing may be loaded from elsewhere, and no script runs but the player's."""
+    script = f"\n{report_script()}"
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -36,15 +44,17 @@ def whole_page(title: str, body: str) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'">
+ content="default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; \
+script-src {script_hash(script)}">
 <title>{escape(title)}</title>
 <style>
-{_STYLE.read_text(encoding="utf-8")}</style>
+{style()}{_STYLE.read_text(encoding="utf-8")}</style>
 </head>
-<body>
+<body class="report">
 <main>
 {body}
 </main>
+<script type="module">{script}</script>
 </body>
 </html>
 """
@@ -56,32 +66,34 @@ def fact_list(facts: Mapping[str, str]) -> str:
     return f"<dl>\n{rows}</dl>"
 
 
-def scale_note(scale: Scale) -> str:
-    """How to read the pictures."""
-    return f"""<p>All pictures of this page have the same scales: amplitudes up to {scale.peak:.2g} of full scale, and
-{RANGE_DB:.0f} dB from the strongest colour, {decibels(scale.top_db)} dB against a full-scale sine, down to
-none.</p>"""
+def player(title: str, figures: Sequence[str], sound: Recording, codec: Codec) -> str:
+    """Sounds of one length, one above the other: the page's script makes a player of them."""
+    channels = sound.num_channels if codec == "flac" else min(sound.num_channels, 2)
+    return f"""<div class="sounds" data-title="{escape(title)}" data-rate="{sound.sample_rate}"
+ data-channels="{channels}" data-samples="{sound.num_samples}">
+{"".join(figures)}
+</div>"""
 
 
-def figure(
-    kind: str, what: str, sound: Recording, scale: Scale, gain: float | None, codec: Literal["flac", "mp3"] = "flac"
-) -> str:
-    """A picture with its player; without a gain there is nothing to hear."""
-    picture = base64.b64encode(draw_sound(sound, scale)).decode()
+def figure(role: Role, name: str, what: str, sound: Recording, gain: float, codec: Codec = "flac") -> str:
+    """A picture and a sound, turned by the gain."""
+    turned = Recording(sound.samples * np.float32(gain), sound.sample_rate)
+    levels = draw_spectrogram(quantise(turned.samples.T), sound.sample_rate, 0, sound.num_samples, _COLUMNS, _BINS)
+    # Fewer levels than the eye tells apart make the file a third smaller.
+    picture = base64.b64encode(grey_png(255 - (levels & 0xFC))).decode()
     level = float(np.sqrt(np.square(sound.samples, dtype=np.float64).mean())) if sound.samples.size else 0.0
     loudness = f"{20 * math.log10(level):.1f} dB below full scale".replace("-", "") if level > 0 else "silent"
-    alt = f"Waveform and spectrogram. {kind}: {what}. {sound.seconds:.1f} s, {loudness} on average."
-    player = ""
-    if gain is not None:
-        turned = Recording(sound.samples * np.float32(gain), sound.sample_rate)
-        data = base64.b64encode(to_flac(turned) if codec == "flac" else to_mp3(turned)).decode()
-        label = escape(f"Play: {kind.lower()}, {what}")
-        mime = "audio/flac" if codec == "flac" else "audio/mpeg"
-        player = f'\n<audio controls preload="metadata" aria-label="{label}" src="data:{mime};base64,{data}"></audio>'
-    return f"""<figure>
-<figcaption><strong>{escape(kind)}</strong> {escape(what)}</figcaption>
-<img src="data:image/png;base64,{picture}" width="{WIDTH_PIXELS}" height="{HEIGHT_PIXELS}" alt="{escape(alt)}">{player}
-</figure>"""
+    kind = KINDS[role]
+    alt = f"{kind}, drawn: {what}. {sound.seconds:.1f} s, {loudness} on average."
+    data = base64.b64encode(to_flac(turned) if codec == "flac" else to_mp3(turned)).decode()
+    mime = "audio/flac" if codec == "flac" else "audio/mpeg"
+    return f"""<figure data-role="{role}" data-name="{escape(name)}">
+<figcaption><strong>{kind}</strong> {escape(what)}</figcaption>
+<img src="data:image/png;base64,{picture}" width="{_COLUMNS}" height="{_BINS}" alt="{escape(alt)}">
+<audio controls preload="none" aria-label="{escape(f"Play: {kind.lower()}, {what}")}"
+ src="data:{mime};base64,{data}"></audio>
+</figure>
+"""
 
 
 def common_gain(sounds: Sequence[Recording]) -> float:

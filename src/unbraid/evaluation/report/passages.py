@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from unbraid.audio.recording import Recording
 from unbraid.errors import ConfigError
-from unbraid.evaluation.report.page import common_gain, decibels, escape, figure
+from unbraid.evaluation.report.page import Codec, Role, common_gain, decibels, escape, figure, player
 from unbraid.evaluation.scores import TrackScore
-from unbraid.pictures.sounds import Scale
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -28,7 +26,7 @@ class Passage:
     """Where it begins in the track."""
     note: str = ""
     """Where the sounds are from; line breaks are kept."""
-    codec: Literal["flac", "mp3"] = "flac"
+    codec: Codec = "flac"
     """How the page holds the sounds."""
 
     def __post_init__(self) -> None:
@@ -39,41 +37,30 @@ class Passage:
                 remedy="give each of both",
             )
 
-    @property
-    def sounds(self) -> list[Recording]:
-        return [self.mixture, *self.references.values(), *self.estimates.values()]
 
-
-def passage_section(passage: Passage, measures: Sequence[str], scale: Scale) -> str:
+def passage_section(passage: Passage, measures: Sequence[str]) -> str:
     """A section of a page; all its sounds have one gain."""
-    gain, codec = common_gain(passage.sounds), passage.codec
-    columns = []
+    sounds: list[tuple[Role, str, str, Recording]] = [("mixture", "mixture", "all sources together", passage.mixture)]
     for target in passage.score.targets:
         name = target.source
         reference, estimate = passage.references[name], passage.estimates[name]
         error = Recording(estimate.samples - reference.samples, reference.sample_rate)
         told = "" if target.estimate == name else f" (called {target.estimate} there)"
-        columns.append(
-            f"""<div>
-<h4>{escape(name)}</h4>
-{figure("Reference", f"{name} alone", reference, scale, gain, codec)}
-{figure("Estimate", f"{name} as it was separated{told}", estimate, scale, gain, codec)}
-{figure("Error", f"estimate minus reference of {name}", error, scale, min(gain, common_gain([error])), codec)}
-</div>"""
-        )
+        sounds += [
+            ("stem", name, f"{name} as it was separated{told}", estimate),
+            ("reference", name, f"{name} alone", reference),
+            ("error", name, f"estimate minus reference of {name}", error),
+        ]
+    gain = common_gain([sound for *_, sound in sounds])
+    figures = [figure(role, name, what, sound, gain, passage.codec) for role, name, what, sound in sounds]
     note = "<br>".join(escape(line) for line in (*_facts(passage), *passage.note.strip().splitlines()))
     return f"""<section>
 <h3>{escape(passage.score.name)}</h3>
 <p class="note">{note}</p>
-<div class="columns">
-{figure("Mixture", "all sources together", passage.mixture, scale, gain, codec)}
-<div>
+<div class="wide">
 {_table(passage.score, measures)}
 </div>
-</div>
-<div class="columns">
-{"".join(columns)}
-</div>
+{player(passage.score.name, figures, passage.mixture, passage.codec)}
 </section>"""
 
 

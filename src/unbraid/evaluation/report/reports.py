@@ -14,27 +14,32 @@ from unbraid.evaluation.estimates import EstimateSource
 from unbraid.evaluation.material import PASSAGE_SECONDS
 from unbraid.evaluation.measures import MEASURES
 from unbraid.evaluation.report.overview import all_tracks, distributions, scores_section
-from unbraid.evaluation.report.page import MP3_KBPS, escape, fact_list, scale_note, whole_page
+from unbraid.evaluation.report.page import MP3_KBPS, escape, fact_list, whole_page
 from unbraid.evaluation.report.passages import Passage, passage_section
 from unbraid.evaluation.scores import Scores, TrackScore
 from unbraid.evaluation.scoring import MEASURED
 from unbraid.evaluation.summary import Summary
 from unbraid.evaluation.tracks import Track, TrackList
 from unbraid.files.pending import PendingFile, write_pending
-from unbraid.pictures.sounds import HIGHEST_HZ, check_drawing, common_scale
 
 _MOST_ITEMS, _MOST_SOUNDS = 3, 30
 """ours: of the best tracks, and as many of the worst; fewer where each has many sounds."""
 _AUDIO_BYTES = 6_000_000
 """ours: of all sounds of a page together, before base64; passages become shorter where there are many sounds."""
 _SHORTEST_SECONDS = 3.0
-_SPEECH_HZ, _MUSIC_HZ = 8_000.0, 16_000.0
 
 _ABOUT_EXAMPLES = """<p>The SI-SDR compares, whatever the loudness, the energy of one source with that of everything
 else in a sound: at 0 dB both are equal, at 10 dB the rest has a tenth of the energy, at 20 dB a hundredth.
 <em>SI-SDR before</em> is that of the mixture as it came, <em>SI-SDR</em> that of the estimate, and the improvement
 <em>SI-SDRi</em> is what the separation gained. The SNR also counts a wrong loudness. A few examples show what to
 expect; they do not measure a model: <code>unbraid evaluate</code> does.</p>
+"""
+
+
+_HOW_TO_LISTEN = """<p>In each player the mixture, the estimates, their references and what is wrong with them (estimate
+minus reference) run in step: switch between them while they play, and solo or mute a source in all of them at once.
+Waveforms of one example have one scale; spectrograms have logarithmic frequencies, and 90 dB from a full-scale sine
+down to none.</p>
 """
 
 
@@ -54,10 +59,7 @@ def write_examples_report(
     title: str = "Separated by unbraid",
     facts: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes the page about examples that `score_estimates` has scored; `facts` (model, versions) are in its head.
-
-    Raises MissingExtraError without matplotlib.
-    """
+    """Writes the page about examples that `score_estimates` has scored; `facts` (model, versions) are in its head."""
     pending = PendingFile(path)
     try:
         page = build_page(title, facts or {}, [("Examples", examples)], measures=MEASURED, about=_ABOUT_EXAMPLES)
@@ -76,9 +78,8 @@ def write_score_report(
     """Writes the page about an evaluation: scores, how they spread, and the best and the worst tracks.
 
     Its size is bounded whatever was evaluated: a few tracks, of each the ten seconds with the most error or less, as
-    MP3. The tracks that it shows are separated again. Raises MissingExtraError without matplotlib.
+    MP3. The tracks that it shows are separated again.
     """
-    check_drawing()
     by_name = {track.name: track for track in tracks.tracks}
     sounds_each = 1 + 3 * max((len(track.targets) for track in scores.tracks), default=1)
     best, worst = choose_items(scores, max(1, min(_MOST_ITEMS, _MOST_SOUNDS // sounds_each)))
@@ -101,7 +102,6 @@ def write_score_report(
         measures=scores.metrics,
         before=scores_section(scores, summary) + distributions(scores, summary),
         after=all_tracks(scores),
-        highest_hz=_SPEECH_HZ if scores.data["exchangeable"] else _MUSIC_HZ,
     )
     write_pending(pending, page.encode())
 
@@ -115,19 +115,17 @@ def build_page(
     about: str = "",
     before: str = "",
     after: str = "",
-    highest_hz: float = HIGHEST_HZ,
 ) -> str:
     """The page as text: `facts` and `about` in its head, groups of passages under their headings, and what stands
     `before` and `after` them, as HTML."""
-    scale = common_scale([sound for _, passages in groups for one in passages for sound in one.sounds], highest_hz)
     parts = [
-        f"<header>\n<h1>{escape(title)}</h1>\n{fact_list(facts)}\n{about}{scale_note(scale)}\n</header>",
+        f"<header>\n<h1>{escape(title)}</h1>\n{fact_list(facts)}\n{about}{_HOW_TO_LISTEN}\n</header>",
         before,
     ]
     for heading, passages in groups:
         if passages:
             parts.append(f"<section>\n<h2>{escape(heading)}</h2>\n</section>")
-            parts += [passage_section(passage, measures, scale) for passage in passages]
+            parts += [passage_section(passage, measures) for passage in passages]
     return whole_page(title, "\n".join([*parts, after]))
 
 

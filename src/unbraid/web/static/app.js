@@ -1,8 +1,8 @@
 // The start page: what is in the recording, where it comes from, and how far it is.
 
 import * as api from "./api.js";
-import { ICONS, announce, byId, clock, icon, make, size, stemTitle, toast } from "./dom.js";
-import { openPlayer } from "./player.js";
+import { ICONS, announce, byId, clock, icon, make, size, stemTitle, toast } from "./player/dom.js";
+import { openListening } from "./listening.js";
 
 const KEPT = "unbraid.recordings";
 const CHOSEN = "unbraid.settings";
@@ -314,7 +314,7 @@ async function route() {
     const [found, tracks] = await Promise.all([api.one(id), api.tracks(id)]);
     if (location.hash !== `#/listen/${id}`) return;
     if (!kept().includes(id)) keep([id, ...kept()]);
-    state.player = openPlayer(byId("player"), found, tracks, state.server);
+    state.player = openListening(byId("player"), found, tracks, state.server);
     document.title = `${found.name} · unbraid`;
     byId("main").focus({ preventScroll: true });
     window.scrollTo(0, 0);

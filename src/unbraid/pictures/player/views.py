@@ -7,7 +7,9 @@ from functools import cache
 import numpy as np
 
 from unbraid.signal.windows import hann
-from unbraid.web.preview import HEADROOM
+
+HEADROOM = 2.0
+"""Full scale of a track, so that a stem 6 dB beyond that of a recording is seen and heard as it is."""
 
 _WINDOW_SECONDS = 0.046
 _LOWEST_HZ = 40.0
@@ -16,6 +18,11 @@ _RANGE_DB = 90.0
 _RUNS, _RUN_SAMPLES = 8, 2048
 """What is looked at of a column that is longer: an hour is drawn nearly as fast as a minute."""
 _FRAMES_PER_COLUMN = 3
+
+
+def quantise(samples: np.ndarray) -> np.ndarray:
+    """Samples as a track has them: int16, in steps of `HEADROOM` / 32767."""
+    return np.clip(np.rint(samples * np.float32(32_767 / HEADROOM)), -32_768, 32_767).astype("<i2")
 
 
 def draw_waveform(track: np.ndarray, start: int, stop: int, columns: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-// Plays mixture and stems together, sample by sample in step. They are fetched in pieces as they are needed, so that a
+// Plays mixture and stems together, sample by sample in step. They come in pieces as they are needed, so that a
 // recording of any length can be heard at once, in the same memory.
 
 const PIECE_SECONDS = 2;
@@ -7,31 +7,37 @@ const CACHE_BYTES = 128e6;
 const FADE_SECONDS = 0.006;
 
 export class Transport extends EventTarget {
-  // tracks: what /tracks says; base: the address that has /samples below it.
-  constructor(tracks, base) {
+  // tracks: names, sample_rate, num_channels, num_samples; source.samples(start, count): a buffer for each track.
+  constructor(tracks, source) {
     super();
     this.tracks = tracks;
-    this.base = base;
+    this.source = source;
     this.total = tracks.num_samples;
     this.rate = tracks.sample_rate;
     this.playing = false;
     this.waiting = false;
     this.loop = null;
     this.looping = false;
-    this.context = openContext(this.rate);
-    this.master = new GainNode(this.context);
-    this.master.connect(this.context.destination);
-    this.trackGains = tracks.names.map(() => {
-      const node = new GainNode(this.context, { gain: 0 });
-      node.connect(this.master);
-      return node;
-    });
+    this.context = null;
+    this.gains = tracks.names.map(() => 0);
     this.pieceSamples = Math.round(PIECE_SECONDS * this.rate);
     this.pieces = new Map();
     this.place = 0;
     this.runs = [];
     this.turn = 0;
-    this.piece(0).catch(() => {});
+  }
+
+  // The way to the loudspeakers, made when something is heard first: a page of many players keeps few of them.
+  open() {
+    if (this.context) return;
+    this.context = openContext(this.rate);
+    this.master = new GainNode(this.context);
+    this.master.connect(this.context.destination);
+    this.trackGains = this.gains.map((gain) => {
+      const node = new GainNode(this.context, { gain });
+      node.connect(this.master);
+      return node;
+    });
   }
 
   // Where the ear is, in samples.
@@ -46,6 +52,7 @@ export class Transport extends EventTarget {
 
   async play() {
     if (this.playing) return;
+    this.open();
     const turn = ++this.turn;
     this.playing = true;
     this.runs = [];
@@ -95,18 +102,19 @@ export class Transport extends EventTarget {
 
   // Factors, one for each track; they change without a click.
   setGains(gains) {
+    this.gains = gains;
+    if (!this.context) return;
     const now = this.context.currentTime;
     this.trackGains.forEach((node, index) => {
       node.gain.cancelScheduledValues(now);
       node.gain.setTargetAtTime(gains[index], now, FADE_SECONDS);
     });
-    this.gains = gains;
   }
 
   close() {
-    this.halt();
+    if (this.context) this.halt();
     this.pieces.clear();
-    this.context.close();
+    this.context?.close();
   }
 
   activeLoop() {
@@ -150,7 +158,7 @@ export class Transport extends EventTarget {
         } catch (error) {
           if (turn !== this.turn) return;
           this.pause();
-          this.dispatchEvent(new CustomEvent("problem", { detail: "The player cannot reach the server." }));
+          this.dispatchEvent(new CustomEvent("problem", { detail: this.source.problem }));
           return;
         }
         if (turn !== this.turn) return;
@@ -198,7 +206,7 @@ export class Transport extends EventTarget {
       return known.promise;
     }
     const entry = { buffers: null, promise: null };
-    entry.promise = this.load(index).then(
+    entry.promise = this.source.samples(index * this.pieceSamples, this.pieceSamples).then(
       (buffers) => (entry.buffers = buffers),
       (error) => {
         this.pieces.delete(index);
@@ -213,25 +221,6 @@ export class Transport extends EventTarget {
       this.pieces.delete(key);
     }
     return entry.promise;
-  }
-
-  async load(index) {
-    const start = index * this.pieceSamples;
-    const answer = await fetch(`${this.base}/samples?start=${start}&count=${this.pieceSamples}`);
-    if (!answer.ok) throw new Error(String(answer.status));
-    const values = new Int16Array(await answer.arrayBuffer());
-    const { num_channels: channels, names, full_scale: full } = this.tracks;
-    const count = values.length / channels / names.length;
-    const scale = full / 32767;
-    return names.map((_, track) => {
-      const buffer = new AudioBuffer({ length: Math.max(1, count), numberOfChannels: channels, sampleRate: this.rate });
-      for (let channel = 0; channel < channels; channel++) {
-        const out = buffer.getChannelData(channel);
-        let from = track * count * channels + channel;
-        for (let sample = 0; sample < count; sample++, from += channels) out[sample] = values[from] * scale;
-      }
-      return buffer;
-    });
   }
 
   setWaiting(waiting) {

@@ -49,13 +49,19 @@ export function announce(text) {
   byId("announce").textContent = text;
 }
 
+function toasts() {
+  const found = byId("toasts") ?? make("div", { id: "toasts", class: "toasts", role: "alert" });
+  if (!found.isConnected) document.body.append(found);
+  return found;
+}
+
 // A sentence that stays a while; problems stay until they are closed.
 export function toast(text, problem = false) {
   const note = make("div", { class: problem ? "toast problem" : "toast" }, make("p", {}, text));
   const close = make("button", { type: "button", class: "ghost", "aria-label": "Close", onclick: () => note.remove() });
   close.append(icon(ICONS.close));
   note.append(close);
-  byId("toasts").append(note);
+  toasts().append(note);
   setTimeout(() => note.remove(), problem ? 15000 : 5000);
 }
 

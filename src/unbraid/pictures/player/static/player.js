@@ -1,8 +1,7 @@
 // The player: mixture and stems under each other, what they look like, and what is heard of them.
 
-import * as api from "./api.js";
-import { ICONS, byId, clock, icon, make, size, spoken, stemTitle, toast } from "./dom.js";
-import { coloursOf, draw, fetchView } from "./pictures.js";
+import { ICONS, clock, icon, make, size, spoken, stemTitle, toast } from "./dom.js";
+import { coloursOf, draw, drawFrequencies } from "./pictures.js";
 import { Transport } from "./transport.js";
 
 const SOFTEST_DB = -40;
@@ -10,28 +9,32 @@ const LOUDEST_DB = 12;
 const LEAST_SECONDS = 0.05;
 const FOLLOW_AT = 0.92;
 
-export function openPlayer(root, found, tracks, server) {
-  return new Player(root, found, tracks, server);
-}
+const HEARD = { stem: "Stems", mixture: "Recording", reference: "References", error: "Errors" };
 
-class Player {
-  constructor(root, found, tracks, server) {
+// recording: {name, tracks, source}; where known its stems to download, remarks, and labels of pictures. The roles of
+// tracks are mixture, stem, reference or error; a reference and an error follow the stem that they are of.
+export class Player {
+  constructor(root, recording, { embedded = false, header = null, onGains = null } = {}) {
     this.root = root;
-    this.found = found;
-    this.tracks = tracks;
-    this.base = `/api/separations/${found.id}`;
-    this.transport = new Transport(tracks, this.base);
+    this.onGains = onGains;
+    this.recording = recording;
+    this.embedded = embedded;
+    this.tracks = recording.tracks;
+    this.source = recording.source;
+    const { tracks } = this;
+    this.transport = new Transport(tracks, this.source);
     this.total = Math.max(1, tracks.num_samples);
     this.rate = tracks.sample_rate;
     this.from = 0;
     this.to = this.total;
     this.view = "waveform";
-    this.original = false;
+    this.heardNow = "stem";
     this.rows = [];
     this.ending = new AbortController();
-    this.build(server);
+    this.build(header);
     root.player = this;
     root.style.setProperty("--lanes", tracks.names.length);
+    if (!embedded) this.transport.piece(0).catch(() => {});
     this.listen();
     this.applyGains();
     this.scale().then(() => this.look());
@@ -48,17 +51,7 @@ class Player {
 
   // ---- what is on the page
 
-  build(server) {
-    const { found } = this;
-    const model = server.models.find((one) => one.name === found.model);
-    const facts = [model?.title ?? found.model, clock(found.seconds), rateOf(this.tracks)].join(" · ");
-    const head = make(
-      "div",
-      { class: "player-head" },
-      make("a", { class: "button icon-only", href: "#/", "aria-label": "Back to all recordings" }, icon(ICONS.back)),
-      make("div", { class: "player-name" }, make("h1", { id: "player-title", title: found.name }, found.name), make("p", { class: "soft" }, facts)),
-      this.downloads(),
-    );
+  build(header) {
     this.ruler = make("canvas", { class: "ruler", "aria-hidden": "true" });
     this.lanes = make("div", { class: "lanes" });
     this.head = make("div", { class: "playhead" });
@@ -72,50 +65,48 @@ class Player {
     this.mapHead = make("div", { class: "map-head" });
     const map = make("div", { class: "map track", "data-track": "0" }, this.map, this.window, this.mapHead, this.seekbar);
     const stage = make("div", { class: "stage" }, make("div", { class: "ruler-row" }, make("span", { class: "ruler-space" }), this.ruler), this.lanes, overlay);
-    this.tracks.names.forEach((name, index) => this.lanes.append(this.lane(name, index)));
-    const remarks = found.remarks.length
-      ? make("ul", { class: "remarks", "aria-label": "What to know about these stems" }, ...found.remarks.map((text) => make("li", {}, text)))
+    const roles = this.tracks.roles ?? this.tracks.names.map((_, index) => (index === 0 ? "mixture" : "stem"));
+    this.tracks.names.forEach((name, index) => this.lanes.append(this.lane(name, index, roles[index])));
+    this.stems = this.rows.filter((row) => row.role === "stem");
+    const texts = this.recording.remarks ?? [];
+    const remarks = texts.length
+      ? make("ul", { class: "remarks", "aria-label": "What to know about these stems" }, ...texts.map((text) => make("li", {}, text)))
       : null;
-    this.root.replaceChildren(head, make("div", { class: "deck card" }, map, stage), ...(remarks ? [remarks] : []), this.bar());
+    const deck = make("div", { class: "deck card" }, map, stage);
+    this.root.replaceChildren(...[header, deck, remarks, this.bar()].filter(Boolean));
   }
 
-  downloads() {
-    this.format = make(
-      "select",
-      { "aria-label": "Format of the remix" },
-      ...["wav", "flac", "mp3", "ogg"].map((name) => make("option", { value: name }, name.toUpperCase())),
-    );
-    this.format.value = this.found.options.container;
-    this.save = make("button", { type: "button", class: "button", title: "Save what you hear now as one file" }, "Save remix");
-    this.save.addEventListener("click", () => this.saveRemix());
-    const zip = make("a", { class: "button primary", href: `${this.base}/zip`, download: true }, icon(ICONS.download), "All stems");
-    return make("div", { class: "downloads" }, make("span", { class: "pair" }, this.save, this.format), zip);
-  }
-
-  lane(name, index) {
-    const title = stemTitle(name);
-    const canvas = make("canvas", { class: "wave", "data-index": String(index), role: "img", "aria-label": `${title}, drawn` });
-    const row = { name, title, canvas, picture: null, mute: false, solo: false, db: 0 };
-    const stem = this.found.stems.find((one) => one.name === name);
+  lane(name, index, role) {
+    const own = stemTitle(name);
+    const title = { reference: "Reference", error: "Error" }[role] ?? own;
+    const label = this.recording.labels?.[index] ?? `${title}, drawn`;
+    const canvas = make("canvas", { class: "wave", "data-index": String(index), role: "img", "aria-label": label });
+    const row = { index, name, role, title, canvas, picture: null, mute: false, solo: false, db: 0, number: 0, stem: null };
+    const previous = this.rows.findLast((one) => one.role === "stem");
+    if (role === "stem") row.number = (previous?.number ?? 0) + 1;
+    else if (role !== "mixture") Object.assign(row, { stem: previous, number: previous.number });
+    const { number } = row;
+    const stem = this.recording.stems?.find((one) => one.name === name);
     const parts = [make("span", { class: "lane-title" }, make("span", { class: "dot", "aria-hidden": "true" }), make("span", { class: "lane-name", title }, title))];
-    if (index > 0) {
-      row.soloButton = make("button", { type: "button", class: "switch solo", "aria-pressed": "false", "aria-label": `Solo ${title}`, title: `Solo (${index})` }, "S");
-      row.muteButton = make("button", { type: "button", class: "switch mute", "aria-pressed": "false", "aria-label": `Mute ${title}`, title: `Mute (Shift ${index})` }, "M");
-      row.soloButton.addEventListener("click", () => this.setSolo(index, !row.solo));
-      row.muteButton.addEventListener("click", () => this.setMute(index, !row.mute));
+    if (role === "stem") {
+      row.soloButton = make("button", { type: "button", class: "switch solo", "aria-pressed": "false", "aria-label": `Solo ${title}`, title: `Solo (${number})` }, "S");
+      row.muteButton = make("button", { type: "button", class: "switch mute", "aria-pressed": "false", "aria-label": `Mute ${title}`, title: `Mute (Shift ${number})` }, "M");
+      row.soloButton.addEventListener("click", () => this.setSolo(row, !row.solo));
+      row.muteButton.addEventListener("click", () => this.setMute(row, !row.mute));
       row.gain = make("input", { type: "range", class: "gain", min: String(SOFTEST_DB), max: String(LOUDEST_DB), step: "0.5", value: "0", "aria-label": `Gain of ${title}`, title: "Gain; a double click sets it back" });
       row.gainText = make("output", { class: "gain-text" }, "0 dB");
-      row.gain.addEventListener("input", () => this.setGain(index, Number(row.gain.value)));
-      row.gain.addEventListener("dblclick", () => this.setGain(index, 0));
-      const load = make("a", { class: "switch load", href: stem?.url ?? "#", download: true, "aria-label": `Download ${title}${stem ? `, ${size(stem.bytes)}` : ""}`, title: stem ? `Download, ${size(stem.bytes)}` : "" }, icon(ICONS.download));
-      parts.push(make("span", { class: "lane-switches" }, row.soloButton, row.muteButton, load));
+      row.gain.addEventListener("input", () => this.setGain(row, Number(row.gain.value)));
+      row.gain.addEventListener("dblclick", () => this.setGain(row, 0));
+      const load = stem ? make("a", { class: "switch load", href: stem.url, download: true, "aria-label": `Download ${title}, ${size(stem.bytes)}`, title: `Download, ${size(stem.bytes)}` }, icon(ICONS.download)) : null;
+      parts.push(make("span", { class: "lane-switches" }, ...[row.soloButton, row.muteButton, load].filter(Boolean)));
       parts.push(make("span", { class: "lane-gain" }, row.gain, row.gainText));
     } else {
-      parts.push(make("span", { class: "lane-note soft" }, "before separation"));
+      const note = { mixture: "before separation", reference: `${own} alone`, error: "estimate minus reference" }[role];
+      parts.push(make("span", { class: "lane-note soft" }, note));
     }
     row.element = make(
       "div",
-      { class: "lane track", role: "group", "aria-label": title, "data-track": String(index) },
+      { class: `lane track ${role}`, role: "group", "aria-label": role === "stem" || role === "mixture" ? title : `${title} of ${own}`, "data-track": String(number) },
       make("div", { class: "lane-panel" }, ...parts),
       make("div", { class: "lane-wave" }, canvas),
     );
@@ -140,7 +131,8 @@ class Player {
       group.append(...buttons);
       return { group, buttons };
     };
-    this.heard = choice("What is heard", "A", ["Stems", "Recording"], (index) => this.setOriginal(index === 1));
+    this.heardRoles = Object.keys(HEARD).filter((role) => this.rows.some((row) => row.role === role));
+    this.heard = choice("What is heard", "A", this.heardRoles.map((role) => HEARD[role]), (index) => this.setHeard(this.heardRoles[index]));
     this.drawn = choice("How it is drawn", "V", ["Waveform", "Spectrogram"], (index) => this.setView(["waveform", "spectrogram"][index]));
     const zoom = make(
       "div",
@@ -148,7 +140,7 @@ class Player {
       button("farther", "Zoom out", "−", () => this.zoom(2)),
       button("closer", "Zoom in", "+", () => this.zoom(0.5)),
       button("whole", "Show all of it", "F", () => this.show(0, this.total)),
-      button("keys", "Keys", "?", () => byId("keys").showModal()),
+      button("keys", "Keys", "?", () => showKeys()),
     );
     return make(
       "div",
@@ -163,31 +155,32 @@ class Player {
 
   // ---- what is heard
 
-  setSolo(index, solo) {
-    this.rows[index].solo = solo;
-    if (solo) this.original = false;
+  setSolo(row, solo) {
+    row.solo = solo;
+    if (solo && this.heardNow === "mixture") this.heardNow = "stem";
     this.applyGains();
   }
 
-  setMute(index, mute) {
-    this.rows[index].mute = mute;
+  setMute(row, mute) {
+    row.mute = mute;
     this.applyGains();
   }
 
-  setGain(index, db) {
-    const row = this.rows[index];
+  setGain(row, db) {
     row.db = db;
     row.gain.value = db;
     this.applyGains();
   }
 
-  setOriginal(original) {
-    this.original = original;
+  // The stems, the recording, or what stands beside the stems: each at the gain of its stem.
+  setHeard(role) {
+    if (!this.heardRoles.includes(role)) return;
+    this.heardNow = role;
     this.applyGains();
   }
 
   reset() {
-    for (const row of this.rows.slice(1)) {
+    for (const row of this.stems) {
       Object.assign(row, { mute: false, solo: false, db: 0 });
       row.gain.value = 0;
     }
@@ -196,7 +189,7 @@ class Player {
 
   // In dB by stem; null for what is off.
   gainsDb() {
-    const stems = this.rows.slice(1);
+    const { stems } = this;
     const anySolo = stems.some((row) => row.solo);
     const heard = (row) => (anySolo ? row.solo : !row.mute) && row.db > SOFTEST_DB;
     return Object.fromEntries(stems.map((row) => [row.name, heard(row) ? row.db : null]));
@@ -204,15 +197,18 @@ class Player {
 
   applyGains() {
     const gains = this.gainsDb();
-    const factors = this.rows.map((row, index) => {
-      if (index === 0) return this.original ? 1 : 0;
-      const db = gains[row.name];
-      return this.original || db === null ? 0 : 10 ** (db / 20);
+    const own = this.rows.map((row) => {
+      if (row.role === "mixture") return 1;
+      const db = gains[(row.stem ?? row).name];
+      return db === null ? 0 : 10 ** (db / 20);
     });
-    this.transport.setGains(factors);
+    this.transport.setGains(own.map((factor, index) => (this.rows[index].role === this.heardNow ? factor : 0)));
     this.rows.forEach((row, index) => {
-      row.element.classList.toggle("silent", factors[index] === 0);
-      if (index === 0) return;
+      const heard = own[index] > 0 && row.role === this.heardNow;
+      // In a report all tracks are there to be compared: only what is muted is drawn paler.
+      row.element.classList.toggle("silent", this.embedded ? own[index] === 0 : !heard);
+      row.element.classList.toggle("heard", heard);
+      if (row.role !== "stem") return;
       row.soloButton.setAttribute("aria-pressed", String(row.solo));
       row.muteButton.setAttribute("aria-pressed", String(row.mute));
       const text = row.db <= SOFTEST_DB ? "off" : `${row.db > 0 ? "+" : ""}${row.db} dB`.replace("-", "−");
@@ -220,25 +216,8 @@ class Player {
       row.gain.style.setProperty("--filled", `${(100 * (row.db - SOFTEST_DB)) / (LOUDEST_DB - SOFTEST_DB)}%`);
       row.gain.setAttribute("aria-valuetext", text.replace("dB", "decibels"));
     });
-    this.heard.buttons.forEach((button, index) => button.setAttribute("aria-pressed", String((index === 1) === this.original)));
-    this.save.disabled = Object.values(gains).every((db) => db === null);
-  }
-
-  async saveRemix() {
-    this.save.disabled = true;
-    this.save.textContent = "Mixing…";
-    try {
-      const request = { gains_db: this.gainsDb(), container: this.format.value };
-      if (request.container === "wav" && this.found.options.sample) request.sample = this.found.options.sample;
-      const link = make("a", { href: URL.createObjectURL(await api.remix(this.found.id, request)), download: `${this.found.name.replace(/\.[^.]*$/, "")} - remix.${request.container}` });
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-    } catch (error) {
-      toast(error.message, true);
-    } finally {
-      this.save.textContent = "Save remix";
-      this.applyGains();
-    }
+    this.heard.buttons.forEach((button, index) => button.setAttribute("aria-pressed", String(this.heardRoles[index] === this.heardNow)));
+    this.onGains?.(gains);
   }
 
   // ---- loop
@@ -283,7 +262,7 @@ class Player {
   async scale() {
     this.peak = 127;
     try {
-      const pictures = await Promise.all(this.rows.map((_, index) => fetchView(this.base, index, "waveform", 0, this.total, this.columns())));
+      const pictures = await Promise.all(this.rows.map((_, index) => this.source.view(index, "waveform", 0, this.total, this.columns())));
       let most = 0;
       pictures.forEach((picture, index) => {
         this.rows[index].picture = picture;
@@ -312,7 +291,7 @@ class Player {
     const { from, to, view } = this;
     const columns = view === "waveform" ? this.columns() : Math.ceil(this.columns() / 2);
     try {
-      const picture = await fetchView(this.base, index, view, from, to, columns);
+      const picture = await this.source.view(index, view, from, to, columns);
       if (this.closed || from !== this.from || to !== this.to || view !== this.view) return;
       row.picture = picture;
       this.paint(row);
@@ -332,6 +311,7 @@ class Player {
 
   paint(row) {
     if (row.picture && row.picture.view === this.view) draw(row.canvas, row.picture, this.from, this.to, coloursOf(row.element, this.peak));
+    if (row.picture?.view === "spectrogram" && this.view === "spectrogram") drawFrequencies(row.canvas, this.rate / 2);
   }
 
   // Everything that moves.
@@ -382,7 +362,8 @@ class Player {
     });
     transport.addEventListener("problem", (event) => toast(event.detail, true));
     this.seekbar.addEventListener("input", () => transport.seek(Number(this.seekbar.value)));
-    document.addEventListener("keydown", (event) => this.key(event), { signal });
+    // A page of several players gives the keys to the one that has the focus.
+    (this.embedded ? this.root : document).addEventListener("keydown", (event) => this.key(event), { signal });
     new ResizeObserver(() => this.look()).observe(this.lanes);
     window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.look(), { signal });
     this.lanes.addEventListener("pointerdown", (event) => this.drag(event));
@@ -459,7 +440,8 @@ class Player {
       ArrowRight: () => transport.seek(transport.position + step),
       Home: () => transport.seek(0),
       End: () => transport.seek(this.total),
-      a: () => this.setOriginal(!this.original),
+      a: () => this.setHeard(this.heardNow === "mixture" ? "stem" : "mixture"),
+      r: () => this.setHeard(this.heardNow === "reference" ? "stem" : "reference"),
       l: () => this.toggleLoop(),
       "[": () => this.loopEdge(0),
       "]": () => this.loopEdge(1),
@@ -468,21 +450,42 @@ class Player {
       "-": () => this.zoom(2),
       f: () => this.show(0, this.total),
       v: () => this.setView(this.view === "waveform" ? "spectrogram" : "waveform"),
-      "?": () => byId("keys").showModal(),
+      "?": showKeys,
     }[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (digit === "0" && !event.shiftKey) this.reset();
-    else if (digit && Number(digit) < this.rows.length) {
-      const row = this.rows[Number(digit)];
-      if (event.shiftKey) this.setMute(Number(digit), !row.mute);
-      else this.setSolo(Number(digit), !row.solo);
+    else if (digit && Number(digit) <= this.stems.length) {
+      const row = this.stems[Number(digit) - 1];
+      if (event.shiftKey) this.setMute(row, !row.mute);
+      else this.setSolo(row, !row.solo);
     } else if (does) does();
     else return;
     event.preventDefault();
   }
 }
 
-function rateOf(tracks) {
-  return `${tracks.num_channels === 1 ? "mono" : "stereo"}, ${tracks.sample_rate / 1000} kHz`;
+const KEYS = [
+  ["Space", "play, pause"],
+  ["← →", "5 seconds back, on; with Shift 1 second"],
+  ["Home End", "start, end"],
+  ["A", "recording or stems"],
+  ["R", "references or stems, where there are references"],
+  ["1 … 9", "solo a stem; with Shift mute it"],
+  ["0", "all stems as they were"],
+  ["L", "loop on, off"],
+  ["[ ]", "loop from here, to here"],
+  ["+ − F", "zoom in, out, all of it"],
+  ["V", "waveform or spectrogram"],
+];
+
+function showKeys() {
+  const words = (keys) => keys.split(" ").flatMap((key) => (key === "…" ? [" … "] : [make("kbd", {}, key), " "]));
+  const rows = KEYS.flatMap(([keys, does]) => [make("dt", {}, ...words(keys)), make("dd", {}, does)]);
+  const close = make("button", { class: "button", value: "close" }, "Close");
+  const form = make("form", { method: "dialog" }, make("h2", { id: "keys-title" }, "Keys"), make("dl", { class: "keys" }, ...rows), close);
+  const dialog = make("dialog", { class: "card", "aria-labelledby": "keys-title" }, form);
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
 }
 
 // Marks at round times, as many as there is room for.

@@ -1,22 +1,7 @@
-// Draws waveforms and spectrograms from what the server measures at the size of the picture.
+// Draws waveforms and spectrograms of a stretch of a track: {view, columns, start, stop, data}. The data of a waveform
+// are the lowest and highest value of each column, of a spectrogram the levels of each bin, the highest first.
 
-const CACHE = 200;
-const cache = new Map();
-const BINS = 128;
-
-// What a stretch of a track looks like: {data, columns, start, stop}.
-export async function fetchView(base, track, view, start, stop, columns) {
-  const address = `${base}/tracks/${track}/${view}?start=${start}&stop=${stop}&columns=${columns}&bins=${BINS}`;
-  const known = cache.get(address);
-  if (known) return known;
-  const answer = await fetch(address);
-  if (!answer.ok) throw new Error(String(answer.status));
-  const buffer = await answer.arrayBuffer();
-  const picture = { view, columns, start, stop, data: view === "waveform" ? new Int8Array(buffer) : new Uint8Array(buffer) };
-  cache.set(address, picture);
-  if (cache.size > CACHE) cache.delete(cache.keys().next().value);
-  return picture;
-}
+const LOWEST_HZ = 40;
 
 // Fits the canvas to its place; says whether there is any.
 export function fit(canvas) {
@@ -86,6 +71,27 @@ function drawSpectrogram(pen, picture, left, width, colours) {
   pen.imageSmoothingEnabled = true;
   pen.imageSmoothingQuality = "high";
   pen.drawImage(picture.bitmap, left, 0, width, pen.canvas.height);
+}
+
+// Marks of the frequencies of a spectrogram, whose scale is logarithmic.
+export function drawFrequencies(canvas, highestHz) {
+  const scale = Math.min(2, window.devicePixelRatio || 1);
+  const pen = canvas.getContext("2d");
+  const style = getComputedStyle(canvas);
+  pen.font = `${10 * scale}px ${style.fontFamily}`;
+  pen.textBaseline = "middle";
+  for (const hz of [100, 1000, 10000]) {
+    if (hz > 0.8 * highestHz) break;
+    const y = canvas.height * (1 - Math.log(hz / LOWEST_HZ) / Math.log(highestHz / LOWEST_HZ));
+    const text = hz < 1000 ? `${hz} Hz` : `${hz / 1000} kHz`;
+    pen.fillStyle = style.getPropertyValue("--surface");
+    pen.globalAlpha = 0.75;
+    pen.fillRect(0, y - 7 * scale, pen.measureText(text).width + 10 * scale, 14 * scale);
+    pen.globalAlpha = 1;
+    pen.fillStyle = style.getPropertyValue("--soft");
+    pen.fillRect(0, Math.round(y), 4 * scale, scale);
+    pen.fillText(text, 7 * scale, y);
+  }
 }
 
 // The colours of one track, after the scheme that the reader has chosen.
