@@ -93,9 +93,9 @@ def test_each_page_runs_in_python(page, place):
 
 NEEDS = re.compile(
     r"unbraid serve|corpus|CORPUS|--list \S|prepare (midi|mixtures|corpus [^-])|theirs\.safetensors|runs/(all|strided)"
-    r"|-n (hf:|htdemucs|folder|pymss:|bs-roformer:)|models (download|where|remove|push)"
+    r"|-n (hf:|htdemucs|folder|pymss:|bs-roformer:)|models (download|where|remove|push)| dnr_v2 "
 )
-"""What needs a corpus, other people's weights or a run that takes hours; the options are parsed."""
+"""What needs a corpus, DnR, other people's weights or a run that takes hours; the options are parsed."""
 
 
 def shown_settings(words):

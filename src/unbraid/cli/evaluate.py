@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from unbraid.cli.messages import complain
 from unbraid.cli.options import DEVICE_HELP, flag
 from unbraid.errors import ConfigError
 
@@ -239,6 +240,8 @@ def evaluate(
     check_labels(tracks, by)
     if protocol is not None:
         protocol.check(tracks)
+        if doubt := protocol.doubt(tracks):
+            complain(doubt, "warning")
     source = open_estimates(
         estimates,
         tracks,

@@ -68,13 +68,16 @@ class Protocol:
         if tracks.exchangeable != self.exchangeable:
             wanted, found = ("speakers", "stems") if self.exchangeable else ("stems", "speakers")
             raise ConfigError(f"the protocol {self.name} is for {wanted}, and {tracks.name} holds {found}")
+
+    def doubt(self, tracks: TrackList) -> str | None:
+        """Why figures of these tracks are not to be set beside the paper's: they are of another rate."""
         rates = sorted({track.sample_rate for track in tracks.tracks} - {self.sample_rate})
-        if rates:
-            raise ConfigError(
-                f"figures by the protocol {self.name} are of references at {self.sample_rate} Hz, and those of "
-                f"{tracks.name} have {', '.join(map(str, rates))} Hz",
-                remedy="resample the data set, or choose metrics without a protocol",
-            )
+        if not rates:
+            return None
+        return (
+            f"figures by the protocol {self.name} are of references at {self.sample_rate} Hz, and those of "
+            f"{tracks.name} have {', '.join(map(str, rates))} Hz: they are not to be set beside the paper's"
+        )
 
     def sentences(self, *, from_folder: bool) -> list[str]:
         """What it fixes, for a reader; of a folder, what its files should have come from."""
