@@ -99,13 +99,22 @@ def wait(client, id, *states):
     raise AssertionError(f"still {found}")
 
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def unused_port():
+    return free_port()
+
+
 class Server:
     """A server that can be stopped, and started again at the same port with the same folder."""
 
     def __init__(self, folder, choices, **settings):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._make = lambda: build_app(
             ServeConfig(folder=folder, devices=("cpu",), port=self.port, **settings), choices

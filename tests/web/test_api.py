@@ -163,3 +163,35 @@ def test_health_metrics_and_description(client):
     description = client.get("/api/openapi.json").json()
     form = description["paths"]["/api/separations"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert {"file", "model", "two_stems", "container"} <= set(form["properties"])
+
+
+def test_again_with_another_model_and_a_stem_further(client, choices):
+    first = wait(client, submit(client, wav(noise(1.0))).json()["id"])
+    other = client.post(f"/api/separations/{first['id']}/again", json={"options": {"model": "speakers"}})
+    assert other.status_code == 201, other.text
+    further = {"stem": "music", "options": {"model": "stems", "stems": ["dialogue"]}}
+    stem = client.post(f"/api/separations/{first['id']}/again", json=further)
+    assert stem.json()["name"] == "talk - music.wav"
+    # What was made of a recording does not need it any more, nor the other way round.
+    client.delete(f"/api/separations/{first['id']}")
+    assert [one["name"] for one in wait(client, other.json()["id"])["stems"]] == ["speaker1", "speaker2"]
+    assert [one["name"] for one in wait(client, stem.json()["id"], "done")["stems"]] == ["dialogue"]
+
+
+def test_again_refuses_what_is_not_there(client):
+    first = wait(client, submit(client, wav(noise(1.0))).json()["id"])
+    address = f"/api/separations/{first['id']}/again"
+    assert client.post(address, json={"stem": "vocals", "options": {"model": "stems"}}).status_code == 404
+    assert client.post(address, json={"options": {"model": "/etc/passwd"}}).status_code == 422
+    folder = client.app.state.queue.config.folder / "recordings"
+    assert [path.name for path in folder.iterdir()] == [first["id"]]
+
+
+def test_several_models_as_one(client, choices):
+    data = wav(noise(1.0))
+    found = wait(client, submit(client, data, model="stems | speakers on dialogue").json()["id"])
+    assert found["state"] == "done", found["message"]
+    assert [one["name"] for one in found["stems"]] == list(choices.get("stems | speakers on dialogue").sources)
+    assert submit(client, data, model="stems+htdemucs").status_code == 422
+    assert submit(client, data, model="stems+auto").status_code == 422
+    assert submit(client, data, model="'/etc/passwd'+stems").status_code == 422

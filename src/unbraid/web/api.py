@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
@@ -25,6 +26,7 @@ from unbraid.web.choices import AUTO
 from unbraid.web.preview import Tracks, load_tracks, map_track, read_stretch
 from unbraid.web.queue import SeparationQueue
 from unbraid.web.schema import (
+    AgainRequest,
     Limits,
     Model,
     PlayerTracks,
@@ -143,24 +145,59 @@ async def submit(request: Request, queue: Queue) -> Separation:
         form = RecordingForm(request.headers.get("content-type", ""), recording_path(folder), config.max_upload_bytes)
         await form.read(request.stream())
         assert form.name is not None
-        options = read_options(form.fields)
-        await asyncio.to_thread(queue.check, options)
-        seconds = await asyncio.to_thread(
-            look_at, recording_path(folder), form.name, config.max_seconds, allow_truncated=options.allow_truncated
-        )
-        if options.model == AUTO:
-            heard = await asyncio.to_thread(queue.choices.hear, recording_path(folder), form.name)
-            options = options.model_copy(update={"model": heard})
-            await asyncio.to_thread(queue.check, options)
-        stored = queue.submit(id, form.name, options, seconds)
-        if stored is None:
-            raise Refused(429, f"{config.max_queued} recordings wait already: try again later")
+        stored = await _enqueue(id, form.name, read_options(form.fields), queue)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     finally:
         queue.uploading -= 1
     return describe(stored, queue)
+
+
+async def _enqueue(id: str, name: str, options: SeparationOptions, queue: SeparationQueue) -> StoredSeparation:
+    """Puts the recording that lies in the folder of an id into the queue, if it is one."""
+    config, path = queue.config, recording_path(queue.folder_of(id))
+    await asyncio.to_thread(queue.check, options)
+    allow = options.allow_truncated
+    seconds = await asyncio.to_thread(look_at, path, name, config.max_seconds, allow_truncated=allow)
+    if options.model == AUTO:
+        options = options.model_copy(update={"model": await asyncio.to_thread(queue.choices.hear, path, name)})
+        await asyncio.to_thread(queue.check, options)
+    stored = queue.submit(id, name, options, seconds)
+    if stored is None:
+        raise Refused(429, f"{config.max_queued} recordings wait already: try again later")
+    return stored
+
+
+@api.post("/separations/{id}/again", status_code=201, responses={code: {"model": Problem} for code in (409, 422, 429)})
+async def again(stored: Done, wanted: AgainRequest, queue: Queue) -> Separation:
+    """Separates the same recording with other settings, or one of its stems further, without a second upload."""
+    source, name = queue.folder_of(stored.id), stored.name
+    if wanted.stem is None:
+        path = recording_path(source)
+    elif (found := stored.result["stems"].get(wanted.stem)) is None:
+        raise HTTPException(404, f"'{stored.name}' has no stem of that name")
+    else:
+        path, name = stems_folder(source) / found["file"], f"{_track(stored)} - {found['file']}"
+    id = new_id()
+    folder = queue.folder_of(id)
+    folder.mkdir(parents=True)
+    try:
+        await asyncio.to_thread(_link_or_copy, path, recording_path(folder), queue)
+        taken = await _enqueue(id, name, wanted.options, queue)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return describe(taken, queue)
+
+
+def _link_or_copy(path: Path, target: Path, queue: SeparationQueue) -> None:
+    """One file under two names where the disk can; either may be removed before the other."""
+    try:
+        os.link(path, target)
+    except OSError:
+        refuse_without_space(queue.config.folder, path.stat().st_size)
+        shutil.copyfile(path, target)
 
 
 def read_options(fields: dict[str, str]) -> SeparationOptions:

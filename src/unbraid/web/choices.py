@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unbraid.errors import UnbraidError, UnknownNameError
+from unbraid.models.contract import ModelSpec
 from unbraid.separation.choice import choose_model
+from unbraid.separation.compositions.composite import build_composite
+from unbraid.separation.compositions.syntax import (
+    Blend,
+    Chain,
+    Composition,
+    OneModel,
+    is_composition,
+    model_names,
+    parse_composition,
+)
 from unbraid.separation.detector import detect
 from unbraid.weights.listing import bundled_entry, bundled_models
+from unbraid.weights.store import inspect_model
 
 AUTO = "auto"
 """Stands for the best model here for what a recording sounds like."""
@@ -64,10 +76,57 @@ class ModelChoices:
         return self.get(choice.name).name
 
     def get(self, name: str) -> ModelChoice:
+        """One of the list, or several of them as one ("a+b"); raises UnknownNameError for any other."""
         choices = {choice.name: choice for choice in self.all()}
+        if name not in choices and is_composition(name):
+            return self._composed(name)
         if name not in choices:
             raise UnknownNameError(f"there is no model '{name}' here; there are: {', '.join(choices)}")
         return choices[name]
+
+    def _composed(self, name: str) -> ModelChoice:
+        composition = parse_composition(name)
+        sources = {one: self.get(one).source or one for one in model_names(composition) if one != AUTO}
+        if AUTO in model_names(composition):
+            raise UnknownNameError(f"'{AUTO}' is no part of several models as one: name each of them")
+        spec = _spec_of(composition, sources)
+        return ModelChoice(
+            name=name,
+            title=name,
+            sources=spec.sources,
+            sample_rate=spec.sample_rate,
+            num_channels=spec.num_channels,
+            source=str(_renamed(composition, sources)),
+        )
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """Stands for a model of which only the spec is read."""
+
+    spec: ModelSpec
+
+    def stream(self, source, *, scratch=None):
+        raise NotImplementedError
+
+
+def _spec_of(composition: Composition, sources: dict[str, str]) -> ModelSpec:
+    """What several models give as one, without loading weights."""
+    if isinstance(composition, OneModel):
+        return inspect_model(sources[composition.name]).spec
+    return build_composite(composition, lambda one: _Planned(_spec_of(one, sources))).spec
+
+
+def _renamed(composition: Composition, sources: dict[str, str]) -> Composition:
+    """The same of what the models are loaded from."""
+    match composition:
+        case OneModel():
+            return OneModel(sources[composition.name])
+        case Blend():
+            return replace(composition, members=tuple(_renamed(one, sources) for one in composition.members))
+        case Chain():
+            steps = tuple(replace(step, model=_renamed(step.model, sources)) for step in composition.steps)
+            return replace(composition, steps=steps)
 
 
 def _bundled() -> list[ModelChoice]:

@@ -16,6 +16,8 @@ import torch
 
 from unbraid.models.contract import SeparationModel
 from unbraid.output.record import ModelIdentity
+from unbraid.separation.compositions.identity import identify
+from unbraid.separation.compositions.syntax import is_composition
 from unbraid.separation.device import choose_device
 from unbraid.separation.stems import StemPlan
 from unbraid.web.choices import AUTO, ModelChoices
@@ -23,7 +25,7 @@ from unbraid.web.config import ServeConfig
 from unbraid.web.schema import SeparationOptions
 from unbraid.web.store import SeparationStore, StoredSeparation
 from unbraid.web.worker import Cancelled, recording_path, say, separate_stored
-from unbraid.weights.store import inspect_model, load_model
+from unbraid.weights.store import load_model
 
 _log = logging.getLogger("unbraid.web")
 
@@ -237,14 +239,17 @@ class SeparationQueue:
 
         try:
             source = self.choices.get(name).source or name
-            if loaded is None or loaded[0] != name:
+            if is_composition(source):
+                loaded = None
+            elif loaded is None or loaded[0] != name:
                 loaded = None  # two large models at a time would not fit
                 loaded = name, load_model(source).to(device)
             result = separate_stored(
                 stored,
                 folder,
-                loaded[1],
-                ModelIdentity(name, inspect_model(source).sha256),
+                source if loaded is None else loaded[1],
+                ModelIdentity(name, identify(source)[1]),
+                device=str(device),
                 most_seconds=self.config.max_seconds,
                 on_progress=on_progress,
                 check=check,

@@ -23,7 +23,7 @@ class SeparationOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     model: str
-    """A name out of `/api/models`; `auto` listens first."""
+    """A name out of `/api/models`, or several as one as on the command line ("a+b"); `auto` listens first."""
     segment_seconds: Annotated[float, Field(ge=0.5, le=60)] | None = None
     """Length of chunks; by default the model's own."""
     overlap: Annotated[float, Field(ge=0, le=0.5)] | None = None
@@ -94,6 +94,16 @@ class SeparationOptions(BaseModel):
         """Those of a config that a visitor may choose."""
         names = [field.name for field in fields(config)]
         return {name: getattr(self, name) for name in names if name in type(self).model_fields}
+
+
+class AgainRequest(BaseModel):
+    """The same recording, or one of its stems, with other settings."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    stem: str | None = None
+    """To be separated further; by default the recording is separated anew."""
+    options: SeparationOptions
 
 
 class Model(BaseModel):

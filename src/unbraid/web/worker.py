@@ -60,23 +60,24 @@ def plan_stems(folder: Path, stems: tuple[str, ...], output: OutputConfig) -> Ou
 def separate_stored(
     stored: StoredSeparation,
     folder: Path,
-    model: SeparationModel,
+    model: SeparationModel | str,
     identity: ModelIdentity,
     *,
+    device: str,
     most_seconds: float,
     on_progress: Callable[[float], None],
     check: Callable[[], None],
 ) -> dict[str, Any]:
     """Stems, record and player's tracks below `folder`; gives what the store keeps of a result.
 
-    `check` is called at every step and raises what is to end this. `most_seconds` bounds the audio, whatever a header
-    says.
+    `model` is loaded, or names several as one. `check` is called at every step and raises what is to end this.
+    `most_seconds` bounds the audio, whatever a header says.
     """
     shutil.rmtree(stems_folder(folder), ignore_errors=True)
     shutil.rmtree(player_folder(folder), ignore_errors=True)
     options = SeparationOptions.model_validate(stored.options)
     config, output = options.separation, options.output
-    separator = Separator(model, device=str(next(model.parameters()).device), config=config)
+    separator = Separator(model, device=device, config=config)
     stems = output.choose(separator.stem_plan.names)
     paths = plan_stems(folder, stems, output)
     recording = recording_path(folder)

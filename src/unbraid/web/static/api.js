@@ -46,6 +46,8 @@ export function login(token) {
   return ask("/api/login", body({ token }));
 }
 
+export const again = (id, request) => json(`/api/separations/${id}/again`, body(request));
+
 export async function remix(id, request) {
   return (await ask(`/api/separations/${id}/remix`, body(request))).blob();
 }

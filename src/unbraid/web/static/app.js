@@ -64,11 +64,12 @@ function showStems() {
 
 function settings() {
   const [container, sample] = byId("format").value.split(" ");
-  const fields = { model: chosenModel().name, container, consistency: byId("consistency").value, shifts: byId("shifts").value };
+  const several = byId("several").value.trim();
+  const fields = { model: several || chosenModel().name, container, consistency: byId("consistency").value, shifts: byId("shifts").value };
   if (sample) fields.sample = sample;
   if (byId("two-stems").value) fields.two_stems = byId("two-stems").value;
   if (byId("damaged").checked) Object.assign(fields, { allow_truncated: "true", replace_nonfinite: "true" });
-  const chosen = { model: fields.model, format: byId("format").value, consistency: fields.consistency, shifts: fields.shifts };
+  const chosen = { model: chosenModel().name, format: byId("format").value, consistency: fields.consistency, shifts: fields.shifts };
   localStorage.setItem(CHOSEN, JSON.stringify(chosen));
   return fields;
 }
@@ -314,7 +315,7 @@ async function route() {
     const [found, tracks] = await Promise.all([api.one(id), api.tracks(id)]);
     if (location.hash !== `#/listen/${id}`) return;
     if (!kept().includes(id)) keep([id, ...kept()]);
-    state.player = openListening(byId("player"), found, tracks, state.server);
+    state.player = openListening(byId("player"), found, tracks, state.server, separatedAgain);
     document.title = `${found.name} · unbraid`;
     byId("main").focus({ preventScroll: true });
     window.scrollTo(0, 0);
@@ -322,6 +323,12 @@ async function route() {
     failed(error);
     if (!(error instanceof api.Unauthorised)) location.hash = "#/";
   }
+}
+
+// What was asked for from the player waits in the list like any other.
+function separatedAgain(found) {
+  keep([found.id, ...kept()]);
+  location.hash = "#/";
 }
 
 // ---- start

@@ -1,18 +1,19 @@
 // A recording of the server in the player: where its samples and pictures come from, and what can be saved of it.
 
 import * as api from "./api.js";
-import { ICONS, clock, icon, make, toast } from "./player/dom.js";
+import { ICONS, clock, icon, make, stemTitle, toast } from "./player/dom.js";
 import { Player } from "./player/player.js";
 
 const KEPT_VIEWS = 200;
 const BINS = 128;
 const views = new Map();
 
-export function openListening(root, found, tracks, server) {
+export function openListening(root, found, tracks, server, onAgain) {
   const source = new ServerSource(`/api/separations/${found.id}`, tracks);
   const recording = { name: found.name, tracks, source, stems: found.stems, remarks: found.remarks };
   const { element, onGains } = saving(found);
-  return new Player(root, recording, { header: header(found, tracks, server, element), onGains });
+  const parts = [again(found, server, onAgain), element];
+  return new Player(root, recording, { header: header(found, tracks, server, parts), onGains });
 }
 
 class ServerSource {
@@ -54,7 +55,7 @@ class ServerSource {
   }
 }
 
-function header(found, tracks, server, save) {
+function header(found, tracks, server, parts) {
   const model = server.models.find((one) => one.name === found.model);
   const rate = `${tracks.num_channels === 1 ? "mono" : "stereo"}, ${tracks.sample_rate / 1000} kHz`;
   const facts = [model?.title ?? found.model, clock(found.seconds), rate].join(" · ");
@@ -64,8 +65,39 @@ function header(found, tracks, server, save) {
     { class: "player-head" },
     make("a", { class: "button icon-only", href: "#/", "aria-label": "Back to all recordings" }, icon(ICONS.back)),
     make("div", { class: "player-name" }, make("h1", { id: "player-title", title: found.name }, found.name), make("p", { class: "soft" }, facts)),
-    make("div", { class: "downloads" }, save, zip),
+    make("div", { class: "downloads" }, ...parts, zip),
   );
+}
+
+// Asks for the recording, or one of its stems, with another model; what is there stays.
+function again(found, server, onAgain) {
+  const button = make("button", { type: "button", class: "button", title: "With another model, or a stem further" }, "Separate again");
+  button.addEventListener("click", () => {
+    const stem = make("select", {}, make("option", { value: "" }, "The recording"), ...found.stems.map((one) => make("option", { value: one.name }, stemTitle(one.name))));
+    const others = server.models.map((one) => make("option", { value: one.name }, one.title));
+    const model = make("select", {}, ...others);
+    model.value = server.models.find((one) => one.name !== found.model)?.name ?? found.model;
+    const go = make("button", { class: "button primary", value: "ok" }, "Separate");
+    const actions = make("div", { class: "dialog-actions" }, make("button", { class: "button", value: "" }, "Cancel"), go);
+    const dialog = make(
+      "dialog",
+      { class: "card", "aria-labelledby": "again-title" },
+      make("form", { method: "dialog" }, make("h2", { id: "again-title" }, "Separate again"), make("label", {}, "What", stem), make("label", {}, "With", model), actions),
+    );
+    dialog.addEventListener("close", async () => {
+      dialog.remove();
+      if (dialog.returnValue !== "ok") return;
+      const { container, sample, shifts } = found.options;
+      try {
+        onAgain(await api.again(found.id, { stem: stem.value || null, options: { model: model.value, container, sample, shifts } }));
+      } catch (error) {
+        toast(error.message, true);
+      }
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+  return button;
 }
 
 // The button that saves what is heard; the player tells the gains.
