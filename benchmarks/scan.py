@@ -9,7 +9,13 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks import machine
-from unbraid.layers.kernels.selective_scan import selective_scan, selective_scan_reference
+from unbraid.layers.kernels.compiled_scan import describe_compiled_scan
+from unbraid.layers.kernels.selective_scan import (
+    SelectiveScan,
+    scan_forward,
+    selective_scan,
+    selective_scan_reference,
+)
 from unbraid.layers.mamba import Mamba
 from unbraid.separation.process import tune_process
 
@@ -21,6 +27,11 @@ def lean_loop(inputs, step, A, B, C, D):
         state = torch.exp(dt[..., None] * A) * state + (dt * x)[..., None] * B_now[:, None]
         outputs.append((state * C_now[:, None]).sum(-1))
     return torch.stack(outputs, 1) + D * inputs
+
+
+def on_tensors(*tensors):
+    """What runs where there is no compiler."""
+    return SelectiveScan.apply(*tensors) if torch.is_grad_enabled() else scan_forward(*tensors)[0]
 
 
 def published_form(inputs, step, A, B, C, D):
@@ -74,10 +85,16 @@ def growth_megabytes(run: Callable[[], None]) -> float:
 
 def run(sequences: int = 516, frames: int = 1089, dim: int = 32, state: int = 8, repeats: int = 3) -> None:
     tensors = operands(sequences, frames, dim, state)
+    print(f"ours is {describe_compiled_scan().split(',')[0]}")
     passes = {"forward": forward, "forward and backward": forward_and_backward}
     for name, work in passes.items():
         print(f"{name}: peak {growth_megabytes(lambda work=work: work(selective_scan, tensors)):+.0f} MB")
-    ways = {"ours": selective_scan, "reference": selective_scan_reference, "lean loop": lean_loop}
+    ways = {
+        "ours": selective_scan,
+        "on tensors": on_tensors,
+        "reference": selective_scan_reference,
+        "lean loop": lean_loop,
+    }
     for name, work in passes.items():
         if name == "forward":
             ways["published form"] = published_form
@@ -102,10 +119,11 @@ def run(sequences: int = 516, frames: int = 1089, dim: int = 32, state: int = 8,
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sequences", type=int, default=516)
+    parser.add_argument("--frames", type=int, default=1089)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--untuned", action="store_true", help="leave the allocator as PyTorch finds it in a program")
     options = parser.parse_args()
     if not options.untuned:
         tune_process()
     print(machine.describe())
-    run(options.sequences, repeats=options.repeats)
+    run(options.sequences, options.frames, repeats=options.repeats)

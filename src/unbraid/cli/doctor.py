@@ -58,7 +58,7 @@ def doctor(json: Annotated[bool, flag("--json", "Print data as JSON instead of t
 def run_checks() -> list[Check]:
     """Every check; one that fails in an unforeseen way counts as broken."""
     checks: list[Check] = []
-    for look in (_versions, _devices, _precision, _threads, _decoders, _sound, _space, _models):
+    for look in (_versions, _devices, _precision, _threads, _scan, _decoders, _sound, _space, _models):
         try:
             checks += look()
         except Exception as error:
@@ -131,6 +131,12 @@ def _threads() -> list[Check]:
     waiting = os.environ.get("OMP_WAIT_POLICY", "not set")
     text = f"{torch.get_num_threads()} of {os.cpu_count()} processors, OMP_WAIT_POLICY {waiting}"
     return [Check("threads", "ok", text)]
+
+
+def _scan() -> list[Check]:
+    from unbraid.layers.kernels.compiled_scan import compiled_scan, describe_compiled_scan
+
+    return [Check("scan of Mamba", "note" if compiled_scan() is None else "ok", describe_compiled_scan())]
 
 
 def _decoders() -> list[Check]:
