@@ -42,22 +42,33 @@ async def measure(url: str, pid: int, seconds: float, song_seconds: float) -> No
         await until_it_answers(client)
         song = wav(song_seconds, 44_100, 2)
         short = wav(20, 16_000, 1)
-        waits: list[float] = []
+        idle = await pressure(client, [], seconds / 2)
+        print(f"{os.cpu_count()} cores, load of the machine before {os.getloadavg()[0]:.1f}")
+        print(f"answers to {POLLERS} clients of an idle server: {len(idle)} answers, {spread(idle)}")
         ids = [await submit(client, short, "speech") for _ in range(2)]
-        end = time.perf_counter() + seconds
-        pollers = [poll(client, ids, waits, end) for _ in range(POLLERS)]
-        uploaders = [upload(client, short, end) for _ in range(UPLOADERS)]
-        await asyncio.gather(*pollers, *uploaders)
-        waits.sort()
-        print(f"answers to {POLLERS} clients while the model computes and {UPLOADERS} upload: {len(waits)} answers,")
-        print(
-            f"  median {1000 * waits[len(waits) // 2]:.0f} ms, 95 % below {1000 * waits[int(0.95 * len(waits))]:.0f} ms"
-        )
-        print(f"  memory of the server: {peak_mb(pid):.0f} MB at most")
+        while (await client.get(f"/api/separations/{ids[0]}")).json()["state"] == "queued":
+            await asyncio.sleep(0.2)
+        busy = await pressure(client, ids, seconds, short)
+        print(f"while the model computes and {UPLOADERS} upload: {len(busy)} answers, {spread(busy)}")
+        print(f"  memory: {memory(pid)}")
         queued = (await client.get("/metrics")).text
         print("  " + next(line for line in queued.splitlines() if 'state="done"' in line))
         await play(client, song, song_seconds)
-        print(f"  memory of the server: {peak_mb(pid):.0f} MB at most")
+        print(f"  memory: {memory(pid)}")
+
+
+async def pressure(client: httpx.AsyncClient, ids: list[str], seconds: float, song: bytes | None = None) -> list[float]:
+    """Waits for answers, sorted; with a recording, some clients upload it over and over."""
+    waits: list[float] = []
+    end = time.perf_counter() + seconds
+    pollers = [poll(client, ids, waits, end) for _ in range(POLLERS)]
+    uploaders = [upload(client, song, end) for _ in range(UPLOADERS)] if song else []
+    await asyncio.gather(*pollers, *uploaders)
+    return sorted(waits)
+
+
+def spread(waits: list[float]) -> str:
+    return f"median {1000 * waits[len(waits) // 2]:.0f} ms, 95 % below {1000 * waits[int(0.95 * len(waits))]:.0f} ms"
 
 
 async def play(client: httpx.AsyncClient, song: bytes, song_seconds: float) -> None:
@@ -79,9 +90,11 @@ async def play(client: httpx.AsyncClient, song: bytes, song_seconds: float) -> N
 
 
 async def poll(client: httpx.AsyncClient, ids: list[str], waits: list[float], end: float) -> None:
+    # Visitors do not come all at the same moment.
+    await asyncio.sleep(float(np.random.default_rng().uniform(0, 1)))
     while time.perf_counter() < end:
         began = time.perf_counter()
-        (await client.get("/api/separations", params={"ids": ids})).raise_for_status()
+        (await client.get("/api/separations", params={"ids": ids or ["none"]})).raise_for_status()
         waits.append(time.perf_counter() - began)
         await asyncio.sleep(1.0)
 
@@ -116,6 +129,14 @@ def wav(seconds: float, rate: int, channels: int) -> bytes:
     samples = 0.1 * np.random.default_rng(0).standard_normal((round(seconds * rate), channels))
     soundfile.write(file, samples, rate, format="WAV", subtype="PCM_16")
     return file.getvalue()
+
+
+def memory(pid: int) -> str:
+    """Of the server and of the process that its model runs in."""
+    found = [f"server {peak_mb(pid):.0f} MB at most"]
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        found += [f"process {peak_mb(int(child)):.0f} MB" for child in task.read_text().split()]
+    return ", ".join(found)
 
 
 def peak_mb(pid: int) -> float:

@@ -68,7 +68,7 @@ def open_client(tmp_path, choices):
     opened = []
 
     def open_one(**settings):
-        config = ServeConfig(folder=tmp_path / "serve", devices=("cpu",), **settings)
+        config = ServeConfig(folder=tmp_path / "serve", devices=("cpu",), **{"workers": "thread", **settings})
         client = TestClient(build_app(config, choices), base_url=BASE)
         client.__enter__()
         opened.append(client)
@@ -117,7 +117,7 @@ class Server:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._make = lambda: build_app(
-            ServeConfig(folder=folder, devices=("cpu",), port=self.port, **settings), choices
+            ServeConfig(folder=folder, devices=("cpu",), port=self.port, workers="thread", **settings), choices
         )
         self.start()
 

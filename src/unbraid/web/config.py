@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from unbraid.errors import ConfigError
 from unbraid.files.cache import cache_folder
@@ -29,6 +30,9 @@ class ServeConfig:
 
     devices: tuple[str, ...] = ("auto",)
     """One worker for each; "auto" is every CUDA device, or the best device there is."""
+
+    workers: Literal["process", "thread"] = "process"
+    """Models run in processes of their own at a lower priority, or in threads of the server."""
 
     max_upload_bytes: PositiveInt = 1_000_000_000
 

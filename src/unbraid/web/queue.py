@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -14,29 +12,23 @@ from pathlib import Path
 
 import torch
 
-from unbraid.models.contract import SeparationModel
-from unbraid.output.record import ModelIdentity
-from unbraid.separation.compositions.identity import identify
-from unbraid.separation.compositions.syntax import is_composition
 from unbraid.separation.device import choose_device
 from unbraid.separation.stems import StemPlan
 from unbraid.web.choices import AUTO, ModelChoices
 from unbraid.web.config import ServeConfig
+from unbraid.web.engine import Engine, build_engine
 from unbraid.web.schema import SeparationOptions
 from unbraid.web.store import SeparationStore, StoredSeparation
-from unbraid.web.worker import Cancelled, recording_path, say, separate_stored
-from unbraid.weights.store import load_model
+from unbraid.web.worker import Cancelled, Failed, recording_path, say
 
 _log = logging.getLogger("unbraid.web")
 
 _MOST_ATTEMPTS = 2
 """ours: a recording that ends the whole server twice is not tried a third time."""
 _SWEEP_SECONDS = 60.0
-_NICENESS = 3
-"""Of workers: the page goes first where both want the processor."""
 
 
-class _Stopping(Exception):
+class _Stopping(Cancelled):
     """The server is about to end."""
 
 
@@ -198,34 +190,28 @@ class SeparationQueue:
         self._threads.append(thread)
 
     def _work(self, device: torch.device) -> None:
-        if sys.platform == "linux":
-            # Priorities are of threads there, and those of the model inherit this one.
-            with suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
-        loaded: tuple[str, SeparationModel] | None = None
-        while not self._stopping.is_set():
-            stored = self.store.take()
-            if stored is None:
-                with self._wake:
-                    self._wake.wait(timeout=1.0)
-                continue
-            live = self._live[stored.id] = _Live(time.monotonic())
-            try:
-                loaded = self._run(stored, live, device, loaded)
-            finally:
-                del self._live[stored.id]
-                found = self.store.get(stored.id)
-                if found is None or found.state == "cancelled":
-                    self._discard(stored.id)
+        engine = build_engine(self.config.workers, device, len(self.devices))
+        engine.start()
+        try:
+            while not self._stopping.is_set():
+                stored = self.store.take()
+                if stored is None:
+                    with self._wake:
+                        self._wake.wait(timeout=1.0)
+                    continue
+                live = self._live[stored.id] = _Live(time.monotonic())
+                try:
+                    self._run(stored, live, engine)
+                finally:
+                    del self._live[stored.id]
+                    found = self.store.get(stored.id)
+                    if found is None or found.state == "cancelled":
+                        self._discard(stored.id)
+        finally:
+            engine.close()
 
-    def _run(
-        self,
-        stored: StoredSeparation,
-        live: _Live,
-        device: torch.device,
-        loaded: tuple[str, SeparationModel] | None,
-    ) -> tuple[str, SeparationModel] | None:
-        """Separates one, and gives the model for the next."""
+    def _run(self, stored: StoredSeparation, live: _Live, engine: Engine) -> None:
+        """Separates one."""
         folder, name = self.folder_of(stored.id), stored.options["model"]
 
         def check() -> None:
@@ -238,29 +224,21 @@ class SeparationQueue:
             live.progress = max(live.progress, fraction)
 
         try:
-            source = self.choices.get(name).source or name
-            if is_composition(source):
-                loaded = None
-            elif loaded is None or loaded[0] != name:
-                loaded = None  # two large models at a time would not fit
-                loaded = name, load_model(source).to(device)
-            result = separate_stored(
+            result = engine.separate(
                 stored,
                 folder,
-                source if loaded is None else loaded[1],
-                ModelIdentity(name, identify(source)[1]),
-                device=str(device),
+                self.choices.get(name).source or name,
                 most_seconds=self.config.max_seconds,
                 on_progress=on_progress,
                 check=check,
             )
-        except Cancelled:
-            pass
         except _Stopping:
             self.store.put_back(stored.id, counts=False)
+        except Cancelled:
+            pass
         except Exception as error:
             _log.log(logging.INFO, "%s: %s", stored.id, error, exc_info=error)
-            self._end(stored, "failed", message=say(error, stored, folder))
+            self._end(stored, "failed", message=str(error) if isinstance(error, Failed) else say(error, stored, folder))
         else:
             wall = time.monotonic() - live.began
             self._paces[name] = wall / max(result["seconds"], 1e-3)
@@ -269,7 +247,6 @@ class SeparationQueue:
                 self.totals.done += 1
                 self.totals.audio_seconds += result["seconds"]
                 self.totals.wall_seconds += wall
-        return loaded
 
     def _end(self, stored: StoredSeparation, state, *, message: str) -> None:
         self._discard(stored.id)

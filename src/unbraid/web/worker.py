@@ -36,6 +36,10 @@ class Cancelled(Exception):
     """Nobody wants the result any more."""
 
 
+class Failed(Exception):
+    """A recording could not be separated; the text is a sentence for people."""
+
+
 def recording_path(folder: Path) -> Path:
     """Where an upload lies; its owner's name for it is nowhere on the disk."""
     return folder / "recording"
