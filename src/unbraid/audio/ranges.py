@@ -27,6 +27,8 @@ from unbraid.lazy import LazyModule
 
 if TYPE_CHECKING:
     import av
+    import av.container
+    import av.error
     import soundfile
 else:
     av = LazyModule("av")

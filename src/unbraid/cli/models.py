@@ -188,7 +188,8 @@ def export_model(
     from unbraid.weights.store import inspect_model, load_model
 
     stored = inspect_model(name)
-    model, facts = load_model(name), stored.facts
+    model = load_model(name)
+    facts: dict[str, object] = {**stored.facts}
     if bands is not None or rate is not None:
         model = fit_bands(model, bands, rate)
         # What is known of the trained model was not measured of this one.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -79,7 +79,7 @@ def serve(
 
     if token is None and host not in ("127.0.0.1", "localhost", "::1"):
         token = secrets.token_urlsafe(16)
-    settings = {} if folder is None else {"folder": folder}
+    settings: dict[str, Any] = {} if folder is None else {"folder": folder}
     config = ServeConfig(
         host=host,
         port=port,

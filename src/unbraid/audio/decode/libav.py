@@ -17,6 +17,8 @@ from unbraid.lazy import LazyModule
 
 if TYPE_CHECKING:
     import av
+    import av.container
+    import av.error
 else:
     av = LazyModule("av")
 

@@ -9,6 +9,8 @@ from unbraid.lazy import LazyModule
 
 if TYPE_CHECKING:
     import av
+    import av.container
+    import av.stream
 else:
     av = LazyModule("av")
 

@@ -201,8 +201,8 @@ def _build_sound(row: Row, index: Index, target: Path) -> bool:
         recording = Recording.read(path)
         mono = recording.samples.mean(axis=0, keepdims=True)
         if not (as_long := _is_as_long(recording, row)) and _collection(row) in _TRIMMED:
-            mono = _trimmed(mono, round(float(row["seconds"]) * recording.sample_rate))
-            as_long = mono is not None
+            trimmed = _trimmed(mono, round(float(row["seconds"]) * recording.sample_rate))
+            mono, as_long = (mono, False) if trimmed is None else (trimmed, True)
         if as_long:
             write_audio(target, mono, recording.sample_rate, Encoding(container="flac", sample="int16"))
             return True

@@ -117,8 +117,10 @@ def _sum_stems(project: LmmsProject, scratch: Path, path: Path) -> dict[str, np.
         # LMMS numbers its files.
         stem = project.stem_of(re.sub(r"^\d+_", "", file.stem)) or sounding_stem(samples, recording.sample_rate)
         there = stems.get(stem, np.zeros((2, 0), np.float32))
-        longest = max(there.shape[1], samples.shape[1])
-        stems[stem] = sum(np.pad(part, ((0, 0), (0, longest - part.shape[1]))) for part in (there, samples))
+        total = np.zeros((2, max(there.shape[1], samples.shape[1])), np.float32)
+        for part in (there, samples):
+            total[:, : part.shape[1]] += part
+        stems[stem] = total
     if not stems:
         raise DataError("plays nothing but silence in LMMS", subject=f"'{printable(path)}'", remedy="omit it")
     return {stem: stems[stem] for stem in _STEMS if stem in stems}

@@ -46,11 +46,13 @@ def passage_section(passage: Passage, measures: Sequence[str]) -> str:
         reference, estimate = passage.references[name], passage.estimates[name]
         error = Recording(estimate.samples - reference.samples, reference.sample_rate)
         told = "" if target.estimate == name else f" (called {target.estimate} there)"
-        sounds += [
-            ("stem", name, f"{name} as it was separated{told}", estimate),
-            ("reference", name, f"{name} alone", reference),
-            ("error", name, f"estimate minus reference of {name}", error),
-        ]
+        sounds.extend(
+            (
+                ("stem", name, f"{name} as it was separated{told}", estimate),
+                ("reference", name, f"{name} alone", reference),
+                ("error", name, f"estimate minus reference of {name}", error),
+            )
+        )
     gain = common_gain([sound for *_, sound in sounds])
     figures = [figure(role, name, what, sound, gain, passage.codec) for role, name, what, sound in sounds]
     note = "<br>".join(escape(line) for line in (*_facts(passage), *passage.note.strip().splitlines()))

@@ -111,7 +111,7 @@ class CompiledScan(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
-        return run_backward(*ctx.saved_tensors, grad)
+        return run_backward(*ctx.saved_tensors, grad)  # pyright: ignore[reportCallIssue]
 
 
 def run_forward(

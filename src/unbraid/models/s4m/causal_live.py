@@ -64,11 +64,12 @@ class CarriedBlock:
         """Of each level in a group."""
         weight = block.expand.weight
         self._mean = torch.cat([weight.new_full((frames,), 1 / frames) for frames in self._frames])
-        self._levels = [StackedFilters(level) for level in block.levels]
+        self._levels = [StackedFilters(_filter(level)) for level in block.levels]
         self._state_space = CarriedStateSpace(block.state_space)
-        self._lateral = LateralFusions(list(block.lateral), self._frames)
+        self._lateral = LateralFusions([_fusion(one) for one in block.lateral], self._frames)
         self._merges = [
-            (StackedFilters(merge.gate, merge.shift), StackedFilters(merge.local)) for merge in reversed(block.merges)
+            (StackedFilters(merge.gate, merge.shift), StackedFilters(merge.local))
+            for merge in map(_fusion, reversed(block.merges))
         ]
         """From coarse to fine."""
 
@@ -109,7 +110,7 @@ class StackedFilters:
         first = layers[0]
         self._stride, self._context, self._taps = first.conv.stride, first.context, first.conv.kernel_size
         self._weight = torch.stack([layer.conv.weight.t() for layer in layers])
-        self._bias = None if first.conv.bias is None else torch.stack([layer.conv.bias for layer in layers])
+        self._bias = None if first.conv.bias is None else torch.stack([_bias_of(layer) for layer in layers])
         self._norm = StackedNorms([layer.norm for layer in layers])
 
     def at_rest(self, batch_size: int) -> Tensor:
@@ -192,3 +193,19 @@ class CarriedStateSpace:
             outputs.append(both[:, -1])
         filtered = torch.stack(outputs).permute(2, 0, 1).to(features.dtype)
         return features + F.glu(self._layer.mix(F.gelu(filtered)), dim=-1), state
+
+
+def _filter(module: nn.Module) -> CausalConvNorm:
+    """What a list of modules holds, by its true type."""
+    assert isinstance(module, CausalConvNorm)
+    return module
+
+
+def _fusion(module: nn.Module) -> CausalFusion:
+    assert isinstance(module, CausalFusion)
+    return module
+
+
+def _bias_of(layer: CausalConvNorm) -> Tensor:
+    assert layer.conv.bias is not None
+    return layer.conv.bias

@@ -31,7 +31,8 @@ from unbraid.signal.assignment import cheapest_assignment
 class Member(Protocol):
     """What a composition is made of: in practice a Separator, of one model or of a composition."""
 
-    spec: ModelSpec
+    @property
+    def spec(self) -> ModelSpec: ...
 
     def stream(self, source: Reader, *, scratch: Path | None = None) -> Generator[Event, None, None]: ...
 
