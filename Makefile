@@ -10,11 +10,11 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint const
 # On a busy machine, threads that spin while they wait make everything many times slower.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup demo test test-slow fuzz test-browser lint bench docs clean
+.PHONY: help setup demo test test-slow fuzz test-browser lint bench docs release-files clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo "also: make setup, make test-slow, make test-browser, make lint, make bench, make docs, make clean"
+	@echo "also: make setup, make test-slow, make test-browser, make lint, make bench, make docs, make release-files, make clean"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -67,9 +67,15 @@ fuzz: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
 
+# The site in site/; warnings and links that lead nowhere end it.
 docs: $(VENV)/.dev
-	@$(PIP) pdoc
-	$(BIN)/pdoc --docformat markdown --output-directory site unbraid
+	@$(PIP) --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# Wheel and sdist in dist/, as a release publishes them.
+release-files: $(VENV)/.dev
+	@$(PIP) build
+	$(BIN)/python -m build
 
 clean:
 	rm -rf $(VENV) site separated .pytest_cache .ruff_cache .hypothesis .import_linter_cache

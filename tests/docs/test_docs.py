@@ -128,6 +128,18 @@ def test_commands_work(command, place):
     assert done.exit_code == 0, f"{done.output}\n{done.exception!r}"
 
 
+def quoted_commands():
+    """Commands in tables and sentences, which are parsed only."""
+    pages = [ROOT / "README.md", ROOT / "docs" / "coming-from.md"]
+    found = sorted({one for page in pages for one in re.findall(r"`(unbraid [^`]+)`", page.read_text())})
+    return [one for one in found if not one.endswith("...")]
+
+
+@pytest.mark.parametrize("command", quoted_commands())
+def test_quoted_commands_exist(command):
+    parse(shlex.split(command))
+
+
 def parse(words):
     assert words[0] == "unbraid"
     parser, arguments = typer.main.get_command(app), words[1:]

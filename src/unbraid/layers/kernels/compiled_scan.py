@@ -1,8 +1,8 @@
 """The selective scan compiled for this machine: built at first use where there is a C++ compiler, never required.
 
 Only a compiled loop keeps the states in registers and the first cache; operations on tensors carry each of them
-through memory several times. Not by torch.utils.cpp_extension, which needs ninja and Python's headers and a minute to
-read PyTorch's: this file needs none and takes seconds. The library lies below the user's cache folder under the hash
+through memory several times. Not by torch.utils.cpp_extension, which needs ninja and the headers of Python and
+PyTorch: this file needs none and takes a second. The library lies below the user's cache folder under the hash
 of its source, its compiler and the processor. `UNBRAID_COMPILED_SCAN=0` in the environment switches it off.
 """
 
