@@ -20,7 +20,7 @@ from unbraid.separation.config import SeparationConfig
         ("other_method", "x", "'none', 'add' or 'minus'"),
         ("segment_seconds", "all", "'whole'"),
         ("segment_seconds", math.nan, "finite"),
-        ("overlap", 0.6, "from 0 to 0.5"),
+        ("overlap", 0.96, "from 0 to 0.95"),
         ("batch_size", 0, "at least 1"),
         ("shifts", 1.5, "a whole number"),
         ("seed", -1, "at least 0"),

@@ -148,7 +148,7 @@ Overlap = Annotated[
     float | None,
     typer.Option(
         metavar="SHARE",
-        help="Fraction that chunks share, 0 to 0.5; by default a quarter, or half with --join average and centre.",
+        help="Fraction that chunks share, 0 to 0.95; by default a quarter, or half with --join average and centre.",
         show_default=False,
         rich_help_panel=_HOW,
     ),

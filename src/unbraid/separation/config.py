@@ -19,7 +19,7 @@ from unbraid.options import (
     check_options,
     is_number,
 )
-from unbraid.signal.chunking import Join
+from unbraid.signal.chunking import MOST_OVERLAP, Join
 
 Consistency = Literal["none", "residual", "distribute"]
 OtherMethod = Literal["none", "add", "minus"]
@@ -38,8 +38,9 @@ class SeparationConfig:
     """Length of chunks; None: what the model's spec advises. "whole" takes a recording in one piece, as papers do with
     short mixtures: nothing is joined, and memory grows with the recording."""
 
-    overlap: Annotated[float, Range(at_least=0.0, at_most=0.5)] | None = None
-    """Fraction of a chunk that neighbours share; None: a quarter with `fade`, half with the other ways of joining."""
+    overlap: Annotated[float, Range(at_least=0.0, at_most=MOST_OVERLAP)] | None = None
+    """Fraction of a chunk that neighbours share; None: a quarter with `fade`, half with the other ways of joining. Work
+    grows as 1 / (1 - overlap)."""
 
     join: Join = "fade"
     """`fade` leaves no seam; papers report figures with `average`, the plain mean of what two chunks share, or with

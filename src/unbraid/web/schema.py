@@ -13,7 +13,7 @@ from unbraid.models.contract import Refinement
 from unbraid.output.config import ClipMode, OutputConfig
 from unbraid.separation.config import MOST_GAIN_DB, Consistency, OtherMethod, SeparationConfig, Tracking
 from unbraid.separation.stems import parse_remix
-from unbraid.signal.chunking import Join
+from unbraid.signal.chunking import MOST_OVERLAP, Join
 from unbraid.web.store import State
 
 
@@ -26,7 +26,7 @@ class SeparationOptions(BaseModel):
     """A name out of `/api/models`, or several as one as on the command line ("a+b"); `auto` listens first."""
     segment_seconds: Annotated[float, Field(ge=0.5, le=60)] | None = None
     """Length of chunks; by default the model's own."""
-    overlap: Annotated[float, Field(ge=0, le=0.5)] | None = None
+    overlap: Annotated[float, Field(ge=0, le=MOST_OVERLAP)] | None = None
     """Fraction that chunks share."""
     join: Join = "fade"
     """How chunks are joined."""
