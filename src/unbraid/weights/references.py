@@ -1,8 +1,10 @@
 """How a model that lies elsewhere is named.
 
-    hf:owner/name[@revision][:file or folder]     a repository of the Hugging Face hub, or one file or folder of it
-    https://host/path/file[#sha256=...]           a file; without a hash the first download's is kept and checked
-    pymss:NAME, bs-roformer:NAME                  models of other packages' catalogues, see published/catalogues.py
+```
+hf:owner/name[@revision][:file or folder]     a repository of the Hugging Face hub, or one file or folder of it
+https://host/path/file[#sha256=...]           a file; without a hash the first download's is kept and checked
+pymss:NAME, bs-roformer:NAME                  models of other packages' catalogues, see published/catalogues.py
+```
 """
 
 from __future__ import annotations
