@@ -251,7 +251,7 @@ def test_pipe(process, tiny, talk):
         (("talk.wav", "--filename", "{track"), "is not a template"),
         (("talk.wav", "--stem", "drums"), "no stem 'drums': with these settings there are: speaker1, speaker2"),
         (("talk.wav", "--two-stems", "drums"), "no stem 'drums'"),
-        (("talk.wav", "--overlap", "0.9"), "from 0 to 0.5"),
+        (("talk.wav", "--overlap", "0.96"), "from 0 to 0.95"),
         (("talk.wav", "--segment", "0.01"), "a finite number of at least 0.1"),
         (("talk.wav", "--shard", "3/2"), "shards go from 1/2 to 2/2"),
         (("talk.wav", "--shard", "one"), "--shard 1/4"),

@@ -94,6 +94,7 @@ def test_each_page_runs_in_python(page, place):
 NEEDS = re.compile(
     r"unbraid serve|corpus|CORPUS|--list \S|prepare (midi|mixtures|corpus [^-])|theirs\.safetensors|runs/(all|strided)"
     r"|-n (hf:|htdemucs|folder|pymss:|bs-roformer:)|models (download|where|remove|push)| dnr_v2 "
+    r"|htdemucs_ft|prepare lmms "
 )
 """What needs a corpus, DnR, other people's weights or a run that takes hours; the options are parsed."""
 

@@ -238,7 +238,7 @@ def test_out_of_memory_halves_the_batch_and_then_says_what_to_do(error):
 @pytest.mark.parametrize(
     ("settings", "error"),
     [
-        ({"overlap": 0.9}, ConfigError),
+        ({"overlap": 0.96}, ConfigError),
         ({"segment_seconds": 0.01}, ConfigError),
         ({"shifts": 0}, ConfigError),
         ({"two_stems": "vocals"}, UnknownNameError),

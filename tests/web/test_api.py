@@ -42,6 +42,10 @@ def test_settings_mirror_those_of_the_command_line():
         "batch_size",
         "filename",
         "track",
+        "loudness_lufs",
+        "preview_seconds",
+        "start_seconds",
+        "duration_seconds",
     }  # the server's own, and the sound track of a video, which is its default one
     assert ours <= theirs
     options = SeparationOptions(model="stems")

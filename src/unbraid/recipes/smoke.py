@@ -34,6 +34,7 @@ TINY: Mapping[str, Mapping[str, object]] = {
     "mtfa": _TINY_UNET,
     "resunet": _TINY_UNET,
     "s4m": {"kernel_ms": 8.0, "bottleneck_dim": 8, "hidden_dim": 16, "num_rounds": 2, "depth": 3},
+    "s4m-causal": {"kernel_ms": 8.0, "bottleneck_dim": 8, "hidden_dim": 16, "num_rounds": 2, "depth": 3},
     "sepformer": {
         "dim": 8,
         "num_layers": 1,
