@@ -39,7 +39,7 @@ def test_without_a_licence_nothing_is_fetched_unasked(hub, run):
     done = run("models", "download", "bs-roformer")
     assert done.code == 1
     assert "state no licence" in done.err
-    assert "unbraid models download bs-roformer --yes" in done.err
+    assert "unbraid models download --yes bs-roformer" in done.err
     done = run("profile", "bs-roformer")
     assert "state no licence" in done.err
     assert hub.requests == []

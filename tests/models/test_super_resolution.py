@@ -140,7 +140,7 @@ def test_levels_channels_and_rows_are_kept_apart(config):
     assert torch.allclose(right, refined[:1, :, 1:], atol=1e-5)
 
 
-@pytest.mark.parametrize("preset", sorted(set(PRESETS) - {"s4m-live"}))
+@pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_it_goes_on_every_separator_and_back_from_disk(preset, tmp_path):
     separator = build_model(preset, **TINY[preset])
     if isinstance(separator, WithSuperResolution):

@@ -9,7 +9,9 @@ from unbraid.errors import ConfigError, UnbraidError
 OPTIONS = {
     "accumulate": "--set accumulate",
     "allow_truncated": "--allow-truncated",
+    "agree_to": "unbraid models download --yes",
     "bitrate_kbps": "--mp3-bitrate",
+    "catalogue_names": "unbraid models list --all",
     "clip_mode": "--clip-mode",
     "consistency": "--consistency",
     'container="flac"': "--flac",

@@ -24,7 +24,7 @@ from unbraid.models.sfc.model import SFC, SFCConfig
 from unbraid.models.super_resolution.network import SuperResolutionConfig
 from unbraid.models.super_resolution.wrapper import NetworkConfig, WithSuperResolution, WithSuperResolutionConfig
 
-ModelConfig = NetworkConfig | CausalS4MConfig | WithSuperResolutionConfig | DemucsConfig | PymssConfig | EnsembleConfig
+ModelConfig = NetworkConfig | WithSuperResolutionConfig | DemucsConfig | PymssConfig | EnsembleConfig
 """Union of all configs; to add one, add it to `NetworkConfig`."""
 
 ARCHITECTURES: dict[str, tuple[type[ModelConfig], type[SeparationModel]]] = {

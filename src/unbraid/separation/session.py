@@ -43,8 +43,8 @@ class LiveSeparator:
         if model == LIVE_MODEL and LIVE_MODEL not in bundled_models():
             raise ConfigError(
                 f"no trained '{LIVE_MODEL}' comes with this release",
-                remedy="name a weights file with `model`, which  unbraid train speech-live --init speech  "
-                "writes as runs/speech-live/best.safetensors",
+                remedy="name a weights file with `model`, such as runs/speech-live/best.safetensors, which training "
+                "by the recipe of that name writes",
             )
         named = isinstance(model, str | Path)
         self.model = load_model(model, choose_device(device)) if named else model.eval()

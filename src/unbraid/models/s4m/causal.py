@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Literal
 
 import torch
 from einops import rearrange
@@ -73,6 +74,9 @@ class CausalS4MConfig:
 
     state_space: StateSpaceConfig = field(default_factory=lambda: StateSpaceConfig(bidirectional=False))
     """The state-space layer at the coarsest level, which hears forwards only."""
+
+    hears: Literal["past"] = "past"
+    """What an estimate is made of. S4M has all other settings as well: by this one a stored config is told from its."""
 
     chunk_seconds: PositiveFloat = 10.0
     """Pieces for recordings that are separated as files."""

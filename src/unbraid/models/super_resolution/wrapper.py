@@ -15,6 +15,7 @@ from unbraid.axes import Float, Tensor
 from unbraid.models.contract import SeparationModel
 from unbraid.models.mtfa.model import MTFAConfig
 from unbraid.models.resunet.model import ResUNetConfig
+from unbraid.models.s4m.causal import CausalS4MConfig
 from unbraid.models.s4m.model import S4MConfig
 from unbraid.models.sepformer.model import SepFormerConfig
 from unbraid.models.sfc.model import SFCConfig
@@ -22,7 +23,7 @@ from unbraid.models.super_resolution.network import SuperResolution, SuperResolu
 from unbraid.models.super_resolution.time_domain import TimeSuperResolution, TimeSuperResolutionConfig
 from unbraid.options import check_options
 
-NetworkConfig = S4MConfig | SFCConfig | SepFormerConfig | ResUNetConfig | MTFAConfig
+NetworkConfig = S4MConfig | CausalS4MConfig | SFCConfig | SepFormerConfig | ResUNetConfig | MTFAConfig
 """What can be wrapped: every architecture of the catalog but this one."""
 
 RefinementConfig = SuperResolutionConfig | TimeSuperResolutionConfig

@@ -60,7 +60,7 @@ def find_entry(name: str) -> CatalogueEntry:
         f"is none of the {len(names)} models of that catalogue whose networks are known here"
         + (f"; near it are {', '.join(near[:4])}" if near else ""),
         subject=f"'{name}'",
-        remedy="see  unbraid models list --all",
+        remedy="see  `catalogue_names`",
     )
 
 

@@ -116,7 +116,7 @@ def _published(model: PublishedModel, *, fetch: bool) -> LocalModel | None:
             return here
         raise ConfigError(
             f"the authors of '{model.name}' state no licence, so you may have no right to use it",
-            remedy=f"if you have, say so with  unbraid models download {model.name} --yes",
+            remedy=f"if you have, say so with  `agree_to={model.name}`",
         )
     facts: dict[str, object] = {
         "source": list(model.source),
