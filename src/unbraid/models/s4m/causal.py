@@ -36,6 +36,7 @@ from unbraid.models.contract import ModelSpec, SeparationModel
 from unbraid.models.live import LiveSession
 from unbraid.models.s4m.causal_live import CarriedRounds
 from unbraid.models.s4m.causal_parts import CausalConvNorm, CausalFusion
+from unbraid.models.s4m.config import check_filters
 from unbraid.models.s4m.parts import FeedForwardResidual, StateSpaceResidual
 from unbraid.options import PositiveFloat, PositiveInt, SampleRate, check_options
 from unbraid.signal.frames import add_frames
@@ -85,11 +86,7 @@ class CausalS4MConfig:
         check_options(self)
         if self.state_space.bidirectional:
             raise ConfigError("state_space.bidirectional looks ahead: set it to false, or take S4M")
-        if self.kernel_samples < 4 or self.kernel_samples % 4:
-            raise ConfigError(
-                f"kernel_ms={self.kernel_ms} at {self.sample_rate} Hz makes filters of {self.kernel_samples} samples; "
-                "choose a length that is a multiple of four samples"
-            )
+        check_filters(self.kernel_ms, self.sample_rate)
 
     @property
     def kernel_samples(self) -> int:

@@ -60,11 +60,7 @@ class S4MConfig:
             raise ConfigError(
                 'coarsest="attention" hears both ways: set state_space.bidirectional, or choose s4 or mamba'
             )
-        if self.kernel_samples < 4 or self.kernel_samples % 4:
-            raise ConfigError(
-                f"kernel_ms={self.kernel_ms} at {self.sample_rate} Hz makes filters of {self.kernel_samples} samples; "
-                "choose a length that is a multiple of four samples"
-            )
+        check_filters(self.kernel_ms, self.sample_rate)
 
     @property
     def kernel_samples(self) -> int:
@@ -73,3 +69,13 @@ class S4MConfig:
     @property
     def stride_samples(self) -> int:
         return self.kernel_samples // 4
+
+
+def check_filters(kernel_ms: float, sample_rate: int) -> None:
+    """Raises ConfigError unless filters of that length can advance by a quarter of it, in whole samples."""
+    num_samples = int(kernel_ms * sample_rate / 1000)
+    if num_samples < 4 or num_samples % 4:
+        raise ConfigError(
+            f"kernel_ms={kernel_ms} at {sample_rate} Hz makes filters of {num_samples} samples; "
+            "choose a length that is a multiple of four samples"
+        )
