@@ -43,8 +43,9 @@ def tiny(tmp_path_factory) -> str:
 
 
 @pytest.fixture
-def run() -> Callable[..., Outcome]:
-    """Runs the command line inside this process."""
+def run(monkeypatch) -> Callable[..., Outcome]:
+    """Runs the command line inside this process, without the settings of whoever runs the tests."""
+    monkeypatch.setenv("UNBRAID_CONFIG", os.devnull)
 
     def call(*arguments: str | Path) -> Outcome:
         result = CliRunner().invoke(app, [str(argument) for argument in arguments])

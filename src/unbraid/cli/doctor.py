@@ -58,7 +58,7 @@ def doctor(json: Annotated[bool, flag("--json", "Print data as JSON instead of t
 def run_checks() -> list[Check]:
     """Every check; one that fails in an unforeseen way counts as broken."""
     checks: list[Check] = []
-    for look in (_versions, _devices, _precision, _threads, _scan, _decoders, _sound, _space, _models):
+    for look in (_versions, _devices, _precision, _threads, _scan, _decoders, _sound, _space, _settings, _models):
         try:
             checks += look()
         except Exception as error:
@@ -219,6 +219,33 @@ def _space() -> list[Check]:
     little = free < _LITTLE_SPACE_BYTES
     text = f"{free / 2**30:.1f} GiB free in {folder}"
     return [Check("temporary files", "note" if little else "ok", f"{text}: set TMPDIR elsewhere" if little else text)]
+
+
+def _settings() -> list[Check]:
+    import typer
+    from typer.core import TyperGroup
+
+    from unbraid.cli.defaults import read_defaults, settings_files
+    from unbraid.cli.main import app
+    from unbraid.errors import ConfigError
+
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    try:
+        defaults = read_defaults(group, group.make_context("unbraid", [], resilient_parsing=True))
+    except ConfigError as error:
+        return [Check("settings", "broken", str(error))]
+    if not defaults:
+        own, folder = settings_files()
+        return [Check("settings", "ok", f"no defaults of your own: neither '{own}' nor './{folder}' has any")]
+    return [
+        Check(
+            f"unbraid {command}",
+            "ok",
+            "defaults: " + ", ".join(f"{name} = {one.value!r} ('{one.file}')" for name, one in table.items()),
+        )
+        for command, table in defaults.items()
+    ]
 
 
 def _models() -> list[Check]:

@@ -24,6 +24,7 @@ from unbraid.cli import (
     stream,
     train,
 )
+from unbraid.cli.defaults import CommandWithDefaults, read_defaults
 from unbraid.cli.messages import complain
 from unbraid.cli.settings import in_options
 from unbraid.cli.start import begin_command
@@ -33,6 +34,16 @@ from unbraid.separation.process import tune_process
 
 class _Commands(TyperGroup):
     """Turns what users can mend into one sentence and a status; defects of ours keep their traceback."""
+
+    def resolve_command(self, ctx, args):
+        found = super().resolve_command(ctx, args)
+        # The doctor runs whatever is wrong with a file of settings, and says it.
+        if found[0] != "doctor":
+            defaults = read_defaults(self, ctx)
+            ctx.default_map = {
+                command: {name: default.value for name, default in table.items()} for command, table in defaults.items()
+            }
+        return found
 
     def invoke(self, ctx):
         try:
@@ -92,18 +103,18 @@ def unbraid_command(
     """
 
 
-app.command("separate")(separate.separate)
+app.command("separate", cls=CommandWithDefaults)(separate.separate)
 app.add_typer(models_published.models)
-app.command("profile")(profile.profile)
-app.command("train")(train.train)
-app.command("evaluate")(evaluate.evaluate)
-app.command("compare")(compare.compare)
-app.command("check-data")(check_data.check_data)
+app.command("profile", cls=CommandWithDefaults)(profile.profile)
+app.command("train", cls=CommandWithDefaults)(train.train)
+app.command("evaluate", cls=CommandWithDefaults)(evaluate.evaluate)
+app.command("compare", cls=CommandWithDefaults)(compare.compare)
+app.command("check-data", cls=CommandWithDefaults)(check_data.check_data)
 app.add_typer(prepare.prepare, name="prepare")
-app.command("doctor")(doctor.doctor)
-app.command("serve")(serve.serve)
-app.command("stream")(stream.stream)
-app.command("demo")(demo.demo)
+app.command("doctor", cls=CommandWithDefaults)(doctor.doctor)
+app.command("serve", cls=CommandWithDefaults)(serve.serve)
+app.command("stream", cls=CommandWithDefaults)(stream.stream)
+app.command("demo", cls=CommandWithDefaults)(demo.demo)
 
 
 def main() -> None:

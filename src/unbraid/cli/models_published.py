@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from unbraid.cli.messages import complain
+from unbraid.cli.messages import complain, is_terminal
 from unbraid.cli.models import models
 from unbraid.cli.options import flag
 from unbraid.errors import ConfigError
@@ -121,7 +121,7 @@ def prepare_download(name: str, *, assume_yes: bool = False, offline: bool = Fal
     if published.licence is not None:
         return
     if not assume_yes:
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if not (sys.stdin.isatty() and is_terminal()):
             return  # It is refused where it would be fetched.
         if not typer.confirm("Its authors state no licence, so you may have no right to use it. Download?", err=True):
             raise typer.Exit(1)

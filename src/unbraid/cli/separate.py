@@ -32,6 +32,7 @@ def separate(
     mp3: options.Mp3 = False,
     ogg: options.Ogg = False,
     mp3_bitrate: options.Mp3Bitrate = 320,
+    mp3_preset: options.Mp3Preset = None,
     int16: options.Int16 = False,
     int24: options.Int24 = False,
     float32: options.Float32 = False,
@@ -42,6 +43,7 @@ def separate(
     overlap: options.Overlap = None,
     join: options.Join = "fade",
     segment: options.Segment = None,
+    no_split: options.NoSplit = False,
     shifts: options.Shifts = 1,
     seed: options.Seed = 0,
     tracking: options.Tracking = "recording",
@@ -52,11 +54,15 @@ def separate(
     duration: options.Duration = None,
     preview: options.Preview = None,
     device: options.Device = "auto",
+    jobs: options.Jobs = 0,
     batch_size: options.BatchSize = None,
     resume: options.Resume = False,
     shard: options.Shard = None,
     json: options.Json = False,
+    progress: options.Progress = "auto",
     quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    log_level: options.Level = None,
     offline: options.Offline = False,
 ) -> None:
     """Separates recordings into their sources: DIR/MODEL/TRACK/STEM.wav, one file per source.
@@ -97,6 +103,12 @@ def separate(
         raise ConfigError("--json and -o - both want standard output: choose one of them")
     container = _only_one({"wav": wav, "flac": flac, "mp3": mp3, "ogg": ogg}) or "wav"
     sample = _only_one({"int16": int16, "int24": int24, "float32": float32})
+    if no_split and segment is not None:
+        raise ConfigError("--no-split is one piece, and --segment its length: choose one of them")
+    level = log_level or ("error" if quiet else "debug" if verbose else "info")
+    quiet, as_json = level in ("error", "warning"), progress == "json"
+    if mp3_preset is not None and level != "error":
+        complain("the MP3 encoder chooses its effort itself: --mp3-preset does nothing, see --mp3-bitrate", "warning")
 
     from unbraid.audio.discovery import discover_audio
     from unbraid.cli.models_published import prepare_download
@@ -118,7 +130,7 @@ def separate(
         stems=tuple(stem) if stem else None,
     )
     config = SeparationConfig(
-        segment_seconds=segment,
+        segment_seconds="whole" if no_split else segment,
         overlap=overlap,
         join=join,
         batch_size=batch_size,
@@ -138,6 +150,10 @@ def separate(
         duration_seconds=duration,
         preview_seconds=preview,
     )
+    if jobs:
+        import torch
+
+        torch.set_num_threads(jobs)
     found = discover_audio(inputs)
     results: list[Result] = []
     for model, files in _with_models(
@@ -152,9 +168,11 @@ def separate(
             prepare_download(named, offline=offline)
         separator = Separator(model, device=device, config=config)
         if out == "-":
-            separate_to_stdout(files, separator, output, quiet=quiet)
+            separate_to_stdout(files, separator, output, level=level, as_json=as_json)
             return
-        results += separate_files(files, separator, model, Path(out), output, part=part, resume=resume, quiet=quiet)
+        results += separate_files(
+            files, separator, model, Path(out), output, part=part, resume=resume, level=level, as_json=as_json
+        )
     if json:
         print_json({"recordings": results})
     if any(result["status"] == "failed" for result in results):

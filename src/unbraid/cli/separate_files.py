@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from unbraid.audio.discovery import Discovery
-from unbraid.cli.progress import PlainReport, make_report
+from unbraid.cli.messages import LogLevel, emit
+from unbraid.cli.progress import JsonReport, PlainReport, make_report
 from unbraid.cli.settings import as_options
 from unbraid.errors import UnbraidError
 from unbraid.files.names import printable
@@ -39,7 +40,8 @@ def separate_files(
     *,
     part: tuple[int, int],
     resume: bool,
-    quiet: bool,
+    level: LogLevel = "info",
+    as_json: bool = False,
 ) -> list[Result]:
     """Separates what was found and returns one result per recording, with what was not found among the failed."""
     model = ModelIdentity.of(model_source)
@@ -49,29 +51,32 @@ def separate_files(
     results: list[Result] = []
     remarks = _Remarks(separator, model.name)
     try:
-        with make_report(len(jobs), quiet=quiet) as report:
+        with make_report(len(jobs), level, as_json=as_json) as report:
+            report.detail(_how(separator, model.name))
             for error in found.errors:
                 report.say(str(error), kind="error")
                 results.append(failed(error))
             for event in run_jobs(jobs, separator, model, output, resume=resume):
                 match event:
                     case RecordingStarted():
-                        report.start(event.job.name, event.started.expected_seconds)
+                        report.start(event.index, event.job.name, event.started.expected_seconds)
+                        report.detail(_what(event))
                     case RecordingProgress():
                         report.advance(event.progress)
                     case RecordingDone():
-                        report.finish(event.index, _done(event))
                         results.append(_result(event.job, "done", event.exported.record))
+                        report.finish(event.index, _done(event), results[-1])
                     case RecordingSkipped():
-                        report.finish(event.index, f"{event.job.name}: skipped, its stems are in {_place(event.job)}")
                         results.append(_result(event.job, "skipped"))
+                        text = f"{event.job.name}: skipped, its stems are in {_place(event.job)}"
+                        report.finish(event.index, text, results[-1])
                     case RecordingFailed():
-                        if event.is_defect:
-                            _show_traceback(event.error)
-                        report.fail(event.index, event.message)
+                        if event.is_defect or report.level == "debug":
+                            _show_traceback(event.error, report)
                         results.append(
                             {"input": event.job.name, "status": "failed", "message": as_options(event.message)}
                         )
+                        report.fail(event.index, event.message, results[-1])
                 for remark in remarks.on(event):
                     report.warn(remark)
             _sum_up(report, results, out if "model" in output.template.fields else out / safe_name(model.name), part)
@@ -132,22 +137,42 @@ def _result(job: Job, status: str, record: dict[str, object] | None = None) -> R
     return result
 
 
-def _show_traceback(error: Exception) -> None:
+def _how(separator: Separator, model: str) -> str:
+    import torch
+
+    spec, plan = separator.spec, separator.plan
+    seconds = "whole recordings" if plan.is_whole else f"chunks of {plan.chunk / spec.sample_rate:.2f} s"
+    shared = "" if plan.is_whole else f" that share {plan.overlap / spec.sample_rate:.2f} s"
+    changed = ", ".join(f"{name}={value}" for name, value in separator.config.changed().items()) or "none but defaults"
+    return (
+        f"'{model}' on {separator.device}, {torch.get_num_threads()} threads: {', '.join(spec.sources)} at "
+        f"{spec.sample_rate} Hz in {seconds}{shared}; settings: {changed}"
+    )
+
+
+def _what(event: RecordingStarted) -> str:
+    started = event.started
+    length = "unknown length" if started.expected_seconds is None else f"{started.expected_seconds:.2f} s"
+    return f"{event.job.name}: {started.sample_rate} Hz, {started.num_channels} channels, {length}"
+
+
+def _show_traceback(error: Exception, report: PlainReport) -> None:
     import sys
     import traceback
 
-    traceback.print_exception(error, file=sys.stderr)
+    if isinstance(report, JsonReport):
+        emit("traceback", text="".join(traceback.format_exception(error)))
+    else:
+        traceback.print_exception(error, file=sys.stderr)
 
 
 def _sum_up(report: PlainReport, results: list[Result], place: Path, part: tuple[int, int]) -> None:
-    if report.quiet:
-        return
     count = {status: sum(result["status"] == status for result in results) for status in ("done", "skipped", "failed")}
     if not results:
-        report.say(f"shard {part[0]}/{part[1]} is empty: there are fewer recordings than shards")
+        report.end(f"shard {part[0]}/{part[1]} is empty: there are fewer recordings than shards", count)
         return
     extras = [f"{count[status]} {status}" for status in ("skipped", "failed") if count[status]]
     text = f"{count['done']} of {len(results)} recordings separated"
     text += f" ({', '.join(extras)})" if extras else ""
     kept = count["done"] + count["skipped"]
-    report.say(f"{text}; the stems are in {printable(place)}" if kept else text)
+    report.end(f"{text}; the stems are in {printable(place)}" if kept else text, count)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from unbraid.cli.messages import LogLevel
 from unbraid.cli.options import DEVICE_HELP, flag
 
 _FORMAT, _HOW, _RUN = "What is written", "How it is separated", "How it runs"
@@ -110,6 +111,17 @@ Flac = Annotated[bool, flag("--flac", "FLAC.", _FORMAT)]
 Mp3 = Annotated[bool, flag("--mp3", "MP3.", _FORMAT)]
 Ogg = Annotated[bool, flag("--ogg", "Ogg Vorbis.", _FORMAT)]
 Mp3Bitrate = Annotated[int, typer.Option(metavar="KBPS", help="MP3 bit rate.", rich_help_panel=_FORMAT)]
+Mp3Preset = Annotated[
+    int | None,
+    typer.Option(
+        min=2,
+        max=7,
+        metavar="N",
+        help="Taken as demucs has it, and does nothing: see --mp3-bitrate.",
+        rich_help_panel=_FORMAT,
+        show_default=False,
+    ),
+]
 Int16 = Annotated[bool, flag("--int16", "16 bits. Without it, the recording's own depth.", _FORMAT)]
 Int24 = Annotated[bool, flag("--int24", "24 bits.", _FORMAT)]
 Float32 = Annotated[bool, flag("--float32", "32-bit float, which never clips.", _FORMAT)]
@@ -170,6 +182,7 @@ Segment = Annotated[
         rich_help_panel=_HOW,
     ),
 ]
+NoSplit = Annotated[bool, flag("--no-split", "As --segment whole.", _HOW)]
 Shifts = Annotated[
     int,
     typer.Option(
@@ -228,6 +241,12 @@ Preview = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", "-d", metavar="DEVICE", help=DEVICE_HELP, rich_help_panel=_RUN)]
+Jobs = Annotated[
+    int,
+    typer.Option(
+        "--jobs", "-j", min=0, metavar="N", help="Processor threads; 0 takes all that there are.", rich_help_panel=_RUN
+    ),
+]
 BatchSize = Annotated[
     int | None,
     typer.Option(min=1, metavar="N", help="Chunks per call of the model.", show_default=False, rich_help_panel=_RUN),
@@ -242,5 +261,19 @@ Shard = Annotated[
     ),
 ]
 Json = Annotated[bool, flag("--json", "Print what was done as JSON.", _RUN)]
-Quiet = Annotated[bool, flag("--quiet/-q", "Print errors only.", _RUN)]
+Progress = Annotated[
+    Literal["auto", "json"],
+    typer.Option(help="json: a JSON object on a line of stderr for everything that happens.", rich_help_panel=_RUN),
+]
+Quiet = Annotated[bool, flag("--quiet/-q", "Print errors only, as --log-level error.", _RUN)]
+Verbose = Annotated[bool, flag("--verbose/-v", "Print how it is done as well, as --log-level debug.", _RUN)]
+Level = Annotated[
+    LogLevel | None,
+    typer.Option(
+        "--log-level",
+        help="Least weight of what is printed; by default info.",
+        show_default=False,
+        rich_help_panel=_RUN,
+    ),
+]
 Offline = Annotated[bool, flag("--offline", "Use models of this machine only, and no network.", _RUN)]

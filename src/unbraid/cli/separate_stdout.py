@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from unbraid.audio.discovery import Discovery
+from unbraid.cli.messages import LogLevel
 from unbraid.cli.progress import make_report
 from unbraid.errors import ConfigError
 from unbraid.files.names import printable
@@ -15,7 +16,9 @@ from unbraid.separation.events import Finished, Progress, Started
 from unbraid.separation.separator import Separator
 
 
-def separate_to_stdout(found: Discovery, separator: Separator, output: OutputConfig, *, quiet: bool) -> None:
+def separate_to_stdout(
+    found: Discovery, separator: Separator, output: OutputConfig, *, level: LogLevel, as_json: bool
+) -> None:
     """Writes the one stem of the one recording to stdout; what is shown goes to stderr."""
     stems = output.choose(separator.stem_plan.names)
     if found.errors:
@@ -32,12 +35,13 @@ def separate_to_stdout(found: Discovery, separator: Separator, output: OutputCon
         raise ConfigError("standard output is a terminal: send it to a file or a program, as in  … -o - > one.wav")
     path = found.files[0].path
     shown = "standard input" if path == Path("-") else printable(path)
-    with make_report(1, quiet=quiet) as report:
+    with make_report(1, level, as_json=as_json) as report:
         for event in export_to_stream(separator, path, stems[0], sys.stdout.buffer, output.sample):
             match event:
                 case Started():
-                    report.start(shown, event.expected_seconds)
+                    report.start(0, shown, event.expected_seconds)
                 case Progress():
                     report.advance(event)
                 case Finished():
-                    report.finish(0, f"{shown}: '{stems[0]}' is on standard output")
+                    text = f"{shown}: '{stems[0]}' is on standard output"
+                    report.finish(0, text, {"input": shown, "status": "done", "stems": {stems[0]: "-"}})

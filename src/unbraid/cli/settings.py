@@ -53,6 +53,7 @@ OPTIONS = {
     "sample_rate": "--rate",
     "seconds": "--seconds",
     "segment_seconds": "--segment",
+    "progress": "--progress",
     "shard": "--shard",
     "shifts": "--shifts",
     "skip_missing": "--skip-missing",

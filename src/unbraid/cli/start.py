@@ -17,6 +17,9 @@ def main() -> None:
 
 def begin_command() -> None:
     """From here on Ctrl-C is an exception, which lets a command clean up."""
+    from unbraid.cli.messages import speak_json
+
+    speak_json(False)
     if signal.getsignal(signal.SIGINT) is _end_at_once:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -34,12 +34,14 @@ _MANY_FILES = 64
 class UnreadableFilesError(DataError):
     """Files of a data set are missing, damaged, or not audio."""
 
-    def __init__(self, files: Mapping[str, DataError]) -> None:
+    def __init__(self, files: Mapping[str, DataError], clips: Sequence[Clip] = ()) -> None:
         first = next(iter(files.values()))
         more = f" (and {len(files) - 1} more files: `unbraid check-data` lists them)" if len(files) > 1 else ""
         super().__init__(f"{first.predicate}{more}", subject=first.subject)
         self.files = dict(files)
         """Path -> why."""
+        self.clips = tuple(clips)
+        """What was opened beside them."""
 
 
 def open_clip(path: Path, stream: int = 0) -> Clip:
@@ -62,7 +64,7 @@ def open_clips(paths: Sequence[Path]) -> list[Clip]:
     clips = [one for one in opened if isinstance(one, Clip)]
     if len(clips) < len(opened):
         raise UnreadableFilesError(
-            {str(path): one for path, one in zip(paths, opened, strict=True) if isinstance(one, DataError)}
+            {str(path): one for path, one in zip(paths, opened, strict=True) if isinstance(one, DataError)}, clips
         )
     return clips
 

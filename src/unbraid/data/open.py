@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from unbraid.data.clips import UnreadableFilesError, clips_of
 from unbraid.data.items import Dataset, Split
 from unbraid.data.layouts.csv_list import LIST
 from unbraid.data.layouts.dnr import DNR_V2, DNR_V3
@@ -53,14 +54,21 @@ def open_dataset(root: Path, split: Split, layout: str = "auto") -> Dataset:
 
 
 def open_splits(root: Path, layout: str = "auto") -> list[Dataset]:
-    """All splits that the data set has."""
+    """All splits that the data set has; raises one UnreadableFilesError for the files of all of them."""
     known, start, options = find_layout(root, layout)
     datasets, missing = [], None
+    broken: list[UnreadableFilesError] = []
     for split in SPLITS:
         try:
             datasets.append(known.open(start, split, options))
         except NoSplitError as error:
             missing = missing or error
+        except UnreadableFilesError as error:
+            broken.append(error)
+    if broken:
+        files = {path: why for error in broken for path, why in error.files.items()}
+        clips = [clip for error in broken for clip in error.clips]
+        raise UnreadableFilesError(files, [*clips, *(clip for dataset in datasets for clip in clips_of(dataset))])
     if not datasets and missing is not None:
         raise missing
     return datasets

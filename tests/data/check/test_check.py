@@ -67,6 +67,22 @@ def test_files_that_cannot_be_opened_are_all_listed(songs):
     assert "0 bytes" in found[0].detail
 
 
+def test_damaged_files_are_named_beside_those_that_cannot_be_opened(songs):
+    """Of every split, so that nobody runs it twice."""
+    song = songs / "train" / "song 1"
+    shutil.rmtree(song)
+    write_song(song, extension="flac", seconds=3)
+    path = song / "drums.flac"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    (songs / "train" / "song 0" / "drums.wav").write_bytes(b"")
+    (songs / "valid" / "song 2" / "bass.wav").write_bytes(b"<html>")
+    assert [(finding.kind, finding.place) for finding in findings(songs)] == [
+        ("unreadable", "train/song 0/drums.wav"),
+        ("unreadable", "valid/song 2/bass.wav"),
+        ("unreadable", "train/song 1/drums.flac"),
+    ]
+
+
 def test_a_file_that_is_damaged_in_the_middle(songs):
     shutil.rmtree(songs / "train" / "song 1")
     song = songs / "train" / "song 1"

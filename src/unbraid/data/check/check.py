@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -74,13 +74,15 @@ def check_data(
 ) -> Iterator[CheckEvent]:
     """Opens the data set, reads all of it in `jobs` threads, and yields what is found on the way.
 
-    Raises DataError if the layout is not known. Files that cannot even be opened are findings, and the end of it.
+    Raises DataError if the layout is not known. Where files cannot even be opened, these are findings, and so is what
+    else is damaged; nothing more can be said then.
     """
     try:
         datasets = open_splits(root, layout)
     except UnreadableFilesError as error:
         for path, why in error.files.items():
             yield Finding("unreadable", _relative(Path(path), root), why.predicate)
+        yield from _damaged(error.clips, root, jobs)
         return
     if splits is not None:
         wanted = set(splits)
@@ -100,6 +102,22 @@ def check_data(
         done += _seconds(scan.item)
         yield Scanned(done, total)
     yield from checks.findings()
+
+
+def _damaged(clips: Iterable[Clip], root: Path, jobs: int) -> Iterator[CheckEvent]:
+    """Which of some files cannot be read to their end, whatever they belong to."""
+    unique = {(clip.path, clip.stream): clip for clip in clips}
+    items = [Item(name=_place(clip, root), sources={"recording": (clip,)}) for clip in unique.values()]
+    done, total = 0.0, sum(_seconds(item) for item in items)
+    stop = Event()
+    work = partial(scan_item, "train", sums=False, stop=stop)
+    for item, scan in map_as_done(work, items, jobs, stop):
+        for facts in scan.clips:
+            for finding in _check_clip(scan, facts, root):
+                if finding.kind in ("unreadable", "truncated"):
+                    yield replace(finding, split=None)
+        done += _seconds(item)
+        yield Scanned(done, total)
 
 
 def summarise_split(dataset: Dataset) -> SplitSummary:
