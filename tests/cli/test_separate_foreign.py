@@ -80,6 +80,7 @@ STEMS = {
     "mel_band_roformer": ["other", "vocals"],
     "scnet": ["bass", "drums", "other", "vocals"],
     "mdx23c": ["bass", "drums", "other", "vocals"],
+    "bandit": ["music", "sfx", "speech"],
     "bandit_v2": ["music", "sfx", "speech"],
 }
 

@@ -46,7 +46,7 @@ MDX23C = {
     "growth": 4,
     "bottleneck_factor": 4,
 }
-BANDIT = {"in_channels": 1, "stems": ["speech", "music", "sfx"], "fs": 8000, "n_bands": 16, "n_fft": 512}
+BANDIT = {"stems": ["speech", "music", "sfx"], "fs": 8000, "n_bands": 16, "n_fft": 512}
 BANDIT |= {"win_length": 512, "hop_length": 128, "n_sqm_modules": 1, "emb_dim": 8, "rnn_dim": 8, "mlp_dim": 8}
 SETTINGS = {
     "bs_roformer": {"audio": AUDIO, "model": ROFORMER | BANDS, "training": VOCALS},
@@ -61,7 +61,13 @@ SETTINGS = {
         "model": MDX23C,
         "training": FOUR,
     },
-    "bandit_v2": {"audio": {**AUDIO, "num_channels": 1}, "kwargs": BANDIT, "training": {}},
+    "bandit": {
+        "audio": AUDIO,
+        "model": BANDIT
+        | {"in_channel": 1, "band_specs": "musical", "rnn_type": "GRU", "hidden_activation_kwargs": None},
+        "training": {"instruments": BANDIT["stems"], "target_instrument": None},
+    },
+    "bandit_v2": {"audio": {**AUDIO, "num_channels": 1}, "kwargs": BANDIT | {"in_channels": 1}, "training": {}},
 }
 
 

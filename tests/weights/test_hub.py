@@ -1,5 +1,7 @@
+import errno
 import hashlib
 import os
+import socket
 import subprocess
 import sys
 
@@ -64,6 +66,26 @@ def test_without_network_and_cache_one_sentence_says_so(hub, monkeypatch):
         fetch_from_hub(NAME, everything)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(DownloadError, match="not on this machine"):
+        fetch_from_hub(NAME, everything)
+
+
+@pytest.mark.parametrize("error", [socket.gaierror(-2, "Name or service not known"), OSError(113, "No route to host")])
+def test_a_name_that_is_not_resolved_is_a_matter_of_the_network(hub, monkeypatch, error):
+    def refuse(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setenv("HF_ENDPOINT", "http://hub.invalid")
+    with pytest.raises(DownloadError, match=r"cannot be reached to download.*unbraid models list"):
+        fetch_from_hub(NAME, everything)
+
+
+def test_a_full_disk_is_named(hub, monkeypatch):
+    def refuse(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
+    with pytest.raises(DownloadError, match="cannot be stored: the disk is full"):
         fetch_from_hub(NAME, everything)
 
 

@@ -227,7 +227,7 @@ def import_model(
 
     What lies as its authors publish it is recognised: folders of SFC's authors and
     of SpeechBrain, files of bytesep, bags of demucs, and networks with a .yaml
-    beside them (RoFormers, MDX23C, SCNet, Bandit v2). For a bare state dict, say
+    beside them (RoFormers, MDX23C, SCNet, Bandit). For a bare state dict, say
     with --preset what it belongs to. Formats: resunet-authors, s4m-authors and
     sfc-authors, of the published code of ResUNetDecouple+, S4M and SFC;
     speechbrain, its SepFormer, whose three files become one with the prefixes

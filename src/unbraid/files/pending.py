@@ -32,6 +32,14 @@ _REASONS = {
 }
 
 
+def why_not_stored(error: OSError) -> str | None:
+    """Why a file system did not take a file; None for another error, of the network say."""
+    if error.errno == errno.EIO:
+        return "the disk answers with an error"
+    reason = _REASONS.get(error.errno or 0)
+    return reason[0] if reason else None
+
+
 @contextmanager
 def writing_to(name: str) -> Iterator[None]:
     """Turn what the system says while `name` is written into one sentence."""

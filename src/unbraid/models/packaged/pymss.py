@@ -1,8 +1,9 @@
-"""RoFormers, MDX23C, SCNet and Bandit v2, whose networks the package pymss-core (MIT) brings.
+"""RoFormers, MDX23C, SCNet, Bandit and Bandit v2, whose networks the package pymss-core (MIT) brings.
 
 W.-T. Lu et al., "Music Source Separation with Band-Split RoPE Transformer", arXiv 2309.02612 (BS-RoFormer); J.-C. Wang
 et al., arXiv 2310.01809 (Mel-RoFormer); M. Kim et al., arXiv 2306.09382 (TFC-TDF v3); W. Tong et al., "SCNet", ICASSP
-2024; K. N. Watcharasupat et al., arXiv 2407.07275 (Bandit v2).
+2024; K. N. Watcharasupat et al., arXiv 2309.02539 (Bandit, whose published form is called Bandit Plus) and arXiv
+2407.07275 (Bandit v2).
 
 Only the network is the package's: classes come from the table below, arguments are checked, and files are read by us.
 A network with a single target gives a second stem, which is the mixture without the first.
@@ -26,12 +27,13 @@ from unbraid.models.packaged.arguments import check_arguments
 from unbraid.models.packaged.pieces import in_pieces
 from unbraid.options import PositiveInt, Range, SampleRate, check_options
 
-PymssNetwork = Literal["bs_roformer", "mel_band_roformer", "mdx23c", "scnet", "bandit_v2"]
+PymssNetwork = Literal["bs_roformer", "mel_band_roformer", "mdx23c", "scnet", "bandit", "bandit_v2"]
 _CLASSES: dict[str, tuple[str, str]] = {
     "bs_roformer": ("bs_roformer", "BSRoformer"),
     "mel_band_roformer": ("bs_roformer", "MelBandRoformer"),
     "mdx23c": ("mdx23c_tfc_tdf_v3", "TFC_TDF_net"),
     "scnet": ("scnet", "SCNet"),
+    "bandit": ("bandit.core.model", "MultiMaskMultiSourceBandSplitRNNSimple"),
     "bandit_v2": ("bandit_v2.bandit", "Bandit"),
 }
 _ROFORMER = "dim depth stereo num_stems time_transformer_depth freq_transformer_depth dim_head heads attn_dropout"
@@ -45,28 +47,33 @@ _MDX23C = "num_subbands num_scales scale num_blocks_per_scale num_channels growt
 _MDX23C += " n_fft hop_length dim_f dim_t"
 _SCNET = "audio_channels dims nfft hop_size win_size normalized band_SR band_stride band_kernel conv_depths compress"
 _SCNET += " conv_kernel num_dplayer expand"
-_BANDIT = "in_channels fs n_bands require_no_overlap require_no_gap normalize_channel_independently n_sqm_modules"
+_BANDIT = "fs n_bands require_no_overlap require_no_gap normalize_channel_independently n_sqm_modules"
 _BANDIT += " treat_channel_as_feature emb_dim rnn_dim bidirectional mlp_dim complex_mask use_freq_weights n_fft"
-_BANDIT += " win_length hop_length power center normalized onesided"
+_BANDIT += " win_length hop_length power center normalized onesided hidden_activation_kwargs wkwargs"
 _KNOWN: dict[str, frozenset[str]] = {
     "bs_roformer": frozenset((_ROFORMER + " freqs_per_bands use_pope").split()),
     "mel_band_roformer": frozenset((_ROFORMER + " num_bands sample_rate match_input_audio_length").split()),
     "mdx23c": frozenset(_MDX23C.split()),
     "scnet": frozenset(_SCNET.split()),
-    "bandit_v2": frozenset(_BANDIT.split()),
+    "bandit": frozenset((_BANDIT + " in_channel normalize_input freeze_encoder").split()),
+    "bandit_v2": frozenset((_BANDIT + " in_channels").split()),
+}
+_BANDIT_WORDS = {
+    "rnn_type": frozenset({"LSTM", "GRU"}),
+    "hidden_activation": frozenset({"Tanh", "ReLU", "GELU"}),
+    "window_fn": frozenset({"hann_window"}),
+    "pad_mode": frozenset({"constant", "reflect"}),
 }
 _WORDS = {
     "mdx23c": {
         "norm": frozenset({"BatchNorm", "InstanceNorm", "GroupNorm4", "GroupNorm8", "GroupNorm16"}),
         "act": frozenset({"gelu", "relu", "elu0.5", "elu1"}),
     },
-    "bandit_v2": {
-        "band_type": frozenset({"musical"}),
-        "rnn_type": frozenset({"LSTM", "GRU"}),
-        "hidden_activation": frozenset({"Tanh", "ReLU", "GELU"}),
-        "window_fn": frozenset({"hann_window"}),
-        "pad_mode": frozenset({"constant", "reflect"}),
+    "bandit": {
+        "band_specs": frozenset({"musical", "mel", "bark", "tribark", "erb", "dnr:speech", "musdb:vocals"}),
+        **_BANDIT_WORDS,
     },
+    "bandit_v2": {"band_type": frozenset({"musical"}), **_BANDIT_WORDS},
 }
 _DEEPEST = 64
 
@@ -164,6 +171,6 @@ def _build_network(config: PymssConfig) -> nn.Module:
             return network_class(AttrDict({"audio": audio, "model": arguments, "training": training}))
         case "scnet":
             return network_class(sources=list(config.targets), **arguments)
-        case "bandit_v2":
+        case "bandit" | "bandit_v2":
             return network_class(stems=list(config.targets), **arguments)
     return network_class(**arguments)

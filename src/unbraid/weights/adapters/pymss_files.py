@@ -1,4 +1,4 @@
-"""Files of RoFormers, MDX23C, SCNet and Bandit v2 as the community publishes them: weights and a YAML beside them.
+"""Files of RoFormers, MDX23C, SCNet and both Bandits as the community publishes them: weights and a YAML beside them.
 
 The YAML describes a run of training: sections audio, model (or kwargs) and training.
 Which network it is, its keys tell.
@@ -23,13 +23,13 @@ def guess_config(settings: Mapping[str, object], name: str) -> PymssConfig:
     network = _network(settings)
     if network is None:
         raise WeightsError(
-            f"{name} describes no network that is known here (BS-RoFormer, MelBand-RoFormer, MDX23C, SCNet, Bandit v2)"
+            f"{name} describes no network that is known here (BS-RoFormer, MelBand-RoFormer, MDX23C, SCNet, Bandit)"
         )
     audio, training = _section(settings, "audio"), _section(settings, "training")
     arguments = dict(_section(settings, "kwargs" if network == "bandit_v2" else "model"))
     for key in _METADATA:
         arguments.pop(key, None)
-    stems = arguments.pop("stems", None) if network == "bandit_v2" else None
+    stems = arguments.pop("stems", None) if network in ("bandit", "bandit_v2") else None
     sources = arguments.pop("sources", None) if network == "scnet" else None
     instruments = stems or training.get("instruments") or sources
     if not isinstance(instruments, list | tuple) or not all(isinstance(stem, str) for stem in instruments):
@@ -73,6 +73,8 @@ def _network(settings: Mapping[str, object]) -> PymssNetwork | None:
         return "mdx23c"
     if {"dims", "num_dplayer"} <= model or "band_SR" in model:
         return "scnet"
+    if {"in_channel", "stems", "band_specs"} <= model:
+        return "bandit"
     if {"in_channels", "stems"} <= set(_section(settings, "kwargs")):
         return "bandit_v2"
     return None
@@ -87,7 +89,7 @@ def _rest(targets: tuple[str, ...], instruments: list[str] | tuple[str, ...]) ->
 def _num_channels(network: str, audio: Mapping[str, object], arguments: Mapping[str, object]) -> int:
     if network in ("bs_roformer", "mel_band_roformer"):
         return 2 if arguments.get("stereo") else 1
-    named = {"scnet": "audio_channels", "bandit_v2": "in_channels"}.get(network)
+    named = {"scnet": "audio_channels", "bandit": "in_channel", "bandit_v2": "in_channels"}.get(network)
     return _integer(arguments.get(named or "", audio.get("num_channels", 2)), 2)
 
 

@@ -19,7 +19,7 @@ from unbraid.files.json_text import JsonError, read_json
 
 PREFIXES = ("pymss:", "bs-roformer:")
 _HUB = "baicai1145/pymss"
-_NETWORKS = frozenset({"bs_roformer", "mel_band_roformer", "mdx23c", "scnet", "bandit_v2"})
+_NETWORKS = frozenset({"bs_roformer", "mel_band_roformer", "mdx23c", "scnet", "bandit", "bandit_v2"})
 """Kinds of networks in the catalogue of pymss that are known here."""
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from unbraid.errors import DownloadError, MissingExtraError, WeightsError
+from unbraid.files.pending import why_not_stored
 from unbraid.weights.published.lock import LockedFile, LockedSource, hash_file, lock_path, lock_source, read_lock
 from unbraid.weights.references import HubReference
 
@@ -277,12 +278,12 @@ def _explain(error: BaseException, reference: HubReference, path: str | None, do
     if status is not None:
         return f"the hub answers with an error ({status}) when asked for {what}: try again later"
     for link in chain:
-        if isinstance(link, OSError) and link.errno and not isinstance(link, ConnectionError):
-            return f"{what} cannot be stored: {link.strerror}"
+        if isinstance(link, OSError) and (reason := why_not_stored(link)):
+            return f"{what} cannot be stored: {reason}"
     if any("Consistency check failed" in str(link) for link in chain):
         return f"{what} arrived incomplete and was not kept: try again"
     if any(_is_of_libraries(link) or isinstance(link, ConnectionError | TimeoutError) for link in chain):
-        otherwise = "" if doing == "upload" else ", or take a model of this machine"
+        otherwise = "" if doing == "upload" else ", or take a model of this machine (unbraid models list)"
         return f"the hub cannot be reached to {doing} {what}: check the network{otherwise}"
     return None
 

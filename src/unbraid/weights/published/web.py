@@ -11,6 +11,7 @@ from pathlib import Path
 
 from unbraid.errors import DownloadError, WeightsError
 from unbraid.files.cache import cache_folder
+from unbraid.files.pending import why_not_stored
 from unbraid.weights.published.hub import is_offline
 from unbraid.weights.published.lock import LockedFile, exclusive, hash_file, lock_path, lock_source, read_lock
 from unbraid.weights.references import WebReference
@@ -97,8 +98,8 @@ def _explain(error: OSError | HTTPException, reference: WebReference) -> tuple[s
             case 429:
                 return f"{reference.url} asks to wait (too many requests): try again in some minutes", True
         return f"{reference.url} answers with an error ({error.code}): try again later", error.code < 500
-    if isinstance(error, OSError) and error.errno and not isinstance(error, urllib.error.URLError | ConnectionError):
-        return f"{reference.url} cannot be stored: {error.strerror}", True
+    if isinstance(error, OSError) and (reason := why_not_stored(error)):
+        return f"{reference.url} cannot be stored: {reason}", True
     return f"{reference.url} cannot be reached: check the network", isinstance(error, urllib.error.URLError)
 
 
