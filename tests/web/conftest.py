@@ -12,10 +12,12 @@ import uvicorn
 from starlette.testclient import TestClient
 
 from tests.conftest import PATIENCE_SECONDS, TINY
+from tests.weights.hub_server import Hub
+from tests.weights.published import write_speechbrain
 from unbraid.models.catalog import build_model
 from unbraid.web.app import build_app
-from unbraid.web.choices import ModelChoice, ModelChoices
 from unbraid.web.config import ServeConfig
+from unbraid.web.offers.choices import ModelChoice, ModelChoices
 from unbraid.weights.store import inspect_model, save_model
 
 BASE = "http://127.0.0.1"
@@ -25,12 +27,11 @@ class TinyChoices(ModelChoices):
     """One model of stems and one of speakers, with random weights."""
 
     def __init__(self, folder):
-        super().__init__()
-        self._list = []
+        found = []
         for name, preset in (("stems", "sfc-ca-small-cinematic"), ("speakers", "s4m-tiny-4ms")):
             path = save_model(build_model(preset, **TINY[preset]), folder / f"{name}.safetensors")
             spec = inspect_model(path).spec
-            self._list.append(
+            found.append(
                 ModelChoice(
                     name=name,
                     title=name.capitalize(),
@@ -40,14 +41,30 @@ class TinyChoices(ModelChoices):
                     source=str(path),
                 )
             )
-
-    def all(self):
-        return self._list
+        super().__init__(found)
 
 
 @pytest.fixture(scope="session")
 def choices(tmp_path_factory):
     return TinyChoices(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path, choices):
+    """A stand-in of the hub that has a tiny sepformer-wsj0-2mix, and caches in which nothing is yet."""
+    pytest.importorskip("huggingface_hub", reason="needs the extra hub")
+    server = Hub()
+    write_speechbrain(tmp_path / "folder")
+    files = {path.name: path.read_bytes() for path in (tmp_path / "folder").iterdir()}
+    server.repositories["speechbrain/sepformer-wsj02mix"] = files
+    monkeypatch.setenv("HF_ENDPOINT", server.address)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("UNBRAID_CACHE", str(tmp_path / "unbraid"))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    choices.forget()
+    yield server
+    server.close()
+    choices.forget()
 
 
 def noise(seconds=1.0, rate=8000, channels=1, seed=0):

@@ -19,7 +19,7 @@ from unbraid.weights.store import save_model
 SERVER = """
 import sys, uvicorn
 from unbraid.web.app import build_app
-from unbraid.web.choices import ModelChoice, ModelChoices
+from unbraid.web.offers.choices import ModelChoice, ModelChoices
 from unbraid.web.config import ServeConfig
 from pathlib import Path
 

@@ -48,6 +48,8 @@ def _handler(hub):
                 self.reply(hub.status, b"{}", body=body)
             elif path.startswith("/api/models/"):
                 self.list_files("/".join(path.split("/")[3:5]), body)
+            elif path.startswith("/api/"):
+                self.reply(404, b"{}", body=body)
             else:
                 self.send_file(path, body)
 

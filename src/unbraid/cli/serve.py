@@ -35,6 +35,14 @@ def serve(
         typer.Option("--device", "-d", metavar="DEVICE", help=f"{DEVICE_HELP} Repeat it for more workers."),
     ] = None,
     open_page: Annotated[bool, flag("--open", "Open the page in the browser.")] = False,
+    downloads: Annotated[
+        bool | None,
+        typer.Option(
+            "--downloads/--no-downloads",
+            help="Whether visitors may download published models; by default where nobody else reaches the page.",
+            show_default=False,
+        ),
+    ] = None,
     max_upload_mb: Annotated[
         float, typer.Option(metavar="MB", min=0.001, help="Of one recording.", rich_help_panel=_LIMITS)
     ] = 1000,
@@ -54,7 +62,8 @@ def serve(
     """Opens a page where recordings are separated, looked at and listened to, with an API for programs.
 
     Nothing leaves this machine, and nobody else reaches the page unless --host
-    says so. Recordings wait in a queue that survives a restart.
+    says so. Recordings wait in a queue that survives a restart. Published models
+    come from the network only when somebody on the page agrees to it.
 
     [bold]Examples[/bold]
 
@@ -85,6 +94,7 @@ def serve(
         port=port,
         token=token,
         devices=tuple(device or ["auto"]),
+        downloads=downloads,
         max_upload_bytes=round(max_upload_mb * 1e6),
         max_seconds=max_minutes * 60,
         max_queued=max_queued,

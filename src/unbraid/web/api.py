@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,13 +20,13 @@ from unbraid.output.config import OutputConfig
 from unbraid.output.remix import remix_stems
 from unbraid.pictures.player.views import HEADROOM, draw_spectrogram, draw_waveform
 from unbraid.web.archive import stream_zip
-from unbraid.web.choices import AUTO
+from unbraid.web.offers.choices import AUTO
+from unbraid.web.offers.routes import TheDownloads, models
 from unbraid.web.preview import Tracks, load_tracks, map_track, read_stretch
 from unbraid.web.queue import SeparationQueue
 from unbraid.web.schema import (
     AgainRequest,
     Limits,
-    Model,
     PlayerTracks,
     Problem,
     RemixRequest,
@@ -38,11 +36,10 @@ from unbraid.web.schema import (
     StemFile,
 )
 from unbraid.web.store import StoredSeparation, new_id
+from unbraid.web.streaming import stream_changes
 from unbraid.web.uploads import RecordingForm, Refused, look_at, refuse_without_space, too_large
 from unbraid.web.worker import player_folder, recording_path, stems_folder
 
-_POLL_SECONDS = 0.25
-_ALIVE_SECONDS = 15.0
 _MOST_IDS = 100
 _MOST_SAMPLES = 1 << 19
 """Of one stretch, per channel."""
@@ -83,35 +80,21 @@ Done = Annotated[StoredSeparation, Depends(done_separation)]
 
 
 @api.get("/server")
-def server(queue: Queue) -> Server:
+def server(queue: Queue, downloads: TheDownloads) -> Server:
     """Version, limits and models."""
     config = queue.config
     return Server(
         version=unbraid.__version__,
         devices=[str(device) for device in queue.devices],
+        downloads=downloads.allowed,
         limits=Limits(
             upload_bytes=config.max_upload_bytes,
             seconds=config.max_seconds,
             queued=config.max_queued,
             keep_hours=config.keep_hours,
         ),
-        models=models(queue),
+        models=models(queue.choices, downloads),
     )
-
-
-@api.get("/models")
-def models(queue: Queue) -> list[Model]:
-    """What can be separated here."""
-    return [
-        Model(
-            name=choice.name,
-            title=choice.title,
-            sources=list(choice.sources),
-            sample_rate=choice.sample_rate,
-            num_channels=choice.num_channels,
-        )
-        for choice in queue.choices.all()
-    ]
 
 
 def _form_schema() -> dict[str, Any]:
@@ -220,24 +203,11 @@ async def several(ids: Ids, queue: Queue) -> list[Separation]:
 async def events(ids: Ids, queue: Queue, request: Request) -> StreamingResponse:
     """The same as server-sent events: `separations` whenever anything has changed, until all have come to an end."""
 
-    async def stream() -> AsyncIterator[str]:
-        last, silent = "", 0.0
-        while not await request.is_disconnected():
-            found = _describe_all(ids, queue)
-            now = json.dumps([separation.model_dump() for separation in found])
-            if now != last:
-                yield f"event: separations\ndata: {now}\n\n"
-                last, silent = now, 0.0
-            if all(separation.state not in ("queued", "running") for separation in found):
-                yield "event: end\ndata: {}\n\n"
-                return
-            await asyncio.sleep(_POLL_SECONDS)
-            silent += _POLL_SECONDS
-            if silent >= _ALIVE_SECONDS:
-                yield ": still here\n\n"
-                silent = 0.0
+    def look() -> tuple[list[Separation], bool]:
+        found = _describe_all(ids, queue)
+        return found, all(separation.state not in ("queued", "running") for separation in found)
 
-    return StreamingResponse(stream(), media_type="text/event-stream", headers={"x-accel-buffering": "no"})
+    return stream_changes(request, "separations", look)
 
 
 @api.get("/separations/{id}")

@@ -16,9 +16,11 @@ import unbraid
 from unbraid.errors import UnbraidError
 from unbraid.pictures.player import assets
 from unbraid.web.api import api
-from unbraid.web.choices import ModelChoices
 from unbraid.web.config import ServeConfig
 from unbraid.web.metrics import metrics_text
+from unbraid.web.offers.choices import ModelChoices
+from unbraid.web.offers.downloads import Downloads
+from unbraid.web.offers.routes import models_api
 from unbraid.web.queue import SeparationQueue
 from unbraid.web.schema import Login
 from unbraid.web.security import COOKIE, Guard, is_token
@@ -33,8 +35,10 @@ def build_app(config: ServeConfig, choices: ModelChoices | None = None) -> FastA
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         queue = app.state.queue = SeparationQueue(config, choices)
+        downloads = app.state.downloads = Downloads(config, queue.choices)
         await run_in_threadpool(queue.start)
         yield
+        await run_in_threadpool(downloads.stop)
         await run_in_threadpool(queue.stop)
 
     app = FastAPI(
@@ -48,6 +52,7 @@ def build_app(config: ServeConfig, choices: ModelChoices | None = None) -> FastA
         redoc_url=None,
     )
     app.include_router(api)
+    app.include_router(models_api)
     app.add_middleware(Guard, config=config)
     app.mount("/static/player", _Static(directory=assets.STATIC), name="player")
     app.mount("/static", _Static(directory=STATIC), name="static")

@@ -48,6 +48,9 @@ class ServeConfig:
     keep_bytes: PositiveInt = 20_000_000_000
     """Where recordings and results take more, the oldest results are removed."""
 
+    downloads: bool | None = None
+    """Published models are downloaded when a visitor asks for one; by default where only this machine's own can."""
+
     def __post_init__(self) -> None:
         check_options(self)
         if self.port > 65_535:
@@ -70,3 +73,7 @@ class ServeConfig:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+    @property
+    def may_download(self) -> bool:
+        return self.is_local if self.downloads is None else self.downloads

@@ -14,9 +14,9 @@ import torch
 
 from unbraid.separation.device import choose_device
 from unbraid.separation.stems import StemPlan
-from unbraid.web.choices import AUTO, ModelChoices
 from unbraid.web.config import ServeConfig
 from unbraid.web.engine import Engine, build_engine
+from unbraid.web.offers.choices import AUTO, ModelChoices
 from unbraid.web.schema import SeparationOptions
 from unbraid.web.store import SeparationStore, StoredSeparation
 from unbraid.web.worker import Cancelled, Failed, recording_path, say

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -106,17 +106,47 @@ class AgainRequest(BaseModel):
     options: SeparationOptions
 
 
+ModelState = Literal["bundled", "downloaded", "downloading", "can be downloaded"]
+
+
 class Model(BaseModel):
-    """A model that can be chosen."""
+    """A model that can be chosen, or downloaded first."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     name: str
     title: str
+    state: ModelState
+    """Recordings go to those that are bundled or downloaded."""
     sources: list[str]
     sample_rate: int
     """Hz; stems hold nothing above half of it."""
     num_channels: int
+    task: Literal["speech", "music", "film"] | None = None
+    """What a published model is for."""
+    size_mb: int | None = None
+    """Of the download, where that is known beforehand."""
+    licence: str | None = None
+    """Of a published model's weights; null where its authors state none."""
+    credits: str | None = None
+    """Whose a published model is."""
+    score: str | None = None
+    """As it was published, by whom and on what."""
+    missing: str | None = None
+    """What has to be installed before it can be used, in a sentence."""
+    progress: float | None = None
+    """Of a download, from 0 to 1."""
+    message: str | None = None
+    """Why the last download failed."""
+
+
+class DownloadRequest(BaseModel):
+    """What a visitor has agreed to."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    agreed: bool = False
+    """To the use of weights whose authors state no licence, which you may only have a right to by other ways."""
 
 
 class Limits(BaseModel):
@@ -139,6 +169,8 @@ class Server(BaseModel):
 
     version: str
     devices: list[str]
+    downloads: bool
+    """Whether it downloads models for visitors who ask for them."""
     limits: Limits
     models: list[Model]
 

@@ -3,7 +3,6 @@
 import re
 
 import numpy as np
-import pytest
 import soundfile
 from playwright.sync_api import expect
 
@@ -184,14 +183,3 @@ def test_the_token_lets_in(serve, visit):
     linked = visit(server, "/#token=a%20long%20secret")
     linked.locator("body.ready").wait_for()
     assert "token" not in linked.url
-
-
-@pytest.mark.parametrize("width", [360, 1280])
-def test_nothing_is_wider_than_the_screen(serve, visit, width):
-    page = visit(serve(), viewport={"width": width, "height": 800})
-    name = "a recording with a name that is far too long to stand in one line of a telephone.wav"
-    send(page, (name, wav(noise(1.0))))
-    listen(page, name)
-    for _ in range(2):
-        assert page.evaluate("() => document.documentElement.scrollWidth") <= width
-        page.get_by_role("link", name="Back to all recordings").click() if page.url.count("listen") else None

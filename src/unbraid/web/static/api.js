@@ -42,6 +42,11 @@ export const cancel = (id) => json(`/api/separations/${id}/cancel`, { method: "P
 export const remove = (id) => ask(`/api/separations/${id}`, { method: "DELETE" });
 export const events = (ids) => new EventSource(`/api/events?${query(ids)}`);
 
+export const models = () => json("/api/models");
+export const download = (name, agreed) => json(`${modelAt(name)}/download`, body({ agreed }));
+export const stopDownload = (name) => ask(`${modelAt(name)}/download`, { method: "DELETE" });
+export const modelEvents = (names) => new EventSource(`/api/models/events?${query(names, "names")}`);
+
 export function login(token) {
   return ask("/api/login", body({ token }));
 }
@@ -72,7 +77,8 @@ export function submit(file, fields, onProgress, signal) {
   });
 }
 
-const query = (ids) => ids.map((id) => `ids=${encodeURIComponent(id)}`).join("&");
+const query = (ids, key = "ids") => ids.map((id) => `${key}=${encodeURIComponent(id)}`).join("&");
+const modelAt = (name) => `/api/models/${encodeURIComponent(name)}`;
 const body = (value) => ({
   method: "POST",
   headers: { "content-type": "application/json" },

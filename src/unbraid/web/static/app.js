@@ -3,13 +3,14 @@
 import * as api from "./api.js";
 import { ICONS, announce, byId, clock, icon, make, size, stemTitle, toast } from "./player/dom.js";
 import { openListening } from "./listening.js";
+import { Models } from "./models.js";
 
 const KEPT = "unbraid.recordings";
 const CHOSEN = "unbraid.settings";
 const MOST_KEPT = 100;
 const UPLOADS_AT_A_TIME = 2;
 
-const state = { server: null, rows: new Map(), uploads: [], uploading: 0, events: null, player: null };
+const state = { server: null, models: null, rows: new Map(), uploads: [], uploading: 0, events: null, player: null };
 
 const kept = () => read(KEPT, []);
 
@@ -25,36 +26,18 @@ function keep(ids) {
   localStorage.setItem(KEPT, JSON.stringify(ids.slice(0, MOST_KEPT)));
 }
 
-// ---- models and settings
+// ---- settings
 
-function showModels() {
+function showSettings() {
   const chosen = read(CHOSEN, {});
-  const list = byId("models");
-  const { models } = state.server;
-  const first = models.some((model) => model.name === chosen.model) ? chosen.model : models[0]?.name;
-  list.replaceChildren(
-    ...models.map((model) => {
-      const input = make("input", { type: "radio", name: "model", value: model.name, onchange: showStems });
-      input.checked = model.name === first;
-      const facts = model.sample_rate ? `${model.name} · ${model.sample_rate / 1000} kHz` : "auto";
-      const about = make("span", { class: "soft" }, model.sources.map(stemTitle).join(", ") || "Talk, a song or a film: the best model here for it is taken");
-      const text = make("span", { class: "model-text" }, make("strong", {}, model.title), about);
-      return make("label", { class: "model" }, input, text, make("span", { class: "model-facts" }, facts));
-    }),
-  );
+  state.models.show(state.server.models, chosen.model);
   for (const name of ["format", "consistency", "shifts"]) if (chosen[name]) byId(name).value = chosen[name];
-  showStems();
-}
-
-function chosenModel() {
-  const name = document.querySelector("input[name=model]:checked")?.value;
-  return state.server.models.find((model) => model.name === name);
 }
 
 function showStems() {
   const select = byId("two-stems");
   const before = select.value;
-  const options = (chosenModel()?.sources ?? []).map((name) =>
+  const options = (state.models.chosen?.sources ?? []).map((name) =>
     make("option", { value: name }, `${stemTitle(name)}, and the rest`),
   );
   select.replaceChildren(make("option", { value: "" }, "All of them"), ...options);
@@ -65,11 +48,11 @@ function showStems() {
 function settings() {
   const [container, sample] = byId("format").value.split(" ");
   const several = byId("several").value.trim();
-  const fields = { model: several || chosenModel().name, container, consistency: byId("consistency").value, shifts: byId("shifts").value };
+  const fields = { model: several || state.models.chosen.name, container, consistency: byId("consistency").value, shifts: byId("shifts").value };
   if (sample) fields.sample = sample;
   if (byId("two-stems").value) fields.two_stems = byId("two-stems").value;
   if (byId("damaged").checked) Object.assign(fields, { allow_truncated: "true", replace_nonfinite: "true" });
-  const chosen = { model: chosenModel().name, format: byId("format").value, consistency: fields.consistency, shifts: fields.shifts };
+  const chosen = { model: state.models.chosen.name, format: byId("format").value, consistency: fields.consistency, shifts: fields.shifts };
   localStorage.setItem(CHOSEN, JSON.stringify(chosen));
   return fields;
 }
@@ -179,7 +162,7 @@ function fill(row, { name, facts, text, progress, active, state: kind }) {
 function show(found) {
   const row = rowOf(found.id);
   const before = row.element.dataset.state;
-  const model = state.server.models.find((one) => one.name === found.model);
+  const model = state.models.find(found.model);
   const facts = [model?.title ?? found.model, found.seconds ? clock(found.seconds) : null].filter(Boolean).join(" · ");
   const active = found.state === "queued" || found.state === "running";
   fill(row, { name: found.name, facts, text: words(found), progress: found.progress, active, state: found.state });
@@ -315,7 +298,7 @@ async function route() {
     const [found, tracks] = await Promise.all([api.one(id), api.tracks(id)]);
     if (location.hash !== `#/listen/${id}`) return;
     if (!kept().includes(id)) keep([id, ...kept()]);
-    state.player = openListening(byId("player"), found, tracks, state.server, separatedAgain);
+    state.player = openListening(byId("player"), found, tracks, state.models, separatedAgain);
     document.title = `${found.name} · unbraid`;
     byId("main").focus({ preventScroll: true });
     window.scrollTo(0, 0);
@@ -388,10 +371,11 @@ async function begin() {
   byId("where").title = `unbraid ${version} on ${devices.join(", ")}`;
   byId("limit").textContent = `up to ${size(limits.upload_bytes)} and ${duration(limits.seconds)} each`;
   byId("kept").textContent = `Kept for ${limits.keep_hours >= 48 ? `${Math.round(limits.keep_hours / 24)} days` : `${limits.keep_hours} hours`}`;
-  showModels();
+  showSettings();
   await route();
   document.body.classList.add("ready");
 }
 
+state.models = new Models(showStems, failed);
 listen();
 if (!useToken()) begin();

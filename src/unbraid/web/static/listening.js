@@ -1,19 +1,19 @@
 // A recording of the server in the player: where its samples and pictures come from, and what can be saved of it.
 
 import * as api from "./api.js";
-import { ICONS, clock, icon, make, stemTitle, toast } from "./player/dom.js";
+import { ICONS, clock, icon, make, openDialog, stemTitle, toast } from "./player/dom.js";
 import { Player } from "./player/player.js";
 
 const KEPT_VIEWS = 200;
 const BINS = 128;
 const views = new Map();
 
-export function openListening(root, found, tracks, server, onAgain) {
+export function openListening(root, found, tracks, models, onAgain) {
   const source = new ServerSource(`/api/separations/${found.id}`, tracks);
   const recording = { name: found.name, tracks, source, stems: found.stems, remarks: found.remarks };
   const { element, onGains } = saving(found);
-  const parts = [again(found, server, onAgain), element];
-  return new Player(root, recording, { header: header(found, tracks, server, parts), onGains });
+  const parts = [again(found, models, onAgain), element];
+  return new Player(root, recording, { header: header(found, tracks, models, parts), onGains });
 }
 
 class ServerSource {
@@ -55,8 +55,8 @@ class ServerSource {
   }
 }
 
-function header(found, tracks, server, parts) {
-  const model = server.models.find((one) => one.name === found.model);
+function header(found, tracks, models, parts) {
+  const model = models.find(found.model);
   const rate = `${tracks.num_channels === 1 ? "mono" : "stereo"}, ${tracks.sample_rate / 1000} kHz`;
   const facts = [model?.title ?? found.model, clock(found.seconds), rate].join(" · ");
   const zip = make("a", { class: "button primary", href: `/api/separations/${found.id}/zip`, download: true }, icon(ICONS.download), "All stems");
@@ -70,32 +70,19 @@ function header(found, tracks, server, parts) {
 }
 
 // Asks for the recording, or one of its stems, with another model; what is there stays.
-function again(found, server, onAgain) {
+function again(found, models, onAgain) {
   const button = make("button", { type: "button", class: "button", title: "With another model, or a stem further" }, "Separate again");
-  button.addEventListener("click", () => {
+  button.addEventListener("click", async () => {
     const stem = make("select", {}, make("option", { value: "" }, "The recording"), ...found.stems.map((one) => make("option", { value: one.name }, stemTitle(one.name))));
-    const others = server.models.map((one) => make("option", { value: one.name }, one.title));
-    const model = make("select", {}, ...others);
-    model.value = server.models.find((one) => one.name !== found.model)?.name ?? found.model;
-    const go = make("button", { class: "button primary", value: "ok" }, "Separate");
-    const actions = make("div", { class: "dialog-actions" }, make("button", { class: "button", value: "" }, "Cancel"), go);
-    const dialog = make(
-      "dialog",
-      { class: "card", "aria-labelledby": "again-title" },
-      make("form", { method: "dialog" }, make("h2", { id: "again-title" }, "Separate again"), make("label", {}, "What", stem), make("label", {}, "With", model), actions),
-    );
-    dialog.addEventListener("close", async () => {
-      dialog.remove();
-      if (dialog.returnValue !== "ok") return;
-      const { container, sample, shifts } = found.options;
-      try {
-        onAgain(await api.again(found.id, { stem: stem.value || null, options: { model: model.value, container, sample, shifts } }));
-      } catch (error) {
-        toast(error.message, true);
-      }
-    });
-    document.body.append(dialog);
-    dialog.showModal();
+    const model = make("select", {}, ...models.usable.map((one) => make("option", { value: one.name }, one.title)));
+    model.value = models.usable.find((one) => one.name !== found.model)?.name ?? found.model;
+    if (!(await openDialog("Separate again", [make("label", {}, "What", stem), make("label", {}, "With", model)], "Separate"))) return;
+    const { container, sample, shifts } = found.options;
+    try {
+      onAgain(await api.again(found.id, { stem: stem.value || null, options: { model: model.value, container, sample, shifts } }));
+    } catch (error) {
+      toast(error.message, true);
+    }
   });
   return button;
 }

@@ -19,6 +19,7 @@ from typing import Any
 from unbraid.errors import DownloadError, MissingExtraError, WeightsError
 from unbraid.files.pending import why_not_stored
 from unbraid.weights.published.lock import LockedFile, LockedSource, hash_file, lock_path, lock_source, read_lock
+from unbraid.weights.published.progress import watcher
 from unbraid.weights.references import HubReference
 
 _LIBRARIES = ("httpx", "httpx2", "requests", "urllib3", "huggingface_hub", "hf_xet")
@@ -77,8 +78,10 @@ def fetch_from_hub(reference: HubReference, choose: Chooser, pinned: dict[str, s
     wanted = tuple(choose(tuple(remote)))
     fetched: dict[str, LockedFile] = {}
     root: Path | None = None
+    total = sum(remote[path].size or 0 for path in wanted)
     for path in wanted:
-        local = _download(reference, commit, path)
+        before = sum(file.size for file in fetched.values())
+        local = _download(reference, commit, path, before, total)
         expected = (pinned or {}).get(path) or (locked.files[path].sha256 if path in locked.files else None)
         fetched[path] = _verify(reference, local, path, remote[path], expected)
         root = Path(*local.parts[: len(local.parts) - path.count("/") - 1])
@@ -152,7 +155,8 @@ def remove_from_cache(reference: HubReference, files: Sequence[str]) -> int:
     return freed
 
 
-def _download(reference: HubReference, commit: str, path: str) -> Path:
+def _download(reference: HubReference, commit: str, path: str, before: int, total: int) -> Path:
+    """One file; whoever watches is told of it after `before` bytes of other files."""
     from huggingface_hub import hf_hub_download
 
     with _one_sentence(reference, path):
@@ -163,8 +167,29 @@ def _download(reference: HubReference, commit: str, path: str) -> Path:
                 revision=commit,
                 cache_dir=_cache_dir(),
                 endpoint=os.environ.get("HF_ENDPOINT"),
+                tqdm_class=_bar_that_tells(before, total),
             )
         )
+
+
+def _bar_that_tells(before: int, total: int) -> Any:
+    """The progress bar of the hub's library, or one that tells the watcher and draws nothing."""
+    tell = watcher()
+    if tell is None:
+        return None
+    from huggingface_hub.utils import tqdm
+
+    class Telling(tqdm):
+        def __init__(self, *args: Any, initial: int = 0, **settings: Any) -> None:
+            super().__init__(*args, **{**settings, "disable": True})
+            self._fetched = before + initial
+            self.update(0)
+
+        def update(self, n: Any = 1) -> None:
+            self._fetched += int(n or 0)
+            tell(min(self._fetched, total), total or None)
+
+    return Telling
 
 
 def _verify(reference: HubReference, local: Path, path: str, remote: RemoteFile, expected: str | None) -> LockedFile:

@@ -16,7 +16,7 @@ from unbraid.errors import ConfigError, WeightsError
 from unbraid.weights.published.catalogues import find_entry, is_of_catalogue
 from unbraid.weights.published.folders import ModelFiles, find_model, find_models, paths_below
 from unbraid.weights.published.hub import cached_snapshot, fetch_from_hub
-from unbraid.weights.published.registry import PublishedModel, find_published
+from unbraid.weights.published.registry import PublishedModel, find_published, missing_extra
 from unbraid.weights.published.web import cached_file, fetch_file
 from unbraid.weights.references import HubReference, Reference, WebReference, is_reference, parse_reference
 
@@ -111,9 +111,11 @@ def agree_to(name: str) -> None:
 
 
 def _published(model: PublishedModel, *, fetch: bool) -> LocalModel | None:
+    if fetch and (here := _published(model, fetch=False)) is not None:
+        return here
+    if fetch and (missing := missing_extra(model)) is not None:
+        raise missing
     if fetch and model.licence is None and model.name not in _AGREED:
-        if (here := _published(model, fetch=False)) is not None:
-            return here
         raise ConfigError(
             f"the authors of '{model.name}' state no licence, so you may have no right to use it",
             remedy=f"if you have, say so with  `agree_to={model.name}`",

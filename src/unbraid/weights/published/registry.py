@@ -5,13 +5,18 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from unbraid.errors import MissingExtraError
 from unbraid.weights.published.catalogues import CatalogueEntry, find_entry, is_of_catalogue
 from unbraid.weights.references import Reference, parse_reference
 
 Task = Literal["speech", "music", "film"]
+_HUB = {"huggingface-hub": "huggingface_hub"}
+_PACKAGES = {"hub": _HUB, "zoo": {**_HUB, "demucs": "demucs", "pymss-core": "pymss_core"}}
+"""What an extra brings, and by which name that is imported."""
 _FILE = Path(__file__).with_name("registry.toml")
 
 ALIASES = {"music-best": "sfc-music-medium", "film-best": "sfc-film-medium"}
@@ -75,6 +80,16 @@ def find_published(name: str) -> PublishedModel | None:
     if is_of_catalogue(name):
         return _of_catalogue(find_entry(name))
     return published_models().get(ALIASES.get(name, name))
+
+
+def missing_extra(model: PublishedModel) -> MissingExtraError | None:
+    """What has to be installed before a model can be used, said before anything of it is fetched."""
+    if model.needs is None:
+        return None
+    for package, module in _PACKAGES[model.needs].items():
+        if find_spec(module) is None:
+            return MissingExtraError(package, model.needs, f"the model '{model.name}'")
+    return None
 
 
 def _of_catalogue(entry: CatalogueEntry) -> PublishedModel:

@@ -14,6 +14,7 @@ from unbraid.files.cache import cache_folder
 from unbraid.files.pending import why_not_stored
 from unbraid.weights.published.hub import is_offline
 from unbraid.weights.published.lock import LockedFile, exclusive, hash_file, lock_path, lock_source, read_lock
+from unbraid.weights.published.progress import watcher
 from unbraid.weights.references import WebReference
 
 _BLOCK_BYTES = 1 << 20
@@ -78,9 +79,12 @@ def _fetch(reference: WebReference, partial: Path) -> bool:
         have = have if appended else 0
         length = answer.headers.get("Content-Length")
         total = have + int(length) if length else None
+        tell = watcher()
         with open(partial, "ab" if appended else "wb") as file:
             while block := answer.read(_BLOCK_BYTES):
                 file.write(block)
+                if tell is not None:
+                    tell(file.tell(), total)
     return total is None or partial.stat().st_size == total
 
 

@@ -65,6 +65,22 @@ export function toast(text, problem = false) {
   setTimeout(() => note.remove(), problem ? 15000 : 5000);
 }
 
+// Asks in a dialog, and gives whether the answer was yes; without a `yes` there is only something to read.
+export function openDialog(title, parts, yes = null) {
+  const no = make("button", { class: "button", value: "" }, yes ? "Cancel" : "Close");
+  const actions = make("div", { class: "dialog-actions" }, no, yes && make("button", { class: "button primary", value: "ok" }, yes));
+  const form = make("form", { method: "dialog" }, make("h2", { id: "dialog-title" }, title), ...parts, actions);
+  const dialog = make("dialog", { class: "card", "aria-labelledby": "dialog-title" }, form);
+  document.body.append(dialog);
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(dialog.returnValue === "ok");
+    });
+  });
+}
+
 // 83.4 -> "1:23"; with tenths "1:23.4".
 export function clock(seconds, tenths = false) {
   const whole = Math.floor(seconds + 1e-6);

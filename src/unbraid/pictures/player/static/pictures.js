@@ -1,6 +1,8 @@
 // Draws waveforms and spectrograms of a stretch of a track: {view, columns, start, stop, data}. The data of a waveform
 // are the lowest and highest value of each column, of a spectrogram the levels of each bin, the highest first.
 
+import { clock } from "./dom.js";
+
 const LOWEST_HZ = 40;
 
 // Fits the canvas to its place; says whether there is any.
@@ -123,4 +125,33 @@ function tableOf(key, nothing, own, strongest) {
   const table = pen.getImageData(0, 0, 256, 1).data;
   tables.set(key, table);
   return table;
+}
+
+// Marks at round times, as many as there is room for.
+export function drawRuler(canvas, from, to) {
+  const scale = Math.min(2, window.devicePixelRatio || 1);
+  const width = canvas.clientWidth;
+  const height = canvas.clientHeight;
+  if (width === 0) return;
+  canvas.width = Math.round(width * scale);
+  canvas.height = Math.round(height * scale);
+  const pen = canvas.getContext("2d");
+  pen.scale(scale, scale);
+  const style = getComputedStyle(canvas);
+  pen.fillStyle = style.color;
+  pen.font = `11px ${style.fontFamily}`;
+  pen.textBaseline = "middle";
+  const steps = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600];
+  const step = steps.find((one) => (one / (to - from)) * width >= 64) ?? 3600;
+  const digits = step < 0.1 ? 2 : step < 1 ? 1 : 0;
+  for (let mark = Math.ceil(from / step - 1e-9); mark * step <= to; mark++) {
+    const time = mark * step;
+    const x = ((time - from) / (to - from)) * width;
+    pen.globalAlpha = 0.45;
+    pen.fillRect(Math.round(x), height - 6, 1, 6);
+    const text = digits ? `${clock(time)}${(time - Math.floor(time + 1e-6)).toFixed(digits).slice(1)}` : clock(time);
+    const room = pen.measureText(text).width;
+    pen.globalAlpha = 1;
+    if (x + 4 + room <= width) pen.fillText(text, x + 4, height / 2 - 1);
+  }
 }

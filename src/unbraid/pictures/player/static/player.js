@@ -1,7 +1,7 @@
 // The player: mixture and stems under each other, what they look like, and what is heard of them.
 
-import { ICONS, clock, icon, make, size, spoken, stemTitle, toast } from "./dom.js";
-import { coloursOf, draw, drawFrequencies } from "./pictures.js";
+import { ICONS, clock, icon, make, openDialog, size, spoken, stemTitle, toast } from "./dom.js";
+import { coloursOf, draw, drawFrequencies, drawRuler } from "./pictures.js";
 import { Transport } from "./transport.js";
 
 const SOFTEST_DB = -40;
@@ -480,39 +480,5 @@ const KEYS = [
 function showKeys() {
   const words = (keys) => keys.split(" ").flatMap((key) => (key === "…" ? [" … "] : [make("kbd", {}, key), " "]));
   const rows = KEYS.flatMap(([keys, does]) => [make("dt", {}, ...words(keys)), make("dd", {}, does)]);
-  const close = make("button", { class: "button", value: "close" }, "Close");
-  const form = make("form", { method: "dialog" }, make("h2", { id: "keys-title" }, "Keys"), make("dl", { class: "keys" }, ...rows), close);
-  const dialog = make("dialog", { class: "card", "aria-labelledby": "keys-title" }, form);
-  dialog.addEventListener("close", () => dialog.remove());
-  document.body.append(dialog);
-  dialog.showModal();
-}
-
-// Marks at round times, as many as there is room for.
-function drawRuler(canvas, from, to) {
-  const scale = Math.min(2, window.devicePixelRatio || 1);
-  const width = canvas.clientWidth;
-  const height = canvas.clientHeight;
-  if (width === 0) return;
-  canvas.width = Math.round(width * scale);
-  canvas.height = Math.round(height * scale);
-  const pen = canvas.getContext("2d");
-  pen.scale(scale, scale);
-  const style = getComputedStyle(canvas);
-  pen.fillStyle = style.color;
-  pen.font = `11px ${style.fontFamily}`;
-  pen.textBaseline = "middle";
-  const steps = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600];
-  const step = steps.find((one) => (one / (to - from)) * width >= 64) ?? 3600;
-  const digits = step < 0.1 ? 2 : step < 1 ? 1 : 0;
-  for (let mark = Math.ceil(from / step - 1e-9); mark * step <= to; mark++) {
-    const time = mark * step;
-    const x = ((time - from) / (to - from)) * width;
-    pen.globalAlpha = 0.45;
-    pen.fillRect(Math.round(x), height - 6, 1, 6);
-    const text = digits ? `${clock(time)}${(time - Math.floor(time + 1e-6)).toFixed(digits).slice(1)}` : clock(time);
-    const room = pen.measureText(text).width;
-    pen.globalAlpha = 1;
-    if (x + 4 + room <= width) pen.fillText(text, x + 4, height / 2 - 1);
-  }
+  openDialog("Keys", [make("dl", { class: "keys" }, ...rows)]);
 }

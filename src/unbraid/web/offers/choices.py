@@ -1,9 +1,10 @@
-"""Which models the page offers: those that are on this machine; no other name is taken for a path or an address."""
+"""Which models the page offers: those on this machine, and published ones; no other name is a path or an address."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from unbraid.separation.compositions.syntax import (
 )
 from unbraid.separation.detector import detect
 from unbraid.weights.listing import bundled_entry, bundled_models
+from unbraid.weights.published.locate import find_downloaded
+from unbraid.weights.published.registry import PublishedModel, published_models
 from unbraid.weights.store import inspect_model
 
 AUTO = "auto"
@@ -48,25 +51,50 @@ class ModelChoice:
     num_channels: int
     source: str | None = None
     """What loads it, where that is not its name."""
+    published: PublishedModel | None = None
+    """What is known of one that does not come with unbraid."""
 
 
 _AUTO = ModelChoice(name=AUTO, title="Not sure? It is listened to first", sources=(), sample_rate=0, num_channels=0)
 
 
 class ModelChoices:
-    """The list, looked up anew now and then, because a model may be downloaded while the server runs."""
+    """The lists, looked up anew now and then, because models come and go while the server runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, bundled: Sequence[ModelChoice] | None = None) -> None:
+        self._bundled = bundled
         self._lock = threading.Lock()
-        self._found: dict[str, ModelChoice] = {}
+        self._here: dict[str, ModelChoice] = {}
+        self._elsewhere: dict[str, ModelChoice] = {}
         self._looked = -_FRESH_SECONDS
 
     def all(self) -> list[ModelChoice]:
+        """Those that a recording can go to."""
         with self._lock:
-            if time.monotonic() - self._looked >= _FRESH_SECONDS:
-                self._found = {choice.name: choice for choice in (*_bundled(), *_downloaded(), _AUTO)}
-                self._looked = time.monotonic()
-            return list(self._found.values())
+            self._look()
+            return list(self._here.values())
+
+    def offers(self) -> list[ModelChoice]:
+        """Published ones that are not on this machine."""
+        with self._lock:
+            self._look()
+            return list(self._elsewhere.values())
+
+    def forget(self) -> None:
+        """The next look finds what has just come."""
+        with self._lock:
+            self._looked = -_FRESH_SECONDS
+
+    def _look(self) -> None:
+        if time.monotonic() - self._looked < _FRESH_SECONDS:
+            return
+        bundled = _bundled() if self._bundled is None else self._bundled
+        published = {name: _published(model) for name, model in published_models().items()}
+        there = {name for name in published if _is_here(name)}
+        downloaded = [choice for name, choice in published.items() if name in there]
+        self._here = {choice.name: choice for choice in (*bundled, *downloaded, _AUTO)}
+        self._elsewhere = {name: choice for name, choice in published.items() if name not in self._here}
+        self._looked = time.monotonic()
 
     def hear(self, path: Path, name: str) -> str:
         """The model for the recording in a file, which messages call `name`; raises UnknownNameError without one."""
@@ -80,6 +108,12 @@ class ModelChoices:
         choices = {choice.name: choice for choice in self.all()}
         if name not in choices and is_composition(name):
             return self._composed(name)
+        if any(offer.name == name for offer in self.offers()):
+            raise UnknownNameError(
+                "is not on this machine",
+                subject=f"the model '{name}'",
+                remedy=f"download it first, on the page or with  unbraid models download {name}",
+            )
         if name not in choices:
             raise UnknownNameError(f"there is no model '{name}' here; there are: {', '.join(choices)}")
         return choices[name]
@@ -146,24 +180,19 @@ def _bundled() -> list[ModelChoice]:
     return sorted(choices, key=lambda choice: order.index(choice.name) if choice.name in order else len(order))
 
 
-def _downloaded() -> list[ModelChoice]:
-    from unbraid.weights.published.locate import find_downloaded
-    from unbraid.weights.published.registry import published_models
+def _published(model: PublishedModel) -> ModelChoice:
+    return ModelChoice(
+        name=model.name,
+        title=model.title,
+        sources=model.stems,
+        sample_rate=model.rate,
+        num_channels=model.channels,
+        published=model,
+    )
 
-    choices = []
-    for name, model in published_models().items():
-        try:
-            there = find_downloaded(name) is not None
-        except (UnbraidError, OSError, ValueError):
-            there = False
-        if there:
-            choices.append(
-                ModelChoice(
-                    name=name,
-                    title=model.title,
-                    sources=model.stems,
-                    sample_rate=model.rate,
-                    num_channels=model.channels,
-                )
-            )
-    return choices
+
+def _is_here(name: str) -> bool:
+    try:
+        return find_downloaded(name) is not None
+    except (UnbraidError, OSError, ValueError):
+        return False

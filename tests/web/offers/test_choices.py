@@ -5,7 +5,7 @@ import pytest
 from unbraid.errors import UnknownNameError
 from unbraid.separation.choice import Choice
 from unbraid.separation.detector import Detection
-from unbraid.web import choices
+from unbraid.web.offers import choices
 from unbraid.weights.listing import bundled_models
 
 
