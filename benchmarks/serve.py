@@ -20,6 +20,8 @@ import httpx
 import numpy as np
 import soundfile
 
+from benchmarks.serve_pictures import chromium
+
 POLLERS, UPLOADERS = 50, 8
 SONG_SECONDS = 180
 
@@ -87,6 +89,28 @@ async def play(client: httpx.AsyncClient, song: bytes, song_seconds: float) -> N
     first = client.get(f"{base}/samples", params={"start": 0, "count": 2 * tracks["sample_rate"]})
     await asyncio.gather(first, *views)
     print(f"a song of {song_seconds:g} s can be seen and played {time.perf_counter() - began:.2f} s after it is done")
+    if chromium() is not None:
+        heard = await play_in_browser(str(client.base_url), id)
+        print(f"  in Chromium, from pressing Listen and Play until it sounds: {heard:.2f} s")
+
+
+async def play_in_browser(url: str, id: str) -> float:
+    """From the list of recordings to the first sound, as a visitor has it."""
+    from playwright.async_api import async_playwright
+
+    async with async_playwright() as driver:
+        arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+        browser = await driver.chromium.launch(executable_path=chromium(), args=arguments)
+        page = await browser.new_page()
+        await page.goto(url)
+        await page.locator("body.ready").wait_for()
+        began = time.perf_counter()
+        await page.evaluate("(id) => { location.hash = `#/listen/${id}`; }", id)
+        await page.get_by_role("button", name="Play").click()
+        await page.wait_for_function("() => document.querySelector('#player').player.transport.position > 0")
+        heard = time.perf_counter() - began
+        await browser.close()
+    return heard
 
 
 async def poll(client: httpx.AsyncClient, ids: list[str], waits: list[float], end: float) -> None:
