@@ -24,12 +24,10 @@ from unbraid.web.config import ServeConfig
 from pathlib import Path
 
 folder, model, port = sys.argv[1:]
-choices = ModelChoices()
 choice = ModelChoice(
     name="stems", title="", sources=("dialogue", "music", "effects"), sample_rate=8000, num_channels=1, source=model
 )
-choices.all = lambda: [choice]
-app = build_app(ServeConfig(folder=Path(folder), devices=("cpu",), port=int(port)), choices)
+app = build_app(ServeConfig(folder=Path(folder), devices=("cpu",), port=int(port)), ModelChoices([choice]))
 uvicorn.run(app, port=int(port), log_level="warning")
 """
 
