@@ -13,7 +13,17 @@ from unbraid.cli.options import flag
 
 _LITTLE_SPACE_BYTES = 2**30
 _NEEDED = ("torch", "numpy", "einops", "jaxtyping", "soundfile", "av", "soxr", "safetensors", "pydantic", "rich")
-_OPTIONAL = ("lightning", "tensorboard", "matplotlib", "huggingface_hub", "fastapi", "uvicorn", "sounddevice")
+_SERVE = ("fastapi", "uvicorn", "python-multipart")
+_OPTIONAL = (
+    "lightning",
+    "tensorboard",
+    "matplotlib",
+    "huggingface_hub",
+    "demucs",
+    "pymss-core",
+    *_SERVE,
+    "sounddevice",
+)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """What a visitor does, from the upload to the download."""
 
+import base64
 import re
+import zipfile
 
 import numpy as np
 import soundfile
@@ -183,3 +185,26 @@ def test_the_token_lets_in(serve, visit):
     linked = visit(server, "/#token=a%20long%20secret")
     linked.locator("body.ready").wait_for()
     assert "token" not in linked.url
+
+
+def test_several_recordings_are_dropped_and_saved_as_one_zip(serve, visit):
+    page = visit(serve())
+    page.locator("body.ready").wait_for()
+    files = [(f"{name}.wav", base64.b64encode(wav(noise(1.0))).decode()) for name in ("one", "two")]
+    page.evaluate(
+        """(files) => {
+          const data = new DataTransfer();
+          for (const [name, text] of files) {
+            const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+            data.items.add(new File([bytes], name, { type: "audio/wav" }));
+          }
+          document.querySelector("#drop").dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true }));
+        }""",
+        files,
+    )
+    for name, _ in files:
+        expect(row(page, name)).to_have_attribute("data-state", "done", **PATIENT)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download all stems of two.wav").click()
+    names = zipfile.ZipFile(download.value.path()).namelist()
+    assert names == ["two/dialogue.wav", "two/music.wav", "two/effects.wav", "two/separation.json"]
