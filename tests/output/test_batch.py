@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 from unbraid.audio.discovery import AudioFile
 from unbraid.errors import ConfigError
 from unbraid.models.catalog import build_model
-from unbraid.output.batch import (
+from unbraid.output.batch import run_jobs
+from unbraid.output.config import OutputConfig
+from unbraid.output.jobs import (
+    BatchEvent,
     RecordingDone,
     RecordingFailed,
-    RecordingProgress,
     RecordingSkipped,
     RecordingStarted,
     plan_jobs,
-    run_jobs,
     shard,
 )
-from unbraid.output.config import OutputConfig
 from unbraid.output.record import ModelIdentity
-from unbraid.separation.runner import ModelRunner
+from unbraid.separation.inference import model_calls
 from unbraid.separation.separator import Separator
 
 STEMS = ("speaker1", "speaker2")
@@ -90,18 +90,75 @@ def test_an_error_stops_nothing_and_resume_skips(separator, tmp_path):
     (tmp_path / "b.wav").write_text("not audio")
     files = [AudioFile(tmp_path / f"{name}.wav", PurePath(f"{name}.wav")) for name in "abc"]
     jobs = plan_jobs(files, tmp_path / "out", STEMS, model="tiny")
-    events = list(run_jobs(jobs, separator, MODEL))
-    assert [type(event) for event in events if not isinstance(event, RecordingStarted | RecordingProgress)] == [
-        RecordingDone,
-        RecordingFailed,
-        RecordingDone,
-    ]
-    failure = next(event for event in events if isinstance(event, RecordingFailed))
-    assert failure.index == 1
+    ends = outcomes(run_jobs(jobs, separator, MODEL))
+    assert [type(event) for event in ends] == [RecordingDone, RecordingFailed, RecordingDone]
+    failure = ends[1]
+    assert isinstance(failure, RecordingFailed)
     assert not failure.is_defect
     assert "b.wav' holds text" in failure.message
-    again = [type(event) for event in run_jobs(jobs, separator, MODEL, resume=True)]
+    again = [type(event) for event in outcomes(run_jobs(jobs, separator, MODEL, resume=True))]
     assert again == [RecordingSkipped, RecordingFailed, RecordingSkipped]
+
+
+def outcomes(events) -> list[BatchEvent]:
+    """What became of each recording, in the order of the jobs."""
+    ends = [event for event in events if isinstance(event, RecordingDone | RecordingSkipped | RecordingFailed)]
+    return sorted(ends, key=lambda event: event.index)
+
+
+def test_recordings_side_by_side_are_separated_as_they_are_alone(separator, tmp_path):
+    jobs = noise_jobs(tmp_path, [0.3, 1.9, 0.7, 0.2, 1.1])
+    for folder, lanes in (("alone", 1), ("together", 4)):
+        ends = outcomes(run_jobs(placed(jobs, tmp_path / folder), separator, MODEL, lanes=lanes))
+        assert all(isinstance(event, RecordingDone) for event in ends)
+    for path in sorted((tmp_path / "alone").rglob("*.wav")):
+        assert path.read_bytes() == (tmp_path / "together" / path.relative_to(tmp_path / "alone")).read_bytes()
+
+
+def test_chunks_of_several_recordings_share_a_call(tmp_path, monkeypatch):
+    model = build_model("s4m-tiny", kernel_ms=8.0, num_rounds=1, depth=2, hidden_dim=16, bottleneck_dim=8)
+    alone = Separator(model, device="cpu")
+    together = Separator(model, device="cpu", batch_size=4)
+    sizes: list[int] = []
+    real = model_calls.call_model
+
+    def count(model, device, rows):
+        sizes.append(rows.shape[0])
+        return real(model, device, rows)
+
+    monkeypatch.setattr(model_calls, "call_model", count)
+    jobs = noise_jobs(tmp_path, [0.5] * 8)
+    for separator, folder in ((alone, "alone"), (together, "together")):
+        assert len(outcomes(run_jobs(placed(jobs, tmp_path / folder), separator, MODEL))) == 8
+    assert sizes[:8] == [1] * 8
+    assert sum(sizes[8:]) == 8
+    assert 1 < max(sizes[8:]) <= 4
+    for path in sorted((tmp_path / "alone").rglob("*.wav")):
+        same = soundfile.read(tmp_path / "together" / path.relative_to(tmp_path / "alone"))[0]
+        np.testing.assert_allclose(soundfile.read(path)[0], same, atol=1e-4)
+
+
+def test_a_model_that_fails_fails_every_recording_and_ends(separator, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr(model_calls, "call_model", fail)
+    ends = outcomes(run_jobs(placed(noise_jobs(tmp_path, [0.2] * 4), tmp_path / "out"), separator, MODEL))
+    assert [event.is_defect for event in ends] == [True] * 4
+    assert not (tmp_path / "out").exists()
+
+
+def noise_jobs(folder: Path, seconds: list[float]) -> list[AudioFile]:
+    rng = np.random.default_rng(0)
+    files = []
+    for number, length in enumerate(seconds):
+        soundfile.write(folder / f"{number}.wav", rng.uniform(-0.3, 0.3, round(length * 8_000)), 8_000)
+        files.append(AudioFile(folder / f"{number}.wav", PurePath(f"{number}.wav")))
+    return files
+
+
+def placed(files: list[AudioFile], out: Path):
+    return plan_jobs(files, out, STEMS, model="tiny")
 
 
 def test_closing_removes_what_was_written_of_the_current_recording(separator, tmp_path):
@@ -121,7 +178,7 @@ def test_interruptions_are_not_caught(separator, tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ModelRunner, "_call", interrupt)
+    monkeypatch.setattr(model_calls, "call_model", interrupt)
     with pytest.raises(KeyboardInterrupt):
         list(run_jobs(jobs, separator, MODEL))
     assert not (tmp_path / "out").exists()

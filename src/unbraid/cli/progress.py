@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
@@ -20,6 +21,7 @@ class PlainReport:
 
     def __init__(self, num_recordings: int, level: LogLevel = "info") -> None:
         self.num_recordings, self.level = num_recordings, level
+        self._num_finished = 0
 
     @property
     def quiet(self) -> bool:
@@ -29,13 +31,14 @@ class PlainReport:
     def start(self, index: int, name: str, expected_seconds: float | None) -> None:
         """A recording begins; its length is given where it is known."""
 
-    def advance(self, progress: Progress) -> None:
-        """Some more of it is done."""
+    def advance(self, index: int, progress: Progress) -> None:
+        """Some more of that recording is done."""
 
     def finish(self, index: int, text: str, result: Mapping[str, Any]) -> None:
         """A recording is done, or skipped; `text` says how, `result` as `--json` does."""
+        self._num_finished += 1
         if not self.quiet:
-            self.say(f"[{index + 1}/{self.num_recordings}] {text}")
+            self.say(f"[{self._num_finished}/{self.num_recordings}] {text}")
 
     def detail(self, sentence: str) -> None:
         """What is of interest when something is not as expected."""
@@ -47,6 +50,7 @@ class PlainReport:
             self.say(sentence, kind="warning")
 
     def fail(self, index: int, sentence: str, result: Mapping[str, Any]) -> None:
+        self._num_finished += 1
         self.say(sentence, kind="error")
 
     def end(self, sentence: str, counts: Mapping[str, int]) -> None:
@@ -64,8 +68,22 @@ class PlainReport:
         pass
 
 
+@dataclass
+class _InWork:
+    """A recording that has begun."""
+
+    name: str
+    expected_seconds: float | None
+    stage: str = "separate"
+    began: float = field(default_factory=time.monotonic)
+    done_seconds: float = 0.0
+    share: float = 0.0
+    """What has been through the model."""
+
+
 class LiveReport(PlainReport):
-    """A bar for the current recording and, with several, one for all: percent, speed, time left."""
+    """A bar for the recording that began first of those in work and, with several, one for all: percent, speed, time
+    left."""
 
     def __init__(self, num_recordings: int, level: LogLevel = "info") -> None:
         super().__init__(num_recordings, level)
@@ -81,31 +99,37 @@ class LiveReport(PlainReport):
         )
         self._all = self._bars.add_task("all recordings", total=num_recordings, speed="", visible=num_recordings > 1)
         self._one = self._bars.add_task("", total=None, speed="", visible=False)
-        self._stage, self._began, self._finished = "", 0.0, 0
+        self._in_work: dict[int, _InWork] = {}
 
     def start(self, index: int, name: str, expected_seconds: float | None) -> None:
-        self._name = name if len(name) <= 40 else f"…{name[-39:]}"
-        self._stage = "separate"
-        self._begin(self._name, expected_seconds)
+        self._in_work[index] = _InWork(name if len(name) <= 40 else f"…{name[-39:]}", expected_seconds)
+        if len(self._in_work) == 1:
+            self._show_first()
 
-    def advance(self, progress: Progress) -> None:
-        if progress.stage != self._stage:
-            self._stage = progress.stage
-            self._begin(f"{self._name}: joining speakers", progress.expected_seconds)
-        elapsed = time.monotonic() - self._began
-        speed = f"{progress.done_seconds / elapsed:.1f}x real time" if elapsed > 0.5 else ""
-        self._bars.update(self._one, completed=progress.done_seconds, total=progress.expected_seconds, speed=speed)
+    def advance(self, index: int, progress: Progress) -> None:
+        one = self._in_work[index]
+        is_first = index == next(iter(self._in_work))
+        if progress.stage != one.stage:
+            one.stage, one.name = progress.stage, f"{one.name}: joining speakers"
+            one.began, one.expected_seconds = time.monotonic(), progress.expected_seconds
+            if is_first:
+                self._show_first()
+        one.done_seconds = progress.done_seconds
         if progress.stage == "separate" and progress.expected_seconds:
-            share = min(1.0, progress.done_seconds / progress.expected_seconds)
-            self._bars.update(self._all, completed=self._finished + share)
+            one.share = min(1.0, progress.done_seconds / progress.expected_seconds)
+        if is_first:
+            elapsed = time.monotonic() - one.began
+            speed = f"{progress.done_seconds / elapsed:.1f}x real time" if elapsed > 0.5 else ""
+            self._bars.update(self._one, completed=progress.done_seconds, total=progress.expected_seconds, speed=speed)
+        self._show_all()
 
     def finish(self, index: int, text: str, result: Mapping[str, Any]) -> None:
-        self._end(index)
         super().finish(index, text, result)
+        self._end(index)
 
     def fail(self, index: int, sentence: str, result: Mapping[str, Any]) -> None:
-        self._end(index)
         super().fail(index, sentence, result)
+        self._end(index)
 
     def say(self, sentence: str, kind: str = "") -> None:
         line = one_line(sentence)
@@ -119,28 +143,44 @@ class LiveReport(PlainReport):
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
-    def _begin(self, name: str, expected_seconds: float | None) -> None:
-        self._began = time.monotonic()
-        self._bars.reset(self._one, description=name, total=expected_seconds, speed="", visible=True)
+    def _show_first(self) -> None:
+        one = next(iter(self._in_work.values()), None)
+        if one is None:
+            self._bars.update(self._one, visible=False)
+            return
+        self._bars.reset(self._one, description=one.name, total=one.expected_seconds, speed="", visible=True)
+        self._bars.update(self._one, completed=one.done_seconds)
+
+    def _show_all(self) -> None:
+        in_work = sum(one.share for one in self._in_work.values())
+        self._bars.update(self._all, completed=self._num_finished + in_work)
 
     def _end(self, index: int) -> None:
-        self._finished = index + 1
-        self._bars.update(self._one, visible=False)
-        self._bars.update(self._all, completed=self._finished)
+        was_first = index == next(iter(self._in_work), index)
+        self._in_work.pop(index, None)
+        if was_first:
+            self._show_first()
+        self._show_all()
 
 
 class JsonReport(PlainReport):
     """A JSON object on a line for everything that happens; docs/separate.md lists them."""
 
-    def start(self, index: int, name: str, expected_seconds: float | None) -> None:
-        self._place = {"index": index, "input": name}
-        emit("start", **self._place, total=self.num_recordings, expected_seconds=expected_seconds)
+    def __init__(self, num_recordings: int, level: LogLevel = "info") -> None:
+        super().__init__(num_recordings, level)
+        self._names: dict[int, str] = {}
+        """Of the recordings that are in work."""
 
-    def advance(self, progress: Progress) -> None:
+    def start(self, index: int, name: str, expected_seconds: float | None) -> None:
+        self._names[index] = name
+        emit("start", index=index, input=name, total=self.num_recordings, expected_seconds=expected_seconds)
+
+    def advance(self, index: int, progress: Progress) -> None:
         done, expected = progress.done_seconds, progress.expected_seconds
         emit(
             "progress",
-            **self._place,
+            index=index,
+            input=self._names[index],
             stage=progress.stage,
             done_seconds=round(done, 3),
             expected_seconds=expected,
@@ -148,9 +188,11 @@ class JsonReport(PlainReport):
         )
 
     def finish(self, index: int, text: str, result: Mapping[str, Any]) -> None:
+        self._names.pop(index, None)
         emit(result["status"], index=index, **{key: value for key, value in result.items() if key != "status"})
 
     def fail(self, index: int, sentence: str, result: Mapping[str, Any]) -> None:
+        self._names.pop(index, None)
         emit("failed", index=index, input=result["input"], message=one_line(sentence))
 
     def end(self, sentence: str, counts: Mapping[str, int]) -> None:

@@ -54,6 +54,7 @@ def separate(
     duration: options.Duration = None,
     preview: options.Preview = None,
     device: options.Device = "auto",
+    devices: options.Devices = None,
     jobs: options.Jobs = 0,
     batch_size: options.BatchSize = None,
     resume: options.Resume = False,
@@ -115,6 +116,7 @@ def separate(
     from unbraid.cli.separate_files import Result, failed, separate_files
     from unbraid.cli.separate_stdout import separate_to_stdout
     from unbraid.output.config import OutputConfig
+    from unbraid.output.engines.config import EngineConfig, parse_devices
     from unbraid.separation.compositions.identity import named_models
     from unbraid.separation.config import SeparationConfig
     from unbraid.separation.separator import Separator
@@ -150,6 +152,9 @@ def separate(
         duration_seconds=duration,
         preview_seconds=preview,
     )
+    if devices is not None and device != "auto":
+        raise ConfigError("--device is one, and --devices are several: choose one of them")
+    engine = EngineConfig(devices=parse_devices(devices) if devices else (device,), num_threads=jobs)
     if jobs:
         import torch
 
@@ -166,12 +171,22 @@ def separate(
             continue
         for named in named_models(model):
             prepare_download(named, offline=offline)
-        separator = Separator(model, device=device, config=config)
+        # With workers of its own, this process only needs to know what the model gives.
+        separator = Separator(model, device="cpu" if engine.is_remote else engine.devices[0], config=config)
         if out == "-":
             separate_to_stdout(files, separator, output, level=level, as_json=as_json)
             return
         results += separate_files(
-            files, separator, model, Path(out), output, part=part, resume=resume, level=level, as_json=as_json
+            files,
+            separator,
+            model,
+            Path(out),
+            output,
+            part=part,
+            resume=resume,
+            engine=engine,
+            level=level,
+            as_json=as_json,
         )
     if json:
         print_json({"recordings": results})

@@ -11,7 +11,11 @@ from unbraid.cli.progress import JsonReport, PlainReport, make_report
 from unbraid.cli.settings import as_options
 from unbraid.errors import UnbraidError
 from unbraid.files.names import printable
-from unbraid.output.batch import (
+from unbraid.output.config import OutputConfig
+from unbraid.output.engines.config import EngineConfig
+from unbraid.output.engines.dispatch import Task
+from unbraid.output.engines.run import run_on
+from unbraid.output.jobs import (
     Job,
     RecordingDone,
     RecordingFailed,
@@ -19,10 +23,8 @@ from unbraid.output.batch import (
     RecordingSkipped,
     RecordingStarted,
     plan_jobs,
-    run_jobs,
     shard,
 )
-from unbraid.output.config import OutputConfig
 from unbraid.output.naming import safe_name
 from unbraid.output.record import ModelIdentity
 from unbraid.output.remarks import remark_on_rate, remarks_on
@@ -40,6 +42,7 @@ def separate_files(
     *,
     part: tuple[int, int],
     resume: bool,
+    engine: EngineConfig | None = None,
     level: LogLevel = "info",
     as_json: bool = False,
 ) -> list[Result]:
@@ -48,7 +51,10 @@ def separate_files(
     stems = output.choose(separator.stem_plan.names)
     jobs = plan_jobs(found.files, out, stems, model=model.name, output=output, passage=separator.config.passage_name)
     jobs = shard(jobs, *part)
+    task = Task(model=model_source, identity=model, config=separator.config, output=output, resume=resume)
     results: list[Result] = []
+    became: dict[int, Result] = {}
+    """Of the jobs, which may end in another order."""
     remarks = _Remarks(separator, model.name)
     try:
         with make_report(len(jobs), level, as_json=as_json) as report:
@@ -56,32 +62,35 @@ def separate_files(
             for error in found.errors:
                 report.say(str(error), kind="error")
                 results.append(failed(error))
-            for event in run_jobs(jobs, separator, model, output, resume=resume):
+            for event in run_on(jobs, separator, task, engine or EngineConfig()):
                 match event:
                     case RecordingStarted():
                         report.start(event.index, event.job.name, event.started.expected_seconds)
                         report.detail(_what(event))
                     case RecordingProgress():
-                        report.advance(event.progress)
+                        report.advance(event.index, event.progress)
                     case RecordingDone():
-                        results.append(_result(event.job, "done", event.exported.record))
-                        report.finish(event.index, _done(event), results[-1])
+                        became[event.index] = _result(event.job, "done", event.exported.record)
+                        report.finish(event.index, _done(event), became[event.index])
                     case RecordingSkipped():
-                        results.append(_result(event.job, "skipped"))
+                        became[event.index] = _result(event.job, "skipped")
                         text = f"{event.job.name}: skipped, its stems are in {_place(event.job)}"
-                        report.finish(event.index, text, results[-1])
+                        report.finish(event.index, text, became[event.index])
                     case RecordingFailed():
                         if event.is_defect or report.level == "debug":
                             _show_traceback(event.error, report)
-                        results.append(
-                            {"input": event.job.name, "status": "failed", "message": as_options(event.message)}
-                        )
-                        report.fail(event.index, event.message, results[-1])
+                        became[event.index] = {
+                            "input": event.job.name,
+                            "status": "failed",
+                            "message": as_options(event.message),
+                        }
+                        report.fail(event.index, event.message, became[event.index])
                 for remark in remarks.on(event):
                     report.warn(remark)
+            results += [became[index] for index in sorted(became)]
             _sum_up(report, results, out if "model" in output.template.fields else out / safe_name(model.name), part)
     except KeyboardInterrupt:
-        done = sum(result["status"] != "failed" for result in results)
+        done = sum(result["status"] != "failed" for result in became.values())
         raise KeyboardInterrupt(
             f"{done} of {len(jobs)} recordings are done and nothing half-written is left behind; "
             "add --resume to go on with the others"

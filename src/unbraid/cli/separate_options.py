@@ -241,6 +241,15 @@ Preview = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", "-d", metavar="DEVICE", help=DEVICE_HELP, rich_help_panel=_RUN)]
+Devices = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LIST",
+        help="A worker process on each: cuda:0,cuda:1, or cpu:4 for four that share the processors.",
+        show_default=False,
+        rich_help_panel=_RUN,
+    ),
+]
 Jobs = Annotated[
     int,
     typer.Option(

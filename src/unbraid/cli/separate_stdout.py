@@ -41,7 +41,7 @@ def separate_to_stdout(
                 case Started():
                     report.start(0, shown, event.expected_seconds)
                 case Progress():
-                    report.advance(event)
+                    report.advance(0, event)
                 case Finished():
                     text = f"{shown}: '{stems[0]}' is on standard output"
                     report.finish(0, text, {"input": shown, "status": "done", "stems": {stems[0]: "-"}})

@@ -19,6 +19,7 @@ OPTIONS = {
     'container="wav"': "--wav",
     "data": "--data",
     "device": "--device",
+    "devices": "--devices",
     "filename": "--filename",
     "init": "--init",
     "intersection": "--intersection",

@@ -69,11 +69,18 @@ class PendingFile:
             self._refuse_others()
             if not follow_link:
                 self.path = Path(os.path.realpath(Path(path).parent), Path(path).name)
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            remove_leftovers(self.path.parent)
             self.partial = partial_path(self.path)
-            descriptor = os.open(self.partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+            try:
+                descriptor = self._create()
+            except FileNotFoundError:
+                # Another recording that failed has taken the folder away, which was empty.
+                descriptor = self._create()
             self.file: BinaryIO = open(descriptor, "w+b", buffering=1 << 16)  # noqa: SIM115
+
+    def _create(self) -> int:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(self.path.parent)
+        return os.open(self.partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
 
     def _refuse_others(self) -> None:
         try:

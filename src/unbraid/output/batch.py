@@ -1,149 +1,49 @@
-"""Separates many recordings on this machine, one after the other: an error in one never stops the others."""
+"""Separates many recordings in this process, side by side: while the model has one, others are read and written.
+
+    lanes (threads, each with a recording) -> requests -> the model, in the caller's thread -> answers -> lanes
+
+An error in one recording never stops the others.
+"""
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Generator, Iterable, Iterator, Sequence
+import threading
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import count
-from pathlib import Path, PurePath
+from pathlib import Path
+from queue import Empty, SimpleQueue
 
-from unbraid.audio.discovery import AudioFile
-from unbraid.errors import ConfigError, UnbraidError
+import torch
+
+from unbraid.errors import UnbraidError
 from unbraid.files.leftovers import remove_leftovers
-from unbraid.files.names import printable
 from unbraid.output.config import OutputConfig
-from unbraid.output.export import Exported, export
-from unbraid.output.naming import OutputPaths, plan_paths, safe_name
+from unbraid.output.export import Exported, export, missing_folders, remove_empty
+from unbraid.output.jobs import (
+    BatchEvent,
+    Job,
+    RecordingDone,
+    RecordingFailed,
+    RecordingProgress,
+    RecordingSkipped,
+    RecordingStarted,
+)
 from unbraid.output.record import ModelIdentity, is_done
 from unbraid.separation.events import Progress, Started
+from unbraid.separation.inference.model_calls import Request
 from unbraid.separation.separator import Separator
+
+_MOST_LANES = 18
 
 
 @dataclass(frozen=True)
-class Job:
-    """One recording and where its stems go."""
+class _Ended:
+    """A lane has nothing more to do, or could not go on."""
 
-    file: AudioFile
-    paths: OutputPaths
-
-    @property
-    def name(self) -> str:
-        return "standard input" if self.file.path == Path("-") else printable(self.file.path)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecordingStarted:
-    index: int
-    """Place of the recording in the list of jobs, from 0."""
-    job: Job
-    started: Started
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecordingProgress:
-    index: int
-    job: Job
-    progress: Progress
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecordingDone:
-    index: int
-    job: Job
-    exported: Exported
-
-    @property
-    def seconds(self) -> float:
-        """Wall time."""
-        return self.exported.seconds_taken
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecordingSkipped:
-    """Its stems were there already, made by the same model with the same settings."""
-
-    index: int
-    job: Job
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecordingFailed:
-    index: int
-    job: Job
-    message: str
-    """One sentence."""
-    error: Exception
-    """An `UnbraidError` or an `OSError` is the user's to mend; anything else is a defect of ours."""
-
-    @property
-    def is_defect(self) -> bool:
-        return not isinstance(self.error, UnbraidError | OSError)
-
-
-BatchEvent = RecordingStarted | RecordingProgress | RecordingDone | RecordingSkipped | RecordingFailed
-
-
-def plan_jobs(
-    files: Iterable[AudioFile],
-    out: Path,
-    stems: tuple[str, ...],
-    *,
-    model: str,
-    output: OutputConfig | None = None,
-    passage: str = "",
-) -> list[Job]:
-    """Decides all file names before anything runs, so that no recording overwrites the stems of another.
-
-    Where two recordings would have the same files, as a.wav and a.mp3 have, the second is called "a (mp3)", and where
-    that is taken as well, "a (2)" and so on.
-    `stems` are those to write, as `OutputConfig.choose` gives them. With a `passage`, recordings are called
-    "talk (10-40 s)".
-    """
-    output = output or OutputConfig()
-    template = output.template
-    if len(stems) > 1 and "stem" not in template.fields:
-        raise ConfigError(
-            "gives all stems the same name", subject=f"`filename` '{template.text}'", remedy="put {stem} into it"
-        )
-    jobs: list[Job] = []
-    taken: set[str] = set()
-    for file in files:
-        for track in _track_names(file, passage):
-            paths = plan_paths(
-                out,
-                file.relative.parent,
-                template,
-                track=track,
-                track_extension=_extension(file),
-                stems=stems,
-                extension=output.container,
-                model=model,
-            )
-            keys = {_key(path) for path in (*paths.stems.values(), paths.record)}
-            if not keys & taken:
-                break
-            if "track" not in template.fields:
-                raise ConfigError(
-                    "gives several recordings the same name",
-                    subject=f"`filename` '{template.text}'",
-                    remedy="put {track} into it",
-                )
-        taken |= keys
-        jobs.append(Job(file, paths))
-    return jobs
-
-
-def shard(jobs: Sequence[Job], index: int, shards: int) -> list[Job]:
-    """Every so many-th job from the `index`-th on (from 1); all shards together are all jobs, each once."""
-    if not 1 <= index <= shards:
-        raise ConfigError(
-            "does not exist",
-            subject=f"`shard` {index}/{shards}",
-            remedy=f"shards go from 1/{shards} to {shards}/{shards}",
-        )
-    return list(jobs[index - 1 :: shards])
+    error: BaseException | None = None
 
 
 def run_jobs(
@@ -153,30 +53,134 @@ def run_jobs(
     output: OutputConfig | None = None,
     *,
     resume: bool = False,
+    lanes: int | None = None,
 ) -> Generator[BatchEvent, None, None]:
     """Runs every job and tells how it goes. With `resume`, recordings whose stems are there already are skipped.
 
-    Closing the generator, or Ctrl-C, removes what was written of the current recording.
+    So many recordings are in work at a time as there are `lanes`, by default three, and where chunks share calls of the
+    model enough to fill them; jobs are taken in their order, and may be done in another. Closing the generator, or
+    Ctrl-C, removes what was written of those that are in work.
     """
-    output = output or OutputConfig()
-    for index, job in enumerate(jobs):
+    return run_numbered(enumerate(jobs), separator, model, output or OutputConfig(), resume=resume, lanes=lanes)
+
+
+def run_numbered(
+    jobs: Iterator[tuple[int, Job]],
+    separator: Separator,
+    model: ModelIdentity,
+    output: OutputConfig,
+    *,
+    resume: bool = False,
+    lanes: int | None = None,
+) -> Generator[BatchEvent, None, None]:
+    """As `run_jobs`, of jobs that have their numbers already, which may come when they please."""
+    inbox: SimpleQueue[BatchEvent | Request | _Ended] = SimpleQueue()
+    stop, taking = threading.Event(), threading.Lock()
+    fresh = set[Path]()
+    """Folders that were not there before."""
+
+    def hand_over(request: Request) -> None:
+        if stop.is_set():
+            request.future.cancel()
+        inbox.put(request)
+
+    def lane() -> None:
+        ended = _Ended()
+        # The model has the processor; what a thread here does is done as fast without a team of its own.
+        torch.set_num_threads(1)
+        try:
+            while not stop.is_set():
+                with taking:
+                    numbered = next(jobs, None)
+                    if numbered is None:
+                        return
+                    paths = numbered[1].paths
+                    # Its own folder is the recording's; those above may be wanted by several at a time.
+                    fresh.update(folder for folder in missing_folders(paths) if folder != paths.folder)
+                with closing(separate_one(*numbered, separator, model, output, resume=resume)) as events:
+                    for event in events:
+                        inbox.put(event)
+                        if stop.is_set():
+                            return
+        except CancelledError:
+            pass
+        except BaseException as error:
+            ended = _Ended(error)
+        finally:
+            inbox.put(ended)
+
+    number = lanes or num_lanes(separator)
+    threads = [threading.Thread(target=lane, name=f"unbraid-lane-{index}", daemon=True) for index in range(number)]
+    waiting = deque[Request]()
+    with separator.calls.handed_over(hand_over):
+        for thread in threads:
+            thread.start()
+        try:
+            while number:
+                try:
+                    # What has come meanwhile is looked at before the model runs, so that requests find each other.
+                    item = inbox.get(block=not waiting)
+                except Empty:
+                    separator.calls.answer(waiting)
+                    continue
+                if isinstance(item, Request):
+                    waiting.append(item)
+                elif not isinstance(item, _Ended):
+                    yield item
+                elif item.error is not None:
+                    raise item.error
+                else:
+                    number -= 1
+        finally:
+            stop.set()
+            _let_go(threads, inbox, waiting)
+            remove_empty(fresh)
+
+
+def num_lanes(separator: Separator) -> int:
+    """One recording in the model, one being read, one being written; and as many again as share a call."""
+    most = separator.calls.most_chunks
+    return 3 if most == 1 else min(2 * most + 1, _MOST_LANES)
+
+
+def separate_one(
+    index: int, job: Job, separator: Separator, model: ModelIdentity, output: OutputConfig, *, resume: bool = False
+) -> Generator[BatchEvent, None, None]:
+    """One recording; whatever is wrong with it is an event as well."""
+    try:
         for folder in {job.paths.folder, *(path.parent for path in job.paths.stems.values())}:
             remove_leftovers(folder)
         if resume and is_done(job.paths, model, separator, output, job.file.path):
             yield RecordingSkipped(index=index, job=job)
-            continue
-        try:
-            with closing(export(separator, job.file.path, job.paths, output, model)) as events:
-                for event in events:
-                    match event:
-                        case Started():
-                            yield RecordingStarted(index=index, job=job, started=event)
-                        case Progress():
-                            yield RecordingProgress(index=index, job=job, progress=event)
-                        case Exported():
-                            yield RecordingDone(index=index, job=job, exported=event)
-        except Exception as error:
-            yield RecordingFailed(index=index, job=job, message=_sentence(error, job), error=error)
+            return
+        with closing(export(separator, job.file.path, job.paths, output, model)) as events:
+            for event in events:
+                match event:
+                    case Started():
+                        yield RecordingStarted(index=index, job=job, started=event)
+                    case Progress():
+                        yield RecordingProgress(index=index, job=job, progress=event)
+                    case Exported():
+                        yield RecordingDone(index=index, job=job, exported=event)
+    except CancelledError:
+        raise
+    except Exception as error:
+        yield RecordingFailed(index=index, job=job, message=_sentence(error, job), error=error)
+
+
+def _let_go(threads: list[threading.Thread], inbox: SimpleQueue, waiting: deque[Request]) -> None:
+    """Waits for the lanes to remove what they have begun; those that wait for the model wait no longer."""
+    for thread in threads:
+        while thread.is_alive():
+            for request in waiting:
+                request.future.cancel()
+            waiting.clear()
+            try:
+                item = inbox.get(timeout=0.05)
+            except Empty:
+                continue
+            if isinstance(item, Request):
+                item.future.cancel()
 
 
 def _sentence(error: Exception, job: Job) -> str:
@@ -186,25 +190,3 @@ def _sentence(error: Exception, job: Job) -> str:
     if isinstance(error, OSError):
         return f"'{job.name}' could not be separated ({error.strerror or error}): check the disks that it is on"
     return f"'{job.name}' could not be separated because of a defect of unbraid ({type(error).__name__}: {error})"
-
-
-def _track_names(file: AudioFile, passage: str) -> Iterator[str]:
-    """The name of the recording, then other names for it."""
-    name = PurePath(file.relative.name).stem
-    if passage:
-        name = f"{safe_name(name, longest_bytes=100)} ({passage})"
-    yield name
-    # Cut so far that the mark survives when the whole is cut again.
-    short = safe_name(name, longest_bytes=120)
-    if extension := _extension(file)[:10]:
-        yield f"{short} ({extension})"
-    yield from (f"{short} ({number})" for number in count(2))
-
-
-def _extension(file: AudioFile) -> str:
-    return file.relative.suffix.removeprefix(".")
-
-
-def _key(path: Path) -> str:
-    """The same for paths that some file systems take for one, whatever the capitals and the form of the accents."""
-    return unicodedata.normalize("NFC", str(path)).casefold()

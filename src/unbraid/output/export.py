@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +63,7 @@ def export(
     names = separator.stem_plan.names
     indices = [index_of(stem, names) for stem in paths.stems]
     refuse_to_overwrite(source, paths)
-    fresh = _missing_folders(paths)
+    fresh = missing_folders(paths)
     writers, info = None, None
     try:
         with closing(separator.stream("-" if source == Path("-") else source, scratch=paths.folder)) as events:
@@ -111,10 +111,7 @@ def export(
     finally:
         if writers is not None:
             writers.discard()
-        # Folders that were made for nothing; those that hold something stay.
-        for folder in fresh:
-            with suppress(OSError):
-                folder.rmdir()
+        remove_empty(fresh)
 
 
 def _exported(
@@ -197,7 +194,14 @@ def refuse_to_overwrite(source: Path, paths: OutputPaths) -> None:
         )
 
 
-def _missing_folders(paths: OutputPaths) -> list[Path]:
-    """Folders that will have to be made, the deepest first."""
+def missing_folders(paths: OutputPaths) -> set[Path]:
+    """Folders that will have to be made."""
     folders = {folder for path in paths.stems.values() for folder in path.parents}
-    return sorted((folder for folder in folders if not os.path.exists(folder)), key=lambda folder: -len(folder.parts))
+    return {folder for folder in folders if not os.path.exists(folder)}
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Removes folders that were made for nothing; those that hold something stay."""
+    for folder in sorted(folders, key=lambda folder: -len(folder.parts)):
+        with suppress(OSError):
+            folder.rmdir()

@@ -8,7 +8,8 @@ temporary file until the whole recording has been heard and `tracking` knows who
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from torch import nn
 from unbraid.audio.reading import AudioReader
 from unbraid.audio.recording import Recording
 from unbraid.audio.sources import SourceFacts
-from unbraid.axes import Float, Tensor
+from unbraid.axes import Tensor
 from unbraid.errors import ConfigError
 from unbraid.models.contract import ModelSpec, SeparationModel
 from unbraid.separation.channels import plan_groups
@@ -38,11 +39,12 @@ from unbraid.separation.compositions.syntax import (
 from unbraid.separation.config import SeparationConfig
 from unbraid.separation.device import choose_device, is_on
 from unbraid.separation.events import Block, Event, Finished, Progress, Started
+from unbraid.separation.inference.model_calls import ModelCalls
+from unbraid.separation.inference.runner import ModelRunner, Separated
 from unbraid.separation.inputs import Input, Intake, Lookback, Reader, open_input
 from unbraid.separation.joining import Joiner
 from unbraid.separation.level import open_level
 from unbraid.separation.process import release_freed_memory
-from unbraid.separation.runner import ModelRunner
 from unbraid.separation.speakers.online import OnlineTracker
 from unbraid.separation.speakers.pieces import can_track
 from unbraid.separation.speakers.sorting import KeepOrder, Sorter, SortOnline, SortRecording
@@ -83,10 +85,12 @@ class Separator:
         *,
         device: str = "auto",
         config: SeparationConfig | None = None,
+        calls: ModelCalls | None = None,
         **settings: Any,
     ) -> None:
         """`model` is a bundled name, a weights file, a model, or several as one ("a+b", see `compositions.syntax`);
-        `settings` are the fields of `SeparationConfig`, or `config` has them all.
+        `settings` are the fields of `SeparationConfig`, or `config` has them all; `calls` is the way to the models,
+        where several separators share it.
 
         A model of yours stays as it is: it is asked in evaluation mode and then is in the mode that it was in, and
         where `device` is another than its own, a copy of it goes there.
@@ -99,6 +103,8 @@ class Separator:
             model = parse_composition(model)
         if isinstance(model, OneModel):
             model = model.name
+        self.calls = calls or ModelCalls(self.device, config.batch_size or _batch_size(self.device))
+        """The way to the model, which recordings that are separated side by side share."""
         self.composite: Composite | None = None
         """Several models as one; None where it is one."""
         self.model: SeparationModel | nn.ModuleList
@@ -134,7 +140,7 @@ class Separator:
             duration_seconds=None,
             preview_seconds=None,
         )
-        members.append(Separator(composition, device=str(self.device), config=plain))
+        members.append(Separator(composition, device=str(self.device), config=plain, calls=self.calls))
         return members[-1]
 
     @property
@@ -249,10 +255,20 @@ class Separator:
             source=_facts(reader),
         )
 
-    def _separated_chunks(
-        self, intake: Intake, runner: ModelRunner
-    ) -> Iterator[tuple[Chunk, Float[Tensor, "source channel sample"]]]:
-        """Every chunk of the recording and the model's estimates for it, in the model's order of sources."""
+    def _separated_chunks(self, intake: Intake, runner: ModelRunner) -> Separated:
+        """Every chunk of the recording and the model's estimates for it, in the model's order of sources.
+
+        While the model is busy elsewhere, or with one batch, the next is read already.
+        """
+        asked = deque[Callable[[], Separated]]()
+        for batch in self._batches(intake):
+            asked.append(runner.begin(batch))
+            if len(asked) > self.calls.is_served:
+                yield from asked.popleft()()
+        while asked:
+            yield from asked.popleft()()
+
+    def _batches(self, intake: Intake) -> Iterator[list[Chunk]]:
         size = self.config.batch_size
         assert size is not None
         cutter, queue = ChunkCutter(self.plan), list[Chunk]()
@@ -260,10 +276,9 @@ class Separator:
             queue += cutter.push(block)
             while len(queue) >= size:
                 batch, queue = queue[:size], queue[size:]
-                yield from runner.run(batch)
+                yield batch
         queue += cutter.finish()
-        for start in range(0, len(queue), size):
-            yield from runner.run(queue[start : start + size])
+        yield from (queue[start : start + size] for start in range(0, len(queue), size))
 
     def _runner(self, reader: Reader) -> ModelRunner:
         groups = plan_groups(reader.info.num_channels, self.spec.num_channels)
@@ -275,7 +290,7 @@ class Separator:
         refine_from_hz = self.config.refine_from_hz if self.config.refine == "wiener" else None
         level = open_level(self.spec, groups, first_pass)
         assert isinstance(self.model, SeparationModel)
-        return ModelRunner(self.model, self.device, groups, level, self.offsets, refine_from_hz)
+        return ModelRunner(self.model, self.calls, groups, level, self.offsets, refine_from_hz)
 
     def _sorter(self, scratch: Path | None) -> Sorter:
         spec = self.spec
@@ -297,7 +312,7 @@ def _resolved(config: SeparationConfig, spec: ModelSpec, device: torch.device) -
     """The config with what was left open filled in."""
     segment = spec.chunk_seconds if config.segment_seconds is None else config.segment_seconds
     overlap = (0.25 if config.join == "fade" else 0.5) if config.overlap is None else config.overlap
-    batch_size = config.batch_size or (1 if device.type == "cpu" else 8)
+    batch_size = config.batch_size or _batch_size(device)
     return replace(
         config,
         segment_seconds=segment,
@@ -306,6 +321,10 @@ def _resolved(config: SeparationConfig, spec: ModelSpec, device: torch.device) -
         refine=spec.refine if config.refine is None else config.refine,
         refine_from_hz=spec.refine_from_hz if config.refine_from_hz is None else config.refine_from_hz,
     )
+
+
+def _batch_size(device: torch.device) -> int:
+    return 1 if device.type == "cpu" else 8
 
 
 def _plan(config: SeparationConfig, sample_rate: int) -> ChunkPlan:

@@ -1,0 +1,1 @@
+"""From chunks of a recording to calls of a model and back."""

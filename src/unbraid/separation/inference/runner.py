@@ -1,0 +1,111 @@
+"""One pass of a recording's chunks through the model: groups of channels, level, and shifts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+
+from unbraid.axes import Float, Tensor
+from unbraid.models.contract import SeparationModel
+from unbraid.separation.channels import gather_group, scatter_group
+from unbraid.separation.inference.model_calls import ModelCalls, Request
+from unbraid.separation.level import MeasureLevel
+from unbraid.separation.speakers.ordering import align
+from unbraid.signal.chunking import Chunk
+from unbraid.signal.wiener import wiener_refine
+
+_SILENCE = 1e-7
+"""Below this peak (-140 dB) a chunk is silence, and so are its stems; no model is asked."""
+
+Separated = Iterator[tuple[Chunk, Float[Tensor, "source channel sample"]]]
+
+
+class ModelRunner:
+    """Asks a model for the estimates of chunks, in its own order of sources."""
+
+    def __init__(
+        self,
+        model: SeparationModel,
+        calls: ModelCalls,
+        groups: tuple[tuple[int, ...], ...],
+        level: MeasureLevel,
+        offsets: Sequence[int],
+        refine_from_hz: float | None = None,
+    ) -> None:
+        """`groups` of channels go through the model together; `offsets` in samples are those of the shifted passes.
+        From `refine_from_hz` on the mixture is shared out by the powers of the estimates; None leaves them alone."""
+        self.refine_from_hz = refine_from_hz
+        self.model, self.calls, self.spec = model, calls, model.spec
+        self.groups, self.level, self.offsets = groups, level, offsets
+        self.seconds = 0.0
+        """Wall time of the model so far."""
+
+    def begin(self, batch: list[Chunk]) -> Callable[[], Separated]:
+        """Chunks on their way to the model, together where they are equally long; what is returned waits for them."""
+        lengths = {chunk.samples.shape[-1] for chunk in batch}
+        if len(lengths) > 1:
+            parts = [self.begin(batch[:-1]), self.begin(batch[-1:])]
+            return lambda: (separated for part in parts for separated in part())
+        # Channels that are equal, as in a mono recording stored in stereo, go through the model once.
+        single = all(bool((chunk.samples == chunk.samples[:1]).all()) for chunk in batch)
+        used = self.groups[:1] if single else self.groups
+        rows = torch.stack(
+            [gather_group(chunk.samples, group, self.spec.num_channels) for chunk in batch for group in used]
+        )
+        finish = self._begin(rows, [*range(len(used))] * len(batch), len(batch))
+        return lambda: self._scatter(batch, finish().unflatten(0, (len(batch), len(used))), single=single)
+
+    def _scatter(
+        self, batch: list[Chunk], estimates: Float[Tensor, "chunk group source channel sample"], *, single: bool
+    ) -> Separated:
+        num_channels = sum(len(group) for group in self.groups)
+        for chunk, estimate in zip(batch, estimates, strict=True):
+            if single:
+                yield chunk, estimate[0].mean(dim=1, keepdim=True).expand(-1, num_channels, -1)
+                continue
+            whole = estimate.new_empty(self.spec.num_sources, num_channels, estimate.shape[-1])
+            for group, part in zip(self.groups, estimate, strict=True):
+                whole[:, list(group)] = scatter_group(part, group)
+            yield chunk, whole
+
+    def _begin(
+        self, rows: Float[Tensor, "row channel sample"], groups: list[int], num_chunks: int
+    ) -> Callable[[], Float[Tensor, "row source channel sample"]]:
+        """The model at the level it wants, averaged over shifts; silence is not asked for."""
+        result = rows.new_zeros(rows.shape[0], self.spec.num_sources, *rows.shape[1:])
+        heard = rows.abs().amax(dim=(1, 2)) > _SILENCE
+        if not heard.any():
+            return lambda: result
+        mixture = rows[heard]
+        offset, gain = self.level(mixture, [group for group, one in zip(groups, heard, strict=True) if one])
+        scaled = (mixture - offset) / gain
+        shifts = [0, *(shift for shift in self.offsets if shift < scaled.shape[-1])]
+        asked = [self.calls.submit(self.model, scaled[..., shift:], num_chunks) for shift in shifts]
+
+        def finish() -> Tensor:
+            mean = self._mean(shifts, [self._received(request) for request in asked])
+            if self.refine_from_hz is not None:
+                mean = wiener_refine(mean, scaled, self.spec.sample_rate, self.refine_from_hz)
+            result[heard] = mean * gain.unsqueeze(1) + offset.unsqueeze(1)
+            return result
+
+        return finish
+
+    def _received(self, request: Request) -> Float[Tensor, "row source channel sample"]:
+        answer = request.future.result()
+        self.seconds += answer.seconds
+        return answer.estimates
+
+    def _mean(self, shifts: list[int], passes: list[Tensor]) -> Float[Tensor, "row source channel sample"]:
+        """Of the first pass, over all samples, and of those that begin later."""
+        total, *others = passes
+        count = torch.ones(total.shape[-1])
+        for shift, shifted in zip(shifts[1:], others, strict=True):
+            if self.spec.exchangeable:
+                shifted = torch.stack(
+                    [new[list(align(new, old[..., shift:]))] for new, old in zip(shifted, total, strict=True)]
+                )
+            total[..., shift:] += shifted
+            count[shift:] += 1
+        return total / count
