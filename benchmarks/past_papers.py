@@ -24,15 +24,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from benchmarks import machine
 from benchmarks.past_papers_rows import ROWS, Row
 from benchmarks.trained_runs import size_and_macs
 from unbraid.data.items import Example
 from unbraid.data.loaders import DrawnExamples, ExampleStream
+from unbraid.data.mixing.drawing import build_drawer
 from unbraid.data.open import open_dataset
 from unbraid.inspection.profile import noise
-from unbraid.losses.permutation import reorder
+from unbraid.losses.permutation import pairwise_distances, reorder
 from unbraid.metrics.ratios import si_sdr, snr
 from unbraid.models.catalog import build_model
 from unbraid.models.contract import SeparationModel
@@ -69,7 +71,8 @@ def train(row: Row, seed: int, corpus: Path, out: Path) -> None:
     average = build_model(row.config.model)
     average.load_state_dict(model.state_dict())
     heard, unheard = (open_dataset(corpus, split, group.layout) for split in ("train", group.split))
-    batches = draw_batches(ExampleStream(heard, row.config.mixing, model.spec, seed, group.batch_size), row, seed, out)
+    drawer = build_drawer(heard, row.config.mixing, model.spec)
+    batches = draw_batches(ExampleStream(drawer, seed, group.batch_size), row, seed, out)
     drawn = DrawnExamples(unheard, row.config.mixing, model.spec, 0, group.num_test)
     test = [drawn[index] for index in range(group.num_test)]
     objective, optimiser = Objective(row.config, model), build_optimiser(model, row.config.optimiser)
@@ -147,8 +150,8 @@ def evaluate(model: SeparationModel, test: list[Example]) -> dict[str, list[floa
         estimates = model.eval()(item.mixture.unsqueeze(0))[0]
         references, mixture = item.references, item.mixture
         if model.spec.exchangeable:
-            pairs = -si_sdr(estimates[:, None], references[None]).mean(-1)
-            estimates = reorder(estimates.unsqueeze(0), cheapest_assignment(pairs.unsqueeze(0)))[0]
+            pairs = pairwise_distances(_negative_si_sdr, estimates.unsqueeze(0), references.unsqueeze(0))
+            estimates = reorder(estimates.unsqueeze(0), cheapest_assignment(pairs))[0]
         gains = si_sdr(estimates, references) - si_sdr(mixture.expand_as(references), references)
         values = {"SI-SDRi": gains.mean(-1), "SDR": snr(estimates, references).mean(-1)}
         sources = ["both"] * len(references) if model.spec.exchangeable else list(model.spec.sources)
@@ -157,6 +160,10 @@ def evaluate(model: SeparationModel, test: list[Example]) -> dict[str, list[floa
                 usable = present and np.isfinite(value)
                 found.setdefault(f"{source} {name}", []).append(value if usable else None)
     return found
+
+
+def _negative_si_sdr(estimate: Tensor, reference: Tensor) -> Tensor:
+    return -si_sdr(estimate, reference.contiguous()).mean(-1)
 
 
 def _summary(score: Score) -> str:

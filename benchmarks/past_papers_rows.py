@@ -13,6 +13,7 @@ from unbraid.models.catalog import ModelConfig
 from unbraid.models.contract import SeparationModel
 from unbraid.models.mtfa.model import MTFAConfig
 from unbraid.models.s4m.model import S4MConfig
+from unbraid.models.super_resolution.wrapper import WithSuperResolutionConfig
 from unbraid.recipes.mtfa import AT_LEVELS, BARE, laptop
 from unbraid.recipes.sfsrnet import NARROW, NARROW_COMPLEX, NARROW_TIME, refined, strided
 from unbraid.training.config import TrainingConfig
@@ -74,7 +75,9 @@ class Row:
     @property
     def examples(self) -> str:
         """Rows of one group at one rate see the same ones."""
-        return f"{self.group.name}-{self.config.model.sample_rate}"  # type: ignore[union-attr]
+        model = self.config.model
+        network = model.separator if isinstance(model, WithSuperResolutionConfig) else model
+        return f"{self.group.name}-{network.sample_rate}"  # type: ignore[union-attr]
 
 
 MUSIC = Group(
@@ -112,10 +115,10 @@ SPEECH = Group(
     name="s4m",
     about="S4M at 8 kHz, 64 and 128 features, four rounds, two speakers; test mixtures of unheard speakers",
     layout="corpus:speech",
-    cpu_seconds=60.0,
-    steps=200,
+    cpu_seconds=30.0,
+    steps=100,
     batch_size=2,
-    num_test=60,
+    num_test=40,
     num_batches=200,
     measures=("both SI-SDRi",),
 )

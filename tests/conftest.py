@@ -18,6 +18,7 @@ from safetensors import safe_open
 
 from unbraid.layers.attention import SelfAttentionConfig
 from unbraid.layers.mamba import MambaConfig
+from unbraid.layers.recurrent import RecurrentConfig
 from unbraid.models.s4m.model import S4MConfig
 from unbraid.models.sepformer.model import sfsrnet_separator
 from unbraid.models.sfc.band_split import BandSplitConfig
@@ -47,6 +48,12 @@ TINY |= {
         "feedforward_dim": 12,
         "sequence": TINY_ATTENTION,
     }
+}
+TINY["dprnn"] = {
+    "dim": 8,
+    "num_blocks": 2,
+    "chunk_frames": 40,
+    "sequence": RecurrentConfig(kind="lstm", hidden_dim=6),
 }
 TINY |= {
     name: {"sample_rate": 8000, "n_fft": 128, "hop": 32, "width": 1.0, "channels": (4, 4, 4, 4, 8)}

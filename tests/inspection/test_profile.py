@@ -50,6 +50,15 @@ def test_s4m_tiny_costs_what_it_should(settings, giga):
     assert count_macs(model, noise(model, 1.0))[""] / 1e9 == pytest.approx(giga, rel=0.02)
 
 
+def test_an_lstm_is_counted_as_one():
+    """Per frame of each chunk and path: four gates of inputs and states in both directions, and the map back."""
+    model = build_model("dprnn", **TINY["dprnn"])
+    macs = count_macs(model, noise(model, 0.05))
+    chunks = 22 * 40  # 400 samples between one zero at either end are 401 frames
+    path = chunks * (2 * 4 * 6 * (8 + 6) + 2 * 6 * 8)
+    assert macs["blocks.0.within"] == macs["blocks.1.across"] == path
+
+
 def test_fused_convolutions_count_like_plain_ones(monkeypatch):
     model = build_model("mtfa", **TINY["mtfa"])
     fused = count_macs(model, noise(model, 0.3))

@@ -1,18 +1,16 @@
-"""SepFormer and the separator of SFSRNet: SpeechBrain's numbers, the paper's sizes, chunks, heads and batches."""
+"""SepFormer and the separator of SFSRNet: SpeechBrain's numbers, the paper's sizes, heads and batches."""
 
 from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from tests.conftest import TINY, TINY_ATTENTION
 from unbraid.errors import ConfigError
 from unbraid.layers.mamba import MambaConfig
 from unbraid.models.catalog import build_model
-from unbraid.models.sepformer.blocks import cut_chunks, join_chunks, sinusoids
+from unbraid.models.sepformer.blocks import sinusoids
 from unbraid.models.sepformer.model import SepFormerConfig, sfsrnet_separator
 from unbraid.weights.foreign import convert_weights
 
@@ -77,20 +75,6 @@ def test_every_open_choice_costs_what_it_should(separator, changes, more):
     with torch.device("meta"):
         model = build_model(replace(sfsrnet_separator(), **changes))
     assert size(model) - size(separator) == more
-
-
-@given(num_frames=st.integers(1, 200), half=st.integers(1, 12))
-@settings(max_examples=40, deadline=None)
-def test_every_frame_lies_in_two_chunks(num_frames, half):
-    frames = torch.randn(2, num_frames, 3)
-    chunks = cut_chunks(frames, 2 * half)
-    assert chunks.shape[2] == 2 * half
-    assert torch.allclose(join_chunks(chunks, num_frames), 2 * frames)
-
-
-@pytest.mark.parametrize(("num_frames", "num_chunks"), [(999, 42), (3999, 162)])
-def test_there_are_as_many_chunks_as_the_paper_has(num_frames, num_chunks):
-    assert cut_chunks(torch.zeros(1, num_frames, 1), 50).shape[1] == num_chunks
 
 
 def test_positions_are_the_known_sinusoids():

@@ -153,6 +153,8 @@ def count_macs(model: SeparationModel, mixture: torch.Tensor) -> dict[str, int]:
         more[torch.ops.mkldnn._linear_pointwise] = _linear_flops
     if hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
         more[torch.ops.mkldnn._convolution_pointwise] = _convolution_flops
+    if hasattr(torch.ops.aten, "mkldnn_rnn_layer"):
+        more[torch.ops.aten.mkldnn_rnn_layer] = _recurrent_flops
     # The counter stumbles over parameters that are handed from module to module.
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
@@ -195,6 +197,11 @@ def _convolution_flops(*shapes, out_shape: torch.Size, **__) -> int:
     """From shapes, of oneDNN's convolution with whatever follows it in the same pass."""
     weight = next(shape for shape in shapes[1:] if isinstance(shape, tuple | torch.Size) and shape != out_shape)
     return 2 * math.prod(out_shape) * math.prod(weight[1:])
+
+
+def _recurrent_flops(features, input_weight, state_weight, *_, out_shape=None, **__) -> int:
+    """From shapes, of one direction of an LSTM as oneDNN computes it."""
+    return 2 * math.prod(features[:-1]) * (math.prod(input_weight) + math.prod(state_weight))
 
 
 def _attention_flops(query, key, value, *_, **__) -> int:

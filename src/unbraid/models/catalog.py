@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from unbraid.errors import ConfigError, UnknownNameError
 from unbraid.layers.attention import SelfAttentionConfig
 from unbraid.models.contract import SeparationModel
+from unbraid.models.dprnn.model import DPRNN, DPRNNConfig
 from unbraid.models.ensemble.model import Ensemble, EnsembleConfig
 from unbraid.models.mtfa.model import MTFA, MTFAConfig
 from unbraid.models.packaged.demucs import DemucsConfig, PackagedDemucs
@@ -29,6 +30,7 @@ ModelConfig = NetworkConfig | WithSuperResolutionConfig | DemucsConfig | PymssCo
 
 ARCHITECTURES: dict[str, tuple[type[ModelConfig], type[SeparationModel]]] = {
     "demucs": (DemucsConfig, PackagedDemucs),
+    "dprnn": (DPRNNConfig, DPRNN),
     "ensemble": (EnsembleConfig, Ensemble),
     "mtfa": (MTFAConfig, MTFA),
     "pymss": (PymssConfig, PackagedPymss),
@@ -80,6 +82,7 @@ PRESETS: dict[str, ModelConfig] = {
     "s4m-tiny-super-resolution": WithSuperResolutionConfig(
         separator=S4MConfig(kernel_ms=16.0), super_resolution=NARROW_SUPER_RESOLUTION
     ),
+    "dprnn": DPRNNConfig(),
     "sepformer": SepFormerConfig(),
     "sfsrnet": WithSuperResolutionConfig(separator=sfsrnet_separator(), super_resolution=SuperResolutionConfig()),
     "sfc-ca-small": replace(MUSIC, compression=CrossAttentionConfig(inner_dim=64), separator=SMALL),

@@ -31,6 +31,7 @@ from unbraid.training.config import (
 _TINY_UNET = {"sample_rate": 8000, "n_fft": 128, "hop": 64, "width": 1.0, "channels": (4, 4, 4, 4, 8)}
 
 TINY: Mapping[str, Mapping[str, object]] = {
+    "dprnn": {"dim": 8, "num_blocks": 2, "chunk_frames": 40, "sequence": {"hidden_dim": 6}},
     "mtfa": _TINY_UNET,
     "resunet": _TINY_UNET,
     "s4m": {"kernel_ms": 8.0, "bottleneck_dim": 8, "hidden_dim": 16, "num_rounds": 2, "depth": 3},

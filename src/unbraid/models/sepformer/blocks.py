@@ -1,4 +1,4 @@
-"""The dual-path part of SepFormer: frames cut into chunks, transformers within and across them, and frames again.
+"""The dual-path part of SepFormer: transformers within chunks of frames and across them.
 
 A plane is (batch, row, frame, dim): every row is a sequence that a transformer reads. Within chunks the rows are the
 chunks; across chunks the plane is turned, and each row holds the frames of one place in all chunks.
@@ -17,10 +17,9 @@ from unbraid.axes import Float, Tensor
 from unbraid.layers.convolution import PlaneConv
 from unbraid.layers.linear import Linear
 from unbraid.layers.memory import Checkpointed
-from unbraid.layers.norms import GlobalLayerNorm
 from unbraid.layers.sequence import SequenceConfig, build_sequence_layer
+from unbraid.models.dprnn.chunks import Norm, build_norm
 
-Norm = Literal["global", "frame"]
 FeedForward = Literal["linear", "plane"]
 
 _EPS = 1e-6
@@ -92,30 +91,6 @@ class TransformerLayer(nn.Module):
     def forward(self, plane: Float[Tensor, "batch row frame dim"]) -> Float[Tensor, "batch row frame dim"]:
         plane = plane + self.sequence(self.norm_sequence(plane).flatten(0, 1)).view(plane.shape)
         return plane + self.narrow(F.relu(self.widen(self.norm_feedforward(plane))))
-
-
-def build_norm(dim: int, norm: Norm) -> nn.Module:
-    """Over all frames and features of an example ("global"), or over the features of each frame."""
-    return GlobalLayerNorm(dim) if norm == "global" else nn.LayerNorm(dim)
-
-
-def cut_chunks(
-    frames: Float[Tensor, "batch frame dim"], chunk_frames: int
-) -> Float[Tensor, "batch chunk chunk_frame dim"]:
-    """Chunks that overlap by half, so many that each frame lies in two of them; zeros fill up both ends."""
-    half, num_frames = chunk_frames // 2, frames.shape[1]
-    # The published rule: a whole chunk of zeros is added where the frames would fit without.
-    gap = chunk_frames - (half + num_frames % chunk_frames) % chunk_frames
-    halves = F.pad(frames, (0, 0, half, half + gap)).unflatten(1, (-1, half))
-    return torch.cat([halves[:, :-1], halves[:, 1:]], dim=2)
-
-
-def join_chunks(
-    chunks: Float[Tensor, "batch chunk chunk_frame dim"], num_frames: int
-) -> Float[Tensor, "batch frame dim"]:
-    """The sum of what the two chunks of each frame say; undoes `cut_chunks` up to a factor of two."""
-    halves = chunks.unflatten(2, (2, -1))
-    return (halves[:, 1:, 0] + halves[:, :-1, 1]).flatten(1, 2)[:, :num_frames]
 
 
 def sinusoids(num_frames: int, dim: int, like: Tensor) -> Float[Tensor, "frame dim"]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from unbraid.axes import Float, Tensor
 from unbraid.models.contract import SeparationModel
+from unbraid.models.dprnn.model import DPRNNConfig
 from unbraid.models.mtfa.model import MTFAConfig
 from unbraid.models.resunet.model import ResUNetConfig
 from unbraid.models.s4m.causal import CausalS4MConfig
@@ -23,7 +24,7 @@ from unbraid.models.super_resolution.network import SuperResolution, SuperResolu
 from unbraid.models.super_resolution.time_domain import TimeSuperResolution, TimeSuperResolutionConfig
 from unbraid.options import check_options
 
-NetworkConfig = S4MConfig | CausalS4MConfig | SFCConfig | SepFormerConfig | ResUNetConfig | MTFAConfig
+NetworkConfig = S4MConfig | CausalS4MConfig | SFCConfig | DPRNNConfig | SepFormerConfig | ResUNetConfig | MTFAConfig
 """What can be wrapped: every architecture of the catalog but this one."""
 
 RefinementConfig = SuperResolutionConfig | TimeSuperResolutionConfig

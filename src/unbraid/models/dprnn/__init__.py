@@ -1,0 +1,1 @@
+"""DPRNN, and what other models that read chunks along both paths take from it."""
