@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 
 from unbraid.errors import AudioReadError, UnbraidError
 from unbraid.files.names import printable
+from unbraid.files.remote import Url, find_files, is_url
 
 _EXTENSIONS = """
     wav wave bwf rf64 w64 aif aiff aifc flac ogg oga opus mp3 mp2 caf au snd m4a m4b aac alac wma ac3 eac3 dts amr ape
@@ -24,7 +25,7 @@ AUDIO_EXTENSIONS = frozenset(_EXTENSIONS.split())
 class AudioFile:
     """A recording to work on."""
 
-    path: Path
+    path: Path | Url
     """Where it is; Path("-") is standard input."""
     relative: PurePath
     """Its path below the folder that was given, or its bare name; the output tree can mirror it."""
@@ -39,7 +40,7 @@ class Discovery:
 
 
 def discover_audio(inputs: Iterable[str | os.PathLike[str]]) -> Discovery:
-    """Resolve files, folders (searched all the way down, sorted) and patterns such as *.wav.
+    """Resolve files, folders (searched all the way down, sorted) and patterns such as *.wav, also behind addresses.
 
     In folders and patterns, hidden files, pipes and devices are skipped; one that is named itself is read.
 
@@ -50,7 +51,7 @@ def discover_audio(inputs: Iterable[str | os.PathLike[str]]) -> Discovery:
     for item in inputs:
         try:
             for file in _resolve(os.fspath(item)):
-                found.setdefault(os.path.realpath(file.path), file)
+                found.setdefault(str(file.path) if is_url(file.path) else os.path.realpath(file.path), file)
         except AudioReadError as error:
             errors.append(error)
     return Discovery(tuple(found.values()), tuple(errors))
@@ -59,6 +60,8 @@ def discover_audio(inputs: Iterable[str | os.PathLike[str]]) -> Discovery:
 def _resolve(item: str) -> Iterator[AudioFile]:
     if item == "-":
         yield AudioFile(Path("-"), PurePath("stdin"))
+    elif is_url(item):
+        yield from _remote(item)
     elif os.path.isdir(item):
         yield from _folder(item)
     elif os.path.lexists(item):
@@ -72,6 +75,13 @@ def _resolve(item: str) -> Iterator[AudioFile]:
             yield from _resolve(match)
     else:
         raise AudioReadError("does not exist", subject=f"'{printable(item)}'", remedy="check the name and the folder")
+
+
+def _remote(url: str) -> Iterator[AudioFile]:
+    files = [AudioFile(file, relative) for file, relative in find_files(url, AUDIO_EXTENSIONS)]
+    if not files:
+        raise AudioReadError(f"there are no recordings at '{printable(url)}'", remedy="check the address")
+    yield from files
 
 
 def _folder(folder: str) -> Iterator[AudioFile]:

@@ -1,4 +1,4 @@
-"""Where encoded audio comes from: a path, standard input, bytes or a file object, as something that can be seeked."""
+"""Where encoded audio comes from, as something that can be seeked: a path, an address, a pipe, bytes, a file object."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from unbraid.audio.sniffing import SNIFF_BYTES, begins_like_audio
 from unbraid.errors import AudioReadError, ConfigError
 from unbraid.files.names import printable
 from unbraid.files.protocols import Readable, Seekable
+from unbraid.files.remote import RemoteFacts, facts_of, is_url, open_url
 
 _BLOCK_BYTES = 1 << 20
 _MOST_STREAMED_BYTES = 16 << 30
@@ -38,12 +39,15 @@ class SourceFacts:
     """When the file was changed last, in nanoseconds since 1970; None of what is no file."""
     sha256: str
     """Of all its bytes."""
+    version: str | None = None
+    """What a store calls this version of a file behind an address."""
 
 
 class Source:
     """Hands out independent seekable views of one piece of encoded audio.
 
-    What cannot be seeked (a pipe, standard input) is first copied to a temporary file that disappears with this object.
+    What cannot be seeked (a pipe, standard input) or lies behind an address (s3://bucket/a.wav) is first copied to a
+    temporary file that disappears with this object.
     Size and time of a file are noted when it is opened: one that is another by the time it is read again is refused.
     """
 
@@ -51,6 +55,8 @@ class Source:
         self._path: str | None = None
         self._opened: tuple[int, int] | None = None
         """Size and time of change of a file when it was opened."""
+        self._remote: tuple[str, RemoteFacts] | None = None
+        """The address of a file that was copied from there, and what was told of it."""
         self._lock = threading.Lock()
         self._start = 0
         if isinstance(source, (bytes, bytearray, memoryview)):
@@ -60,6 +66,9 @@ class Source:
             if os.fspath(source) == "-":
                 self.name = "standard input"
                 self._file = _spool(standard_input(), self)
+            elif is_url(source):
+                self.name = f"'{printable(source)}'"
+                self._file = self._copy(os.fspath(source))
             else:
                 self.name = f"'{printable(source)}'"
                 self._file = self._open_path(source)
@@ -93,6 +102,7 @@ class Source:
         part = object.__new__(Source)
         part.name, part.size = self.name, size
         part._path, part._opened, part._lock, part._start = None, None, threading.Lock(), start
+        part._remote = None
         part._file = self.view()
         weakref.finalize(part, part._file.close)
         return part
@@ -107,6 +117,8 @@ class Source:
         """Raises AudioReadError if the file that was opened has been written to since."""
         if self._opened is not None and isinstance(self._file, io.BufferedReader):
             self._refuse_other(self._file.fileno())
+        if self._remote is not None and facts_of(self._remote[0]) != self._remote[1]:
+            raise self._changed()
 
     def facts(self) -> SourceFacts:
         """What was read; reads it once more, for its hash."""
@@ -115,15 +127,29 @@ class Source:
             digest.update(self.read_at(start, min(_BLOCK_BYTES, self.size - start)))
         self.verify()
         modified_ns = None if self._opened is None else self._opened[1]
-        return SourceFacts(bytes=self.size, modified_ns=modified_ns, sha256=digest.hexdigest())
+        version = None if self._remote is None else self._remote[1].version
+        return SourceFacts(bytes=self.size, modified_ns=modified_ns, sha256=digest.hexdigest(), version=version)
 
     def _refuse_other(self, place: str | int) -> None:
         with _reading(self.name):
             found = os.stat(place)
         if (found.st_size, found.st_mtime_ns) != self._opened:
-            raise AudioReadError(
-                "was changed or replaced while it was read", subject=self.name, remedy="run it again once it is whole"
-            )
+            raise self._changed()
+
+    def _changed(self) -> AudioReadError:
+        return AudioReadError(
+            "was changed or replaced while it was read", subject=self.name, remedy="run it again once it is whole"
+        )
+
+    def _copy(self, url: str) -> Seekable:
+        told = facts_of(url)
+        with open_url(url) as stream:
+            file = _spool(stream, self)
+        # Larger or smaller where it was written to while it was copied; what has the same size is told at the end.
+        if file.seek(0, io.SEEK_END) != told.bytes:
+            raise self._changed()
+        self._remote = url, told
+        return file
 
     def _open_path(self, source: str | os.PathLike[str]) -> Seekable:
         with _reading(self.name):

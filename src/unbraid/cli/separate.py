@@ -115,6 +115,7 @@ def separate(
     from unbraid.cli.models_published import prepare_download
     from unbraid.cli.separate_files import Result, failed, separate_files
     from unbraid.cli.separate_stdout import separate_to_stdout
+    from unbraid.files.remote import Url, is_url
     from unbraid.output.config import OutputConfig
     from unbraid.output.engines.config import EngineConfig, parse_devices
     from unbraid.separation.compositions.identity import named_models
@@ -180,7 +181,7 @@ def separate(
             files,
             separator,
             model,
-            Path(out),
+            Url(out) if is_url(out) else Path(out),
             output,
             part=part,
             resume=resume,

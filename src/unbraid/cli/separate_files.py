@@ -11,6 +11,7 @@ from unbraid.cli.progress import JsonReport, PlainReport, make_report
 from unbraid.cli.settings import as_options
 from unbraid.errors import UnbraidError
 from unbraid.files.names import printable
+from unbraid.files.remote import Url
 from unbraid.output.config import OutputConfig
 from unbraid.output.engines.config import EngineConfig
 from unbraid.output.engines.dispatch import Task
@@ -37,7 +38,7 @@ def separate_files(
     found: Discovery,
     separator: Separator,
     model_source: str,
-    out: Path,
+    out: Path | Url,
     output: OutputConfig,
     *,
     part: tuple[int, int],
@@ -134,12 +135,12 @@ def _done(event: RecordingDone) -> str:
 
 
 def _place(job: Job) -> str:
-    return printable(job.paths.folder)
+    return job.place(job.paths.folder)
 
 
 def _result(job: Job, status: str, record: dict[str, object] | None = None) -> Result:
-    stems = {stem: printable(path) for stem, path in job.paths.stems.items()}
-    result: Result = {"input": job.name, "status": status, "stems": stems, "record": printable(job.paths.record)}
+    stems = {stem: job.place(path) for stem, path in job.paths.stems.items()}
+    result: Result = {"input": job.name, "status": status, "stems": stems, "record": job.place(job.paths.record)}
     if record is not None:
         result |= {key: record[key] for key in ("gain", "uncertain_joins", "heard_seconds", "seconds_taken")}
         result["seconds"] = record["input"]["seconds"]  # type: ignore[index]
@@ -175,7 +176,7 @@ def _show_traceback(error: Exception, report: PlainReport) -> None:
         traceback.print_exception(error, file=sys.stderr)
 
 
-def _sum_up(report: PlainReport, results: list[Result], place: Path, part: tuple[int, int]) -> None:
+def _sum_up(report: PlainReport, results: list[Result], place: Path | Url, part: tuple[int, int]) -> None:
     count = {status: sum(result["status"] == status for result in results) for status in ("done", "skipped", "failed")}
     if not results:
         report.end(f"shard {part[0]}/{part[1]} is empty: there are fewer recordings than shards", count)

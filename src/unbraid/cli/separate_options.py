@@ -47,7 +47,8 @@ Inputs = Annotated[
     typer.Argument(
         metavar="INPUT...",
         help="Recordings, folders of them, patterns such as '*.wav', or - for standard input. "
-        "Anything goes: WAV, FLAC, MP3, M4A, Ogg, video; any rate, any number of channels, any length.",
+        "Addresses such as s3://bucket/folder too. Anything goes: WAV, FLAC, MP3, M4A, Ogg, video; any rate, any "
+        "number of channels, any length.",
         show_default=False,
     ),
 ]

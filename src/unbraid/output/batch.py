@@ -32,6 +32,7 @@ from unbraid.output.jobs import (
     RecordingStarted,
 )
 from unbraid.output.record import ModelIdentity, is_done
+from unbraid.output.upload import export_to_url
 from unbraid.separation.events import Progress, Started
 from unbraid.separation.inference.model_calls import Request
 from unbraid.separation.separator import Separator
@@ -94,9 +95,10 @@ def run_numbered(
                     numbered = next(jobs, None)
                     if numbered is None:
                         return
-                    paths = numbered[1].paths
+                    paths, target = numbered[1].paths, numbered[1].target
                     # Its own folder is the recording's; those above may be wanted by several at a time.
-                    fresh.update(folder for folder in missing_folders(paths) if folder != paths.folder)
+                    if target is None:
+                        fresh.update(folder for folder in missing_folders(paths) if folder != paths.folder)
                 with closing(separate_one(*numbered, separator, model, output, resume=resume)) as events:
                     for event in events:
                         inbox.put(event)
@@ -148,12 +150,17 @@ def separate_one(
 ) -> Generator[BatchEvent, None, None]:
     """One recording; whatever is wrong with it is an event as well."""
     try:
-        for folder in {job.paths.folder, *(path.parent for path in job.paths.stems.values())}:
-            remove_leftovers(folder)
-        if resume and is_done(job.paths, model, separator, output, job.file.path):
+        if job.target is None:
+            for folder in {job.paths.folder, *(path.parent for path in job.paths.stems.values())}:
+                remove_leftovers(folder)
+        if resume and is_done(job.paths, model, separator, output, job.file.path, job.target):
             yield RecordingSkipped(index=index, job=job)
             return
-        with closing(export(separator, job.file.path, job.paths, output, model)) as events:
+        if job.target is None:
+            exporting = export(separator, job.file.path, job.paths, output, model)
+        else:
+            exporting = export_to_url(separator, job.file.path, job.paths, job.target, output, model)
+        with closing(exporting) as events:
             for event in events:
                 match event:
                     case Started():

@@ -52,12 +52,12 @@ class Exported:
 
 
 def export(
-    separator: Separator, source: Path, paths: OutputPaths, output: OutputConfig, model: ModelIdentity
+    separator: Separator, source: os.PathLike[str], paths: OutputPaths, output: OutputConfig, model: ModelIdentity
 ) -> Generator[Event | Exported, None, None]:
-    """Separate `source` (Path("-") is standard input) into the files of `paths`; every event is handed on.
+    """Separate `source` (a path or an address; Path("-") is standard input) into the files of `paths`.
 
-    `paths` may leave stems of the separator out. When anything fails, or the generator is closed early, no file of
-    this recording has appeared or changed.
+    Every event is handed on. `paths` may leave stems of the separator out. When anything fails, or the generator is
+    closed early, no file of this recording has appeared or changed.
     """
     began = time.perf_counter()
     names = separator.stem_plan.names
@@ -186,7 +186,7 @@ def export_to_stream(
             yield event
 
 
-def refuse_to_overwrite(source: Path, paths: OutputPaths) -> None:
+def refuse_to_overwrite(source: os.PathLike[str], paths: OutputPaths) -> None:
     """Raise AudioWriteError if a stem would take the place of the recording itself."""
     if any(os.path.realpath(path) == os.path.realpath(source) for path in paths.stems.values()):
         raise AudioWriteError(

@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from unbraid.audio.discovery import AudioFile
 from unbraid.errors import ConfigError, UnbraidError
 from unbraid.files.names import printable
+from unbraid.files.remote import Url
 from unbraid.output.config import OutputConfig
 from unbraid.output.export import Exported
 from unbraid.output.naming import OutputPaths, plan_paths, safe_name
@@ -23,10 +24,16 @@ class Job:
 
     file: AudioFile
     paths: OutputPaths
+    target: Url | None = None
+    """The address below which the paths are, which are relative then."""
 
     @property
     def name(self) -> str:
         return "standard input" if self.file.path == Path("-") else printable(self.file.path)
+
+    def place(self, path: Path) -> str:
+        """Where one of its files or its folder is, as it is shown."""
+        return printable(path if self.target is None else self.target / path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +90,7 @@ BatchEvent = RecordingStarted | RecordingProgress | RecordingDone | RecordingSki
 
 def plan_jobs(
     files: Iterable[AudioFile],
-    out: Path,
+    out: Path | Url,
     stems: tuple[str, ...],
     *,
     model: str,
@@ -98,6 +105,7 @@ def plan_jobs(
     "talk (10-40 s)".
     """
     output = output or OutputConfig()
+    target, root = (out, Path()) if isinstance(out, Url) else (None, out)
     template = output.template
     if len(stems) > 1 and "stem" not in template.fields:
         raise ConfigError(
@@ -108,7 +116,7 @@ def plan_jobs(
     for file in files:
         for track in _track_names(file, passage):
             paths = plan_paths(
-                out,
+                root,
                 file.relative.parent,
                 template,
                 track=track,
@@ -127,7 +135,7 @@ def plan_jobs(
                     remedy="put {track} into it",
                 )
         taken |= keys
-        jobs.append(Job(file, paths))
+        jobs.append(Job(file, paths, target))
     return jobs
 
 

@@ -106,6 +106,11 @@ class OutputPaths:
         """The folder that holds everything of this recording."""
         return self.record.parent
 
+    def below(self, root: Path) -> OutputPaths:
+        """The same below another root; only of relative paths."""
+        stems = {stem: root / path for stem, path in self.stems.items()}
+        return OutputPaths(track=self.track, stems=stems, record=root / self.record)
+
 
 def plan_paths(
     root: Path,

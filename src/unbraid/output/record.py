@@ -17,9 +17,10 @@ import unbraid
 from unbraid.audio.formats import AudioInfo
 from unbraid.audio.sources import Source
 from unbraid.errors import AudioReadError
-from unbraid.files.json_text import read_json
+from unbraid.files.json_text import parse_json, read_json
 from unbraid.files.leftovers import BEFORE
 from unbraid.files.pending import PendingFile, writing_to
+from unbraid.files.remote import Url, facts_of, is_url, read_url
 from unbraid.output.config import OutputConfig
 from unbraid.output.naming import OutputPaths
 from unbraid.output.stem_files import StemWriters
@@ -127,6 +128,7 @@ def build_record(
             "bytes": finished.source.bytes if finished.source else None,
             "modified_ns": finished.source.modified_ns if finished.source else None,
             "sha256": finished.source.sha256 if finished.source else None,
+            **({"version": finished.source.version} if finished.source and finished.source.version else {}),
         },
         "stems": {
             stem: {
@@ -170,31 +172,49 @@ def replacing_record(paths: OutputPaths, record: Mapping[str, Any]) -> Iterator[
             aside.unlink()
 
 
-def is_done(paths: OutputPaths, model: ModelIdentity, separator: Separator, output: OutputConfig, source: Path) -> bool:
-    """Whether the stems of `source` are all there and were made by this model with these settings.
+def is_done(
+    paths: OutputPaths,
+    model: ModelIdentity,
+    separator: Separator,
+    output: OutputConfig,
+    source: os.PathLike[str],
+    target: Url | None = None,
+) -> bool:
+    """Whether the stems of `source` are all there, below `target` if that is given, and were made by this model with
+    these settings.
 
-    A recording that is not the one that was read is not done: told by its size and its time, and where the time alone
-    is another, by its hash.
+    A recording that is not the one that was read is not done: told by its size and its time (behind an address, the
+    store's mark), and where that alone is another, by its hash.
     """
     try:
-        record = read_json(paths.record)
-        stat = os.stat(source)
+        record = read_json(paths.record) if target is None else parse_json(read_url((target / paths.record).text))
         settings = {FORMAT: record_settings, 1: _settings_of_format_1}[record["format"]](separator, output)
         return (
             record["model"]["sha256"] == model.sha256
             and record["settings"] == json.loads(json.dumps(settings))
-            and record["input"]["bytes"] == stat.st_size
             and {stem: entry["file"] for stem, entry in record["stems"].items()}
             == {stem: _relative(path, paths.folder) for stem, path in paths.stems.items()}
-            and all(path.stat().st_size > 0 for path in paths.stems.values())
-            and _is_same(record["input"], source, stat, paths)
+            and all(_size(path, target) > 0 for path in paths.stems.values())
+            and _is_same(record["input"], source, paths)
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, AudioReadError):
         return False
 
 
-def _is_same(read: Mapping[str, Any], source: Path, stat: os.stat_result, paths: OutputPaths) -> bool:
-    """Whether a recording of the same size is the one that was read."""
+def _size(path: Path, target: Url | None) -> int:
+    return path.stat().st_size if target is None else facts_of((target / path).text).bytes
+
+
+def _is_same(read: Mapping[str, Any], source: os.PathLike[str], paths: OutputPaths) -> bool:
+    """Whether a recording is the one that was read."""
+    if is_url(source):
+        now = facts_of(os.fspath(source))
+        return read["bytes"] == now.bytes and (
+            read.get("version") == now.version or Source(source).facts().sha256 == read["sha256"]
+        )
+    stat = os.stat(source)
+    if read["bytes"] != stat.st_size:
+        return False
     if read.get("sha256") is None:  # a record of version 0.1.0
         return stat.st_mtime <= os.stat(paths.record).st_mtime
     return read["modified_ns"] == stat.st_mtime_ns or Source(source).facts().sha256 == read["sha256"]
