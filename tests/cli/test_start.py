@@ -53,10 +53,11 @@ def test_every_command_teaches(run, command):
 
 def test_choices_are_those_of_the_library():
     from unbraid.output.config import ClipMode
-    from unbraid.separation.config import Consistency, OtherMethod, Tracking
+    from unbraid.separation.config import Backend, Consistency, OtherMethod, Tracking
     from unbraid.signal.chunking import Join
 
     hints = get_type_hints(separate)
+    assert get_args(hints["backend"]) == get_args(Backend)
     assert get_args(hints["clip_mode"]) == get_args(ClipMode)
     assert get_args(hints["consistency"]) == get_args(Consistency)
     assert get_args(hints["other_method"]) == get_args(OtherMethod)

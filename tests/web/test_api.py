@@ -39,6 +39,7 @@ def test_settings_mirror_those_of_the_command_line():
     ours = set(SeparationOptions.model_fields) - {"model"}
     theirs = {field.name for config in (SeparationConfig, OutputConfig) for field in fields(config)}
     assert theirs - ours == {
+        "backend",
         "batch_size",
         "filename",
         "track",

@@ -17,6 +17,8 @@ from unbraid.weights.store import PRETRAINED, bundled_models, inspect_model, sav
 if TYPE_CHECKING:
     import torch
 
+    from unbraid.weights.portable import Precision, ProgramFormat
+
 _CARD_LINES = 12
 
 
@@ -50,6 +52,14 @@ def save(model: SeparationModel, out: Path, name: str, facts: dict[str, object],
     if out.suffix != ".safetensors":
         raise ConfigError(f"--out {out} does not end in .safetensors", remedy="give it that ending")
     save_model(model, out, name=name, facts=facts, half=half)
+    typer.echo(f"{out}: {out.stat().st_size / 2**20:.2f} MiB", err=True)
+
+
+def save_program(model: SeparationModel, out: Path, kind: ProgramFormat, name: str, precision: Precision) -> None:
+    """Writes a model's core as a program and says so."""
+    from unbraid.weights.portable import export_program
+
+    export_program(model, out, kind, name=name, precision=precision)
     typer.echo(f"{out}: {out.stat().st_size / 2**20:.2f} MiB", err=True)
 
 

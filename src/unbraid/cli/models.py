@@ -164,7 +164,14 @@ def show_model(
 @models.command("export")
 def export_model(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Model or .safetensors file.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write, ending in .safetensors.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="File to write, ending in .safetensors, .onnx or .pt2.")
+    ],
+    to: Annotated[
+        Literal["weights", "onnx", "torch-export"],
+        typer.Option(help="Weights, or a program of the model's core for other runtimes."),
+    ] = "weights",
+    precision: Annotated[Literal["float32", "float16", "int8"], typer.Option(help="Of an ONNX file.")] = "float32",
     half: Annotated[bool, flag("--half", "Store 16 bits a weight: half the size.")] = False,
     bands: Annotated[
         int | None, typer.Option(metavar="K", min=2, help="SFC: with so many bands.", show_default=False)
@@ -178,13 +185,18 @@ def export_model(
     The bands of an SFC may be more or fewer than it was trained with, and its
     rate another; what a model loses by that, only a measurement tells.
 
+    With --to onnx (ONNX) or torch-export (PyTorch's own), the file is a program
+    of the model's core: real numbers in and out, any number of rows and frames;
+    the transforms around it stay outside. examples/onnx_numpy.py runs one.
+
     [bold]Examples[/bold]
 
     unbraid models export speech --out speech.safetensors
     unbraid models export runs/speech/best.safetensors --half --out small.safetensors
     unbraid models export cinematic --bands 24 --out cinematic-24.safetensors
+    unbraid models export cinematic --to onnx --out cinematic.onnx
     """
-    from unbraid.cli.model_files import fit_bands, save
+    from unbraid.cli.model_files import fit_bands, save, save_program
     from unbraid.weights.store import inspect_model, load_model
 
     stored = inspect_model(name)
@@ -194,6 +206,13 @@ def export_model(
         model = fit_bands(model, bands, rate)
         # What is known of the trained model was not measured of this one.
         facts = {"changed_after_training": stored.name, "sha256_of_the_trained": stored.sha256}
+    if to != "weights":
+        if half:
+            raise ConfigError("--half is for weights", remedy="write  --precision float16")
+        save_program(model, out, to, stored.name, precision)
+        return
+    if precision != "float32":
+        raise ConfigError("--precision goes with --to onnx", remedy="weights take --half")
     save(model, out, stored.name, facts, half=half)
 
 

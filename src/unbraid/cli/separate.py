@@ -56,6 +56,7 @@ def separate(
     device: options.Device = "auto",
     devices: options.Devices = None,
     jobs: options.Jobs = 0,
+    backend: options.Backend = "torch",
     batch_size: options.BatchSize = None,
     resume: options.Resume = False,
     shard: options.Shard = None,
@@ -152,6 +153,7 @@ def separate(
         start_seconds=start,
         duration_seconds=duration,
         preview_seconds=preview,
+        backend=backend,
     )
     if devices is not None and device != "auto":
         raise ConfigError("--device is one, and --devices are several: choose one of them")

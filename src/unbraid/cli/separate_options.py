@@ -257,6 +257,10 @@ Jobs = Annotated[
         "--jobs", "-j", min=0, metavar="N", help="Processor threads; 0 takes all that there are.", rich_help_panel=_RUN
     ),
 ]
+Backend = Annotated[
+    Literal["torch", "onnxruntime"],
+    typer.Option(help="What runs the model; onnxruntime needs the extra onnx, and a CPU.", rich_help_panel=_RUN),
+]
 BatchSize = Annotated[
     int | None,
     typer.Option(min=1, metavar="N", help="Chunks per call of the model.", show_default=False, rich_help_panel=_RUN),

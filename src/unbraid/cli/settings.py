@@ -9,6 +9,7 @@ from unbraid.errors import ConfigError, UnbraidError
 OPTIONS = {
     "accumulate": "--set accumulate",
     "allow_truncated": "--allow-truncated",
+    "backend": "--backend",
     "agree_to": "unbraid models download --yes",
     "bitrate_kbps": "--mp3-bitrate",
     "catalogue_names": "unbraid models list --all",

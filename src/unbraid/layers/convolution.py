@@ -107,7 +107,8 @@ def multiply_add_resized(
 ) -> Float[Tensor, "batch frame dim"]:
     """features * factor + summand, the latter two resized to the features as `resize_nearest` does it."""
     num_frames, coarse = features.shape[1], factor.shape[1]
-    if num_frames % coarse:
+    # What is exported serves every number of frames, and so may not ask which of the two ways is right for this one.
+    if torch.compiler.is_exporting() or num_frames % coarse:
         return torch.addcmul(resize_nearest(summand, num_frames), features, resize_nearest(factor, num_frames))
     # With a whole number of frames to each coarse one, nothing needs to be copied.
     grouped = features.unflatten(1, (coarse, num_frames // coarse))
@@ -117,6 +118,8 @@ def multiply_add_resized(
 def pool_average(features: Float[Tensor, "batch frame dim"], num_frames: int) -> Float[Tensor, "batch out_frame dim"]:
     """Averages features over `num_frames` spans that cover all frames (adaptive average pooling)."""
     available = features.shape[1]
+    if torch.compiler.is_exporting():
+        return _pool_by_running_sum(features, num_frames)
     if available == num_frames:
         return features
     if available % num_frames == 0:
@@ -139,4 +142,19 @@ def _pool_by_sums(features: Float[Tensor, "batch frame dim"], num_frames: int) -
     for place in range(available // num_frames + 2):
         inside = (begin + place < end)[:, None]
         total = total + torch.where(inside, features.index_select(1, (begin + place).clamp(max=available - 1)), 0)
+    return (total / (end - begin)[:, None]).to(features.dtype)
+
+
+def _pool_by_running_sum(
+    features: Float[Tensor, "batch frame dim"], num_frames: int
+) -> Float[Tensor, "batch out_frame dim"]:
+    """As `_pool_by_sums`, without a loop whose length depends on the number of frames; for what is exported.
+
+    In float64: two large sums that are nearly the same leave few digits of float32 to their difference.
+    """
+    available, device = features.shape[1], features.device
+    span = torch.arange(num_frames, device=device)
+    begin, end = span * available // num_frames, ((span + 1) * available + num_frames - 1) // num_frames
+    running = F.pad(features.double().cumsum(1), (0, 0, 1, 0))
+    total = running.index_select(1, end) - running.index_select(1, begin)
     return (total / (end - begin)[:, None]).to(features.dtype)

@@ -261,12 +261,28 @@ def convolve(
     y_t = sum_{s <= t} k0[t - s] u_s + sum_{s > t} k1[s - t - 1] u_s; the frame itself belongs to the forward sum.
     """
     num_frames = features.shape[1]
+    if torch.compiler.is_exporting():
+        return convolve_directly(features, kernel)
     size = fast_fft_length(2 * num_frames)
     two_sided = F.pad(kernel[0], (0, size - num_frames))
     if kernel.shape[0] == 2:
         two_sided = two_sided + F.pad(kernel[1].flip(-1), (size - num_frames, 0))
     spectrum = torch.fft.rfft(features.transpose(1, 2), n=size) * torch.fft.rfft(two_sided)
     return torch.fft.irfft(spectrum, n=size)[..., :num_frames].transpose(1, 2)
+
+
+def convolve_directly(
+    features: Float[Tensor, "batch frame dim"], kernel: Float[Tensor, "direction dim frame"]
+) -> Float[Tensor, "batch frame dim"]:
+    """As `convolve`, in real numbers and for any number of frames: what is exported has no FFT."""
+    num_frames, dim = features.shape[1], features.shape[2]
+    # Correlation with the kernel turned round: k0 lies before the frame, k1 behind it.
+    both = kernel[0].flip(-1)
+    if kernel.shape[0] == 2:
+        both = torch.cat([both, kernel[1][:, : num_frames - 1]], dim=-1)
+    behind = num_frames - 1 if kernel.shape[0] == 2 else 0
+    padded = F.pad(features.transpose(1, 2), (num_frames - 1, behind))
+    return F.conv1d(padded, both[:, None], groups=dim).transpose(1, 2)
 
 
 def hippo_legs(

@@ -24,6 +24,7 @@ from unbraid.signal.chunking import MOST_OVERLAP, Join
 Consistency = Literal["none", "residual", "distribute"]
 OtherMethod = Literal["none", "add", "minus"]
 Tracking = Literal["recording", "online"]
+Backend = Literal["torch", "onnxruntime"]
 Segment = Annotated[float, Range(at_least=0.1)] | Literal["whole"]
 
 MOST_GAIN_DB = 40.0
@@ -99,6 +100,9 @@ class SeparationConfig:
 
     preview_seconds: PositiveFloat | None = None
     """Separate so much from the middle of the recording, to hear what comes of it."""
+
+    backend: Backend = "torch"
+    """What runs the model. onnxruntime takes models by name or file, on CPUs, and exports them at their first use."""
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -114,7 +114,9 @@ class Separator:
             self.model = nn.ModuleList(member.model for member in members)
             self.spec = self.composite.spec
         else:
-            if isinstance(model, str | Path):
+            if config.backend == "onnxruntime":
+                model = _with_onnxruntime(model, self.device)
+            elif isinstance(model, str | Path):
                 model = load_model(model).to(self.device)
             elif not is_on(model, self.device):
                 model = deepcopy(model).to(self.device)
@@ -301,6 +303,16 @@ class Separator:
         if self.config.tracking == "online":
             return SortOnline(OnlineTracker(*sizes))
         return SortRecording(RecordingTracker(*sizes), scratch)
+
+
+def _with_onnxruntime(model: str | Path | SeparationModel, device: torch.device) -> SeparationModel:
+    from unbraid.separation.backends.onnxruntime import load_with_onnxruntime
+
+    if not isinstance(model, str | Path):
+        raise ConfigError("onnxruntime takes a model by its name or file", remedy='choose `backend="torch"`')
+    if device.type != "cpu":
+        raise ConfigError(f"onnxruntime runs models on a CPU, not on {device}", remedy='choose `device="cpu"`')
+    return load_with_onnxruntime(model)
 
 
 def _facts(reader: Reader) -> SourceFacts | None:

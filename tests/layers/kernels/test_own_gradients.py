@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from unbraid.layers.activation import PReLU
 from unbraid.layers.convolution import DepthwiseConv
 from unbraid.layers.kernels.depthwise import DepthwiseFilter, depthwise_filter, depthwise_filter_reference
-from unbraid.layers.kernels.moments import moments, moments_reference
+from unbraid.layers.kernels.moments import moments, moments_by_steps, moments_reference
 from unbraid.layers.kernels.prelu import SlopedRelu, prelu
 
 
@@ -55,6 +55,7 @@ def test_moments(dim):
     features = torch.randn(2, 7, 4, dtype=torch.float64, requires_grad=True)
     ours, theirs = (torch.stack(function(features, dim)) for function in (moments, moments_reference))
     assert_same_gradients(ours, theirs, [features])
+    assert torch.allclose(torch.stack(moments_by_steps(features, dim)), theirs)
 
 
 def test_training_in_float32_on_a_cpu_takes_the_fast_forms(monkeypatch):

@@ -13,6 +13,8 @@ def moments(features: Float[Tensor, "batch frame dim"], dim: tuple[int, ...]) ->
     The variance is that of the differences from the mean: as E[x^2] - E[x]^2 it would be noise in float32 wherever the
     mean is a thousand times the deviation.
     """
+    if torch.compiler.is_exporting():
+        return moments_by_steps(features, dim)
     return Moments.apply(features, dim)  # type: ignore[return-value]
 
 
@@ -20,6 +22,21 @@ def moments_reference(features: Float[Tensor, "batch frame dim"], dim: tuple[int
     """As `moments`, with PyTorch's own gradients: its slow twin."""
     mean = features.mean(dim=dim, keepdim=True)
     return mean, (features - mean).square().mean(dim=dim, keepdim=True)
+
+
+def moments_by_steps(features: Float[Tensor, "batch frame dim"], dim: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """As `moments`, one axis after the other, for what is exported.
+
+    onnxruntime adds up millions of numbers one by one in float32, which leaves three digits of their mean.
+    """
+    axes = sorted(dim, reverse=True)
+    mean = features
+    for axis in axes:
+        mean = mean.mean(dim=axis, keepdim=True)
+    variance = (features - mean).square()
+    for axis in axes:
+        variance = variance.mean(dim=axis, keepdim=True)
+    return mean, variance
 
 
 class Moments(torch.autograd.Function):

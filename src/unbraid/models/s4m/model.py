@@ -65,10 +65,14 @@ class S4M(SeparationModel[S4MConfig]):
     def forward(self, mixture: Float[Tensor, "batch 1 sample"]) -> Float[Tensor, "batch source 1 sample"]:
         num_samples = mixture.shape[-1]
         encoded = self.encoder(self._pad(mixture)).transpose(1, 2)
+        return self._decode(self.core(encoded))[..., :num_samples].unsqueeze(2)
+
+    def core(self, encoded: Float[Tensor, "batch frame basis"]) -> Float[Tensor, "batch frame feature"]:
+        """The encoded mixture times the mask of each source, one source's features after the other's."""
         features = self.rounds(self.bottleneck(self.norm(encoded)))
         masks = F.relu(self.mask(self.mask_activation(features)))
         masked = masks.unflatten(-1, (len(self.spec.sources), -1)) * encoded.unsqueeze(2)
-        return self._decode(masked.flatten(2))[..., :num_samples].unsqueeze(2)
+        return masked.flatten(2)
 
     def compiled_parts(self) -> tuple[nn.Module, ...]:
         """The block: as a whole, the compiler would unroll its rounds, and take as many times as long."""

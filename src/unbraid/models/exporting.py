@@ -1,0 +1,132 @@
+"""The part of a model that exports: real numbers in and out, any number of rows and frames.
+
+What lies around it, an STFT or S4M's encoder and decoder, stays with the model: complex numbers have no form that the
+runtimes share. SepFormer, which has none, exports whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import nn
+
+from unbraid.axes import Float, Tensor
+from unbraid.errors import ConfigError
+from unbraid.models.contract import SeparationModel
+from unbraid.models.resunet.model import ResUNet
+from unbraid.models.s4m.model import S4M
+from unbraid.models.s4m.parts import StateSpaceResidual
+from unbraid.models.sepformer.model import SepFormer
+from unbraid.models.sfc.mamba import MambaCompressionConfig
+from unbraid.models.sfc.model import SFC
+
+_EXAMPLE_FRAMES = 96
+_MOST_CHUNKS = 2
+"""ours: kernels of state-space layers are stored for so many of the model's chunks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportableCore:
+    """A core, what to trace it with, and which of its axes are free."""
+
+    module: nn.Module
+    example: Float[Tensor, "*axes"]
+    free: dict[int, str]
+    """Axis of the input -> its name, the same as in the output."""
+    input_name: str
+    most_frames: int | None = None
+    """None: as many as there is memory for."""
+
+
+def exportable_core(model: SeparationModel) -> ExportableCore:
+    """The core of a model; ConfigError says in one sentence why there is none."""
+    if isinstance(model, SFC | ResUNet):
+        if isinstance(model, SFC) and isinstance(model.config.compression, MambaCompressionConfig):
+            raise ConfigError(
+                "SFC-Mamba reads more than a thousand bins one after the other, which neither form can loop over",
+                remedy="export a model of SFC-CA, band split or filterbank",
+            )
+        spec, freqs = model.spec, model.stft.num_freqs
+        example = torch.randn(2, spec.num_channels, 2, freqs, _EXAMPLE_FRAMES)
+        core = cast(nn.Module, model.core)
+        return ExportableCore(module=core, example=example, free={0: "batch", 4: "frame"}, input_name="spectrum")
+    if isinstance(model, S4M):
+        most = int(_MOST_CHUNKS * model.spec.chunk_seconds * model.spec.sample_rate) // model.config.stride_samples
+        example = torch.randn(2, _EXAMPLE_FRAMES + 1, model.config.kernel_samples // 2 + 1)
+        module = _FixedKernels(model, most)
+        return ExportableCore(
+            module=module, example=example, free={0: "batch", 1: "frame"}, input_name="encoded", most_frames=most
+        )
+    if isinstance(model, SepFormer):
+        example = torch.randn(2, 1, 40 * model.config.chunk_frames)
+        return ExportableCore(module=model, example=example, free={0: "batch", 2: "sample"}, input_name="mixture")
+    kind = type(model).__name__
+    raise ConfigError(
+        f"{kind} does not export: {_REASONS.get(kind, 'it has no core in real numbers')}",
+        remedy="export a model of SFC, S4M, SepFormer, ResUNet or MTFA",
+    )
+
+
+_REASONS = {
+    "WithSuperResolution": "its super-resolution has transforms of its own between two networks",
+    "DPRNN": "its recurrent layers have no form here for any number of frames",
+    "CausalS4M": "it carries states from block to block, which one pass does not return",
+    "Ensemble": "it is several networks; export each",
+    "PackagedDemucs": "its network is another package's, which has its own exporters",
+    "PackagedPymss": "its network is another package's, which has its own exporters",
+}
+
+
+def replace_core(model: SeparationModel, core: Callable[[Tensor], Tensor]) -> None:
+    """Has a model ask `core` instead of its own, which is dropped."""
+    if isinstance(model, SepFormer):
+        for name in ("encoder", "norm", "bottleneck", "blocks", "heads"):
+            delattr(model, name)
+        model.__dict__["forward"] = core
+        return
+    if isinstance(model, S4M):
+        for name in ("norm", "bottleneck", "rounds", "mask_activation", "mask"):
+            delattr(model, name)
+    else:
+        del model.core
+    # Past nn.Module, which takes nothing but modules by a name that was one.
+    model.__dict__["core"] = core
+
+
+class _FixedKernels(nn.Module):
+    """The core of S4M with the impulse responses of its state-space layers as constants.
+
+    They are found by doubling in float64, for a length that is known; those of fewer frames are their beginnings.
+    """
+
+    def __init__(self, model: S4M, most_frames: int) -> None:
+        super().__init__()
+        self.model = deepcopy(model)
+        self.lengths = [most_frames]
+        block = self.model.rounds.block
+        with torch.no_grad():
+            kernels = block.kernels(most_frames)
+        for index, kernel in enumerate(kernels):
+            self.register_buffer(f"kernel{index}", kernel.detach().clone())
+        with_kernel = isinstance(block.state_space, StateSpaceResidual)
+        depth = len(block.levels)
+
+        def cut(num_frames) -> list[Tensor]:
+            lengths = [num_frames]
+            for _ in range(depth - 1):
+                lengths.append((lengths[-1] + 1) // 2)
+            wanted = [lengths[-1], *lengths[-2::-1]]
+            stored = [getattr(self, f"kernel{index}") for index in range(len(kernels))]
+            return [
+                kernel[..., :length] if with_kernel or index else kernel
+                for index, (kernel, length) in enumerate(zip(stored, wanted, strict=False))
+            ]
+
+        block.__dict__["kernels"] = cut
+
+    def forward(self, encoded: Float[Tensor, "batch frame basis"]) -> Float[Tensor, "batch frame feature"]:
+        return self.model.core(encoded)
