@@ -25,6 +25,28 @@ def test_terms_add_up_with_their_weights():
     assert torch.allclose(loss.parts["l1"], (estimate - reference).abs().mean())
 
 
+def test_what_is_all_below_the_floor_counts_or_teaches_nothing():
+    reference = torch.randn(2, 2, 1, 800)
+    estimate = (reference + 1e-3 * torch.randn_like(reference)).requires_grad_()
+    mixture = reference.sum(dim=1)
+
+    def loss_of(below_floor, estimate):
+        config = LossConfig(floor_db=-30.0, below_floor=below_floor)
+        return WeightedLoss(config, exchangeable=False)(estimate, reference, mixture)
+
+    kept = loss_of("mean", estimate)
+    assert kept.teaches is None
+    assert kept.total.item() == pytest.approx(-60, abs=1)
+    skipped = loss_of("skip", estimate)
+    assert skipped.teaches is not None
+    assert not skipped.teaches
+    (gradient,) = torch.autograd.grad(skipped.total, estimate)
+    assert not gradient.any()
+    half = torch.stack([estimate[0], torch.zeros_like(estimate[1])])
+    assert loss_of("skip", half).teaches
+    assert loss_of("skip", half).total == loss_of("mean", half).total
+
+
 def test_one_assignment_serves_all_terms():
     reference = torch.randn(3, 4, 1, 500)
     estimate = reference.flip(1)

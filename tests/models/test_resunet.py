@@ -3,6 +3,7 @@
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 from typer.testing import CliRunner
 
 from unbraid.cli.main import app
@@ -51,6 +52,19 @@ def test_it_has_143_convolutions():
     assert 2 * len(units) + len(decoders) + 1 == 143
     # Those that only fit sizes are not counted in the name.
     assert len(shortcuts) == 5 + 6
+
+
+def test_stretching_layers_begin_within_the_bound_of_the_transposed_convolution():
+    """PyTorch's own Xavier for one: each tap of the kernel counts on the side of the input too."""
+    model = build_model("resunet", **TINY)
+    stage = next(module for module in model.modules() if isinstance(module, DecoderStage))
+    taps = stage.step[0] * stage.step[1]
+    dim_in, dim_out = stage.stretch.in_features, stage.stretch.out_features // taps
+    drawn = nn.init.xavier_uniform_(torch.empty(dim_in, dim_out, *stage.step))
+    bound = (6 / (taps * (dim_in + dim_out))) ** 0.5
+    assert drawn.abs().max() <= bound
+    assert 0.7 * bound < stage.stretch.weight.abs().max() <= bound
+    assert bound < 0.9 * (6 / (dim_in + taps * dim_out)) ** 0.5, "a linear map alone would begin wider"
 
 
 @pytest.mark.parametrize("gradients", [False, True])

@@ -21,6 +21,7 @@ FORMS = [
     replace(NARROW, heuristic="none"),
     replace(NARROW, heuristic="estimate-over-mixture", ratio_cap=None),
     replace(NARROW, norm="global", last_activation="relu"),
+    replace(NARROW, last_norm="global"),
     replace(NARROW, norm="none", split=0.3),
     replace(NARROW, correction="complex"),
     replace(NARROW, convolution="fft"),
@@ -56,6 +57,19 @@ def test_a_network_of_zeros_gives_the_estimates_back(config, num_samples):
         torch.nn.init.zeros_(parameter)
     mixture, estimates = signals(num_samples)
     assert torch.equal(network(mixture, estimates), estimates)
+
+
+def test_a_norm_at_the_end_gives_residuals_of_either_sign_and_begins_nearly_at_nothing():
+    """MedleyVox: ReLU and then a global norm after the last stage too."""
+    config = replace(NARROW, last_activation="relu", last_norm="global")
+    network = SuperResolution(config, 8000, 2)
+    planes = torch.randn(3, len(network.stages[0].weight[0]), 17, 9).abs()
+    with torch.inference_mode():
+        out = network.convolved(planes)
+    assert out.min() < 0 < out.max()
+    assert out.mean((1, 2, 3)).abs().max() < 1e-6
+    assert out.std() < 0.011
+    assert sum(parameter.numel() for parameter in network.last_norm.parameters()) == 4
 
 
 @pytest.mark.parametrize("config", FORMS)

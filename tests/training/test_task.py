@@ -212,6 +212,19 @@ def test_what_does_not_fit_even_alone_is_a_sentence(corpus_root, tmp_path, monke
         fit(replace(CONFIG, batch_size=2), corpus_root, tmp_path / "run")
 
 
+def test_a_step_that_teaches_nothing_is_skipped(corpus_root, tmp_path):
+    """Everything lies below a floor of 1000 dB, as if all examples were separated perfectly."""
+    loss = replace(CONFIG.loss, floor_db=1000.0, below_floor="skip")
+    run = replace(CONFIG, loss=loss, steps=3, averaging=replace(CONFIG.averaging, ema_decay=None))
+    fit(run, corpus_root, tmp_path / "run")
+    state = checkpoint(tmp_path / "run")
+    torch.manual_seed(run.seed)
+    begun = SeparationTask(run, corpus_root).state_dict()
+    assert state["global_step"] == 3
+    assert not state["optimizer_states"][0]["state"]
+    assert all(torch.equal(value, begun[name]) for name, value in state["state_dict"].items())
+
+
 def test_gradient_checkpointing_is_asked_of_the_model(corpus_root, monkeypatch):
     asked = []
     build = task_module.build_model

@@ -46,8 +46,9 @@ LAYOUTS: tuple[Layout, ...] = (
 def open_dataset(root: Path, split: Split, layout: str = "auto") -> Dataset:
     """One split of the data set at `root`.
 
-    `layout` is "auto" or the name of one, with options after a colon: "librimix:noisy". Raises DataError, saying what
-    is known and what was found, if it is not a data set, and NoSplitError (a DataError) if it has no such split.
+    `layout` is "auto" or the name of one, either with options after a colon: "librimix:noisy". Raises DataError,
+    saying what is known and what was found, if it is not a data set, and NoSplitError (a DataError) if it has no such
+    split.
     """
     known, start, options = find_layout(root, layout)
     return known.open(start, split, options)
@@ -79,11 +80,12 @@ def find_layout(root: Path, layout: str = "auto") -> tuple[Layout, Path, frozens
     root = Path(root).expanduser()
     if not root.exists():
         raise DataError("does not exist", subject=f"'{printable(root)}'", remedy="check the name of the data folder")
-    if layout == "auto":
+    name, _, rest = layout.partition(":")
+    if name == "auto":
         for known in LAYOUTS if root.is_dir() else (LIST,):
             start = known.find(root)
             if start is not None:
-                return known, start, frozenset()
+                return known, start, _options(known, rest)
         raise DataError(_nothing_known(root))
     known, options = parse_layout(layout)
     start = known.find(root) if root.is_dir() or known is LIST else None
@@ -101,12 +103,15 @@ def parse_layout(layout: str) -> tuple[Layout, frozenset[str]]:
     known = next((one for one in LAYOUTS if one.name == name), None)
     if known is None:
         raise UnknownNameError(f"there is no layout '{name}'; there are: {', '.join(one.name for one in LAYOUTS)}")
-    options = frozenset(option for option in rest.split(",") if option)
-    unknown = sorted(options - known.options.keys())
-    if unknown:
+    return known, _options(known, rest)
+
+
+def _options(known: Layout, text: str) -> frozenset[str]:
+    options = frozenset(option for option in text.split(",") if option)
+    if unknown := sorted(options - known.options.keys()):
         choices = ", ".join(known.options) or "none"
-        raise UnknownNameError(f"the layout '{name}' has no option '{unknown[0]}'; it has: {choices}")
-    return known, options
+        raise UnknownNameError(f"the layout '{known.name}' has no option '{unknown[0]}'; it has: {choices}")
+    return options
 
 
 def _nothing_known(root: Path) -> str:

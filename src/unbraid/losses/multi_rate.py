@@ -87,15 +87,17 @@ class MultiRateLoss:
         blocks = estimates[:-1] if self.refines else estimates
         rates = self.config.rates_hz(len(blocks), self.sample_rate)
         losses = [
-            self.loss(*self._at_rate(rate, estimate, reference, mixture), present).total
+            self.loss(*self._at_rate(rate, estimate, reference, mixture), present)
             for estimate, rate in zip(blocks, rates, strict=True)
         ]
-        total = torch.stack(losses).mean()
-        parts = {f"block{number}": loss.detach() for number, loss in enumerate(losses, start=1)}
+        total = torch.stack([loss.total for loss in losses]).mean()
+        parts = {f"block{number}": loss.total.detach() for number, loss in enumerate(losses, start=1)}
         if self.refines:
-            refined = self.loss(estimates[-1], reference, mixture, present).total
-            total, parts["refined"] = total + refined, refined.detach()
-        return Loss(total, parts)
+            refined = self.loss(estimates[-1], reference, mixture, present)
+            losses.append(refined)
+            total, parts["refined"] = total + refined.total, refined.total.detach()
+        teach = [loss.teaches for loss in losses if loss.teaches is not None]
+        return Loss(total, parts, torch.stack(teach).any() if teach else None)
 
     def _at_rate(
         self, rate: int, estimate: Tensor, reference: Tensor, mixture: Tensor

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple, get_type_hints
+from typing import Literal, NamedTuple, get_type_hints
 
 import torch
 
@@ -74,6 +74,10 @@ class LossConfig:
     floor_db: float | None = None
     """Examples whose whole loss is below this no longer count towards the mean; -30 for S4M."""
 
+    below_floor: Literal["mean", "skip"] = "mean"
+    """What is learned of a batch all of which is below the floor: its mean counts (TDANet, S4M), or nothing is, and the
+    step is skipped (SpeechBrain's SepFormer)."""
+
     def __post_init__(self) -> None:
         check_options(self)
         if not any(term.name != "mixture-consistency" for term in self.terms):
@@ -87,6 +91,9 @@ class Loss(NamedTuple):
 
     parts: dict[str, Float[Tensor, ""]]
     """Per term its mean before weighting, without gradient."""
+
+    teaches: Bool[Tensor, ""] | None = None
+    """Whether any example was left to learn from; None where there always is one."""
 
 
 class WeightedLoss:
@@ -120,7 +127,10 @@ class WeightedLoss:
                 value = mean_present(self._distance(term, mixture)(estimate, reference), present)
             values = values + term.weight * value
             parts[term.name] = mean_where(value.detach(), known)
-        return Loss(mean_above(values, self.config.floor_db, known), parts)
+        if self.config.floor_db is None or self.config.below_floor == "mean":
+            return Loss(mean_above(values, self.config.floor_db, known), parts)
+        unfinished = known & (values > self.config.floor_db)
+        return Loss(mean_where(values, unfinished), parts, unfinished.any())
 
     @torch.no_grad()
     def _assign(self, estimate: Tensor, reference: Tensor, mixture: Tensor, present: Tensor) -> Tensor:

@@ -161,6 +161,7 @@ ABLATIONS = tuple(
         ("bs-small-musdb-full", replace(_BS, band_scale="full"), "BS, every band sees every bin", _LOCAL),
         ("sfc-ca-small-musdb-adaptive", _by_ca(queries="adaptive"), "SFC-CA, queries from the input", _QUERIES),
         ("sfc-ca-small-musdb-no-bias", _by_ca(positional_bias="none"), "SFC-CA, no positional bias", _QUERIES),
+        ("sfc-ca-small-musdb-fixed", _by_ca(positional_bias="fixed"), "SFC-CA, fixed positional bias", _QUERIES),
         ("sfc-ca-small-musdb-slope", _by_ca(positional_bias="slope"), "SFC-CA, learnable slopes", _QUERIES),
         ("sfc-ca-small-musdb-masked", _by_ca(mask_outside_bands=True), "SFC-CA, each band sees its own bins", _QUERIES),
         ("sfc-mamba-small-musdb-learnable", _by_mamba(queries="learnable"), "SFC-Mamba, learnable queries", _PLACES),

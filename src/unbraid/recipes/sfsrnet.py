@@ -4,7 +4,8 @@ J. Rixen, M. Renz, "SFSRNet: Super-resolution for Single-Channel Audio Source Se
 level for 50 epochs and then halved whenever three validations in a row have brought nothing, 100 epochs, gradients
 clipped at 5. The paper does not say how long segments and how large batches are: ours is one segment of 4 s.
 
-Rows with "dm" mix while they train, as SpeechBrain's recipes do: any two speakers, each at 95, 100 or 105 % speed, at
+Rows with "dm" mix while they train, as SpeechBrain's recipes do, WSJ0-2mix from WSJ0 itself (a folder with wsj0/ and
+wsj0-mix/; who has the mixtures alone adds  --set layout=wsj0-mix): any two speakers, each at 95, 100 or 105 % speed, at
 levels drawn anew, noise added after.
 """
 
@@ -51,6 +52,7 @@ _LAYOUTS = {
     "libri2mix": "librimix:clean,train-360",
     "libri2mix-noisy": "librimix:noisy,train-360",
 }
+_RAW_WSJ0 = "wsj0"
 _LEVELS = {"wsj0-2mix": ChainedLevels(), "libri2mix": LoudnessLevels(), "libri2mix-noisy": LoudnessLevels()}
 
 
@@ -75,8 +77,12 @@ def sfsrnet(
     *,
     dynamic: bool = False,
 ) -> TrainingConfig:
-    """A run of the paper, on given mixtures or on those that `drawn` makes."""
+    """A run of the paper, on given mixtures or on those that `drawn` makes.
+
+    WSJ0-2mix is drawn from all utterances of WSJ0's si_tr_s, and validated on the mixtures of its split cv.
+    """
     per_epoch = _MIXTURES[data]
+    drawn_from_raw = dynamic and data == "wsj0-2mix"
     return TrainingConfig(
         name=name,
         model=model,
@@ -87,8 +93,10 @@ def sfsrnet(
         # The third validation in a row that brings nothing halves.
         schedule=HalveOnPlateau(hold_steps=50 * per_epoch, patience=2),
         averaging=AveragingConfig(ema_decay=None),
-        validation=ValidationConfig(every=per_epoch, items=5000, metric="si_sdr_db"),
-        layout=_LAYOUTS[data],
+        validation=ValidationConfig(
+            every=per_epoch, items=5000, metric="si_sdr_db", layout=_LAYOUTS[data] if drawn_from_raw else None
+        ),
+        layout=_RAW_WSJ0 if drawn_from_raw else _LAYOUTS[data],
         steps=100 * per_epoch,
         batch_size=1,
         save_every=1000,
@@ -96,11 +104,11 @@ def sfsrnet(
 
 
 def sepformer(name: str, data: Data, *, dynamic: bool) -> TrainingConfig:
-    """A run of SepFormer's own recipe: 200 epochs, level for 85, what is better than 30 dB no longer pulls."""
+    """A run of SepFormer's own recipe: 200 epochs, level for 85; what is better than 30 dB is passed over."""
     per_epoch = _MIXTURES[data]
     return replace(
         sfsrnet(name, SepFormerConfig(), data=data, dynamic=dynamic),
-        loss=replace(SI_SNR, floor_db=-30.0),
+        loss=replace(SI_SNR, floor_db=-30.0, below_floor="skip"),
         schedule=HalveOnPlateau(hold_steps=85 * per_epoch, patience=2),
         steps=200 * per_epoch,
     )

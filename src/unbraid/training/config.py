@@ -71,6 +71,10 @@ class ValidationConfig:
     """A bundled list of mixtures, used if the data holds its files; else the items of the split `valid`, or, where
     these are single sources, mixtures of them drawn once and for all."""
 
+    layout: str | None = None
+    """Layout of the data to validate with, where another data set beside the one to train on is meant, below the same
+    folder; None: the run's own."""
+
     piece_seconds: PositiveFloat = 30.0
     """Longer items are separated and scored in pieces of this length, so that memory is bounded."""
 

@@ -43,7 +43,10 @@ class Examples:
 
     def _open(self, split: Split) -> Dataset:
         names = dict(pair.split(":", 1) for pair in self.config.rename)
-        dataset = open_dataset(self.root, split, self.config.layout)
+        layout = self.config.layout
+        if split == "valid" and self.config.validation.layout is not None:
+            layout = self.config.validation.layout
+        dataset = open_dataset(self.root, split, layout)
         refuse_truncated(clips_of(dataset))
         return rename_sources(dataset, names) if names else dataset
 

@@ -72,8 +72,11 @@ class SeparationTask(lightning.LightningModule):
         seed = np.random.SeedSequence([self.config.seed, position, self.global_rank]).generate_state(1, np.uint64)[0]
         torch.manual_seed(int(seed))
 
-    def training_step(self, batch: Example, batch_index: int) -> torch.Tensor:
-        loss, parts = self.objective(self.model, batch)
+    def training_step(self, batch: Example, batch_index: int) -> torch.Tensor | None:
+        loss, parts, teaches = self.objective(self.model, batch)
+        # Where several processes share a step, the others may have something to teach, and zero is added to it.
+        if teaches is not None and self.trainer.world_size == 1 and not teaches:
+            return None
         self.log("loss", loss.detach())
         if len(parts) > 1:
             self.log_dict({f"loss/{name}": value for name, value in parts.items()})

@@ -11,7 +11,7 @@ from unbraid.data.clips import read_clip, read_source
 from unbraid.data.layouts.layout import NoSplitError, share_out
 from unbraid.data.layouts.musdb18 import VALIDATION_SONGS
 from unbraid.data.open import open_dataset, open_splits
-from unbraid.errors import DataError
+from unbraid.errors import DataError, UnknownNameError
 
 STEMS = ("vocals", "drums", "bass", "other")
 
@@ -107,6 +107,16 @@ def test_musdb18_hq_has_its_agreed_validation_songs(tmp_path):
     assert names(train) == {"Some Band - One", "Some Band - Two", "Some Band - Three"}
     assert names(test) == {"Other Band - Four"}
     assert train.sources == STEMS
+
+
+def test_musdb18_can_be_trained_on_whole(tmp_path):
+    validation = write_musdb(tmp_path, write_song)
+    for layout in ("musdb18-hq:full-train", "auto:full-train"):
+        train, valid = (open_dataset(tmp_path, split, layout) for split in ("train", "valid"))
+        assert names(train) == {"Some Band - One", "Some Band - Two", "Some Band - Three", *validation}
+        assert names(valid) == validation
+    with pytest.raises(UnknownNameError, match=r"'musdb18-hq' has no option 'whole'; it has: full-train"):
+        open_dataset(tmp_path, "train", "auto:whole")
 
 
 def test_musdb18_hq_with_the_validation_songs_in_a_folder_of_their_own(tmp_path):

@@ -53,6 +53,14 @@ def test_silence_is_drawn_only_if_there_is_nothing_else(tmp_path):
     assert not silent.draw(400, RATE, 1, generator).any()
 
 
+def test_silence_that_is_kept_is_as_likely_as_it_is_long(tmp_path):
+    half = np.concatenate([np.zeros((1, RATE), np.float32), tone(200, 1.0, 1)], axis=1)
+    pool = Pool([SourceRecording((write_clip(tmp_path / "half.wav", half),))], silence="kept")
+    generator = np.random.default_rng(0)
+    silent = sum(is_silent(pool.draw(400, RATE, 1, generator)) for _ in range(200))
+    assert 75 < silent < 125
+
+
 def test_only_small_sets_are_kept(recordings):
     assert fit_memory(recordings, 44_100, 2)
     assert not fit_memory(recordings * 500, 44_100, 2)

@@ -1,13 +1,18 @@
 """Learning rates over a run, in closed form and in a run."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
+import lightning.pytorch as lightning
 import pytest
 
 from tests.training.tiny import CONFIG, checkpoint, logged
 from unbraid.errors import ConfigError
+from unbraid.training.callbacks.patience import Plateau
 from unbraid.training.config import HalveOnPlateau, Trapezoid, WarmupDecay
 from unbraid.training.fit import fit
+from unbraid.training.task import SeparationTask
 
 
 def test_a_trapezoid_goes_up_stays_and_goes_down():
@@ -51,6 +56,21 @@ def test_the_rate_is_halved_where_validation_brings_nothing(corpus_root, tmp_pat
     assert rates[-1] == pytest.approx(state["share"] * 1e-15, rel=0.6)
     assert state["share"] in (0.25, 0.5)
     assert rates == sorted(rates, reverse=True)
+
+
+@pytest.mark.parametrize("hold", [50, 85])
+def test_a_rate_that_is_level_for_so_many_epochs_is_halved_three_epochs_later_at_the_earliest(hold):
+    """SFSRNet: level for 50 epochs, and then halved when three validations in a row have brought nothing."""
+    plateau, task = Plateau(HalveOnPlateau(hold_steps=hold * 10, patience=2)), MagicMock(spec=SeparationTask)
+    task.goodness.side_effect = [1.0] + 99 * [0.5]
+    halved = []
+    for epoch in range(1, hold + 5):
+        trainer = MagicMock(spec=lightning.Trainer, global_step=10 * epoch, sanity_checking=False)
+        trainer.state = SimpleNamespace(fn="fit")
+        plateau.on_validation_epoch_end(trainer, task)
+        if plateau.share < 1:
+            halved.append(epoch)
+    assert halved[0] == hold + 3
 
 
 def test_settings_out_of_range_are_sentences():

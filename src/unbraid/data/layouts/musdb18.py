@@ -4,7 +4,8 @@
     MUSDB18-HQ    root/{train,test}/<Artist - Title>/{mixture,vocals,drums,bass,other}.wav
 
 Of the training songs, 14 that everybody agrees on are for validation; where they lie in a folder valid/ of their own,
-as some trainers want it, they are found there too.
+as some trainers want it, they are found there too. With the option "full-train" they are trained on as well, as by
+ResUNetDecouple+, and validation then says little of other songs.
 """
 
 from __future__ import annotations
@@ -75,19 +76,23 @@ def find_hq(root: Path) -> Path | None:
     return root if names & VALIDATION_SONGS else None
 
 
-def _choose(root: Path, split: Split, list_songs: Callable[[Path], list[Path]]) -> list[Path]:
+FULL_TRAIN = {"full-train": "train on all 100 songs, those for validation too"}
+
+
+def _choose(root: Path, split: Split, options: frozenset[str], list_songs: Callable[[Path], list[Path]]) -> list[Path]:
     if split == "test":
         songs = list_songs(need_split_folder(root, "test"))
     else:
         folders = [folder for one in ("train", "valid") if (folder := split_folder(root, one))]
         if not folders:
             need_split_folder(root, split)
+        everything = split == "train" and "full-train" in options
         # By name, for a song that was copied to valid/ and left in train/ too.
         named = {
             _song_name(song): song
             for folder in folders
             for song in list_songs(folder)
-            if (_song_name(song) in VALIDATION_SONGS) == (split == "valid")
+            if everything or (_song_name(song) in VALIDATION_SONGS) == (split == "valid")
         }
         songs = [named[name] for name in sorted(named)]
     if not songs:
@@ -96,12 +101,12 @@ def _choose(root: Path, split: Split, list_songs: Callable[[Path], list[Path]]) 
 
 
 def open_hq(root: Path, split: Split, options: frozenset[str]) -> Dataset:
-    return make_dataset("musdb18-hq", root, split, open_songs_at(_choose(root, split, _hq_songs)))
+    return make_dataset("musdb18-hq", root, split, open_songs_at(_choose(root, split, options, _hq_songs)))
 
 
 def open_mp4(root: Path, split: Split, options: frozenset[str]) -> Dataset:
     items = []
-    for path in _choose(root, split, _mp4_songs):
+    for path in _choose(root, split, options, _mp4_songs):
         clips = {name: open_clip(path, stream) for stream, name in enumerate(STEM_STREAMS)}
         mixture = clips.pop("mixture")
         name = _song_name(path)
@@ -109,7 +114,11 @@ def open_mp4(root: Path, split: Split, options: frozenset[str]) -> Dataset:
     return make_dataset("musdb18", root, split, items)
 
 
-MUSDB18 = Layout("musdb18", "train/ and test/ with <Artist - Title>.stem.mp4", find_mp4, open_mp4)
+MUSDB18 = Layout("musdb18", "train/ and test/ with <Artist - Title>.stem.mp4", find_mp4, open_mp4, FULL_TRAIN)
 MUSDB18_HQ = Layout(
-    "musdb18-hq", "train/ and test/ with <Artist - Title>/{mixture,vocals,drums,bass,other}.wav", find_hq, open_hq
+    "musdb18-hq",
+    "train/ and test/ with <Artist - Title>/{mixture,vocals,drums,bass,other}.wav",
+    find_hq,
+    open_hq,
+    FULL_TRAIN,
 )

@@ -17,8 +17,11 @@ Weights = Literal["equal", "seconds", "collections"]
 """How likely each recording is: as any other, as it is long, or as it is long within a collection, where all
 collections of the data set are as likely as each other."""
 
+Silence = Literal["redrawn", "kept"]
+"""Whether a silent piece is drawn anew, or is as good as any other."""
+
 _TRIES = 8
-"""How often a silent piece is drawn anew."""
+"""How often a piece is drawn until it is not silent."""
 
 _KEPT_BYTES = 2**30
 """ours: a data set that takes less memory than this is decoded once, by every worker process for itself."""
@@ -54,20 +57,28 @@ class Pool:
     With `keep`, recordings are read whole and stay in memory once decoded.
     """
 
-    def __init__(self, recordings: Sequence[SourceRecording], weights: Weights = "equal", keep: bool = False) -> None:
+    def __init__(
+        self,
+        recordings: Sequence[SourceRecording],
+        weights: Weights = "equal",
+        keep: bool = False,
+        silence: Silence = "redrawn",
+    ) -> None:
         self.recordings = list(recordings)
         if not self.recordings:
             raise DataError("there is nothing to draw from")
         self._bounds = None if weights == "equal" else np.cumsum(weigh(self.recordings, weights))
         self._kept: dict[int, np.ndarray] | None = {} if keep else None
+        self._tries = _TRIES if silence == "redrawn" else 1
 
     def draw(self, num_samples: int, sample_rate: int, num_channels: int, generator: np.random.Generator) -> np.ndarray:
         """A piece of one recording, (channel, sample) float32; shorter than asked where the recording is.
 
-        A silent piece is drawn anew, a few times; what is still silent then is what the data set holds.
+        A silent piece is drawn anew, a few times, unless silence is kept; what is still silent then is what the data
+        set holds.
         """
         piece = np.zeros((num_channels, 0), np.float32)
-        for _ in range(_TRIES):
+        for _ in range(self._tries):
             number = self._choose(generator)
             length = self.recordings[number].num_samples(sample_rate)
             start = int(generator.integers(max(length - num_samples, 0) + 1))

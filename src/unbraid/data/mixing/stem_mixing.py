@@ -18,6 +18,7 @@ from unbraid.data.items import ACCOMPANIMENT, Dataset, Example
 from unbraid.data.mixing.levels import Level, to_level
 from unbraid.data.mixing.pools import (
     Pool,
+    Silence,
     SourceRecording,
     Weights,
     fit_memory,
@@ -61,6 +62,10 @@ class SourceDrawing:
     effects get levels of their own and are still one reference."""
 
     weights: Weights = "equal"
+
+    silence: Silence = "redrawn"
+    """What becomes of silent pieces: "kept" is ResUNetDecouple+'s drawing, where a song's rests are as likely as its
+    sound. Those drawn on the device (`resident`) are kept either way."""
 
     augmentations: Augmentations = ()
     """Done to every piece before the levels are set."""
@@ -114,7 +119,8 @@ class StemDrawer:
         everything = [recording for found in recordings.values() for recording in found]
         keep = fit_memory(everything, spec.sample_rate, spec.num_channels)
         self._pools = {
-            source: Pool(found, self._drawings[source].weights, keep) for source, found in recordings.items()
+            source: Pool(found, self._drawings[source].weights, keep, self._drawings[source].silence)
+            for source, found in recordings.items()
         }
         self._targets = {source: self._drawings[source].part_of or source for source in self._pools}
         if not set(self._targets.values()) & set(spec.sources):

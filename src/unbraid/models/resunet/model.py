@@ -16,6 +16,7 @@ Deviations, choices in `ResUNetConfig`:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 
 import torch
@@ -168,6 +169,12 @@ def _draw_weights(core: nn.Module) -> None:
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+    for module in core.modules():
+        if isinstance(module, DecoderStage):
+            # As of the transposed convolution that it stands for, each of whose taps counts on both sides.
+            taps, weight = math.prod(module.step), module.stretch.weight
+            bound = math.sqrt(6 / (taps * (weight.shape[1] + weight.shape[0] // taps)))
+            nn.init.uniform_(weight, -bound, bound)
 
 
 def _begin_with_mixture(layer: Linear, head: Head) -> None:

@@ -75,7 +75,11 @@ class SuperResolutionConfig:
     """After each stage but the last, over the channels of a bin or over channels, bins and frames."""
 
     last_activation: Literal["linear", "relu"] = "linear"
-    """"relu" can only make magnitudes larger."""
+    """"relu" can only make magnitudes larger, unless `last_norm` follows it."""
+
+    last_norm: Literal["none", "global"] = "none"
+    """After the last stage: none, or over sources, bins and frames together, with a scale and a shift for each source,
+    as in MedleyVox (C.-B. Jeon et al., 2023), whose residuals have either sign by that."""
 
     correction: Literal["magnitude", "complex"] = "magnitude"
     """What a residual is: a magnitude with the estimate's phase, or ours: a complex number relative to that phase, seen
@@ -110,6 +114,7 @@ class SuperResolution(nn.Module):
         self.stft = Stft(window, window // 4)
         self.split_bin = round(config.split * (self.stft.num_freqs - 1))
         is_complex = config.correction == "complex"
+        self.last_norm = nn.GroupNorm(1, num_sources * (1 + is_complex)) if config.last_norm == "global" else None
         dim_in = 1 + num_sources * (1 + (config.heuristic != "none") + 2 * is_complex)
         dims = (dim_in, *config.hidden_dims, num_sources * (1 + is_complex))
         self.stages = nn.ModuleList(
@@ -123,6 +128,8 @@ class SuperResolution(nn.Module):
             last.weight.mul_(0.01)
             assert last.bias is not None
             last.bias.zero_()
+            if self.last_norm is not None:
+                self.last_norm.weight.fill_(0.01)
 
     def forward(
         self,
@@ -153,8 +160,7 @@ class SuperResolution(nn.Module):
         out = at_least_float32(self.convolved(torch.cat(known, dim=1)))
         if self.config.correction == "complex":
             return complex_product(out.unflatten(1, (-1, 2)), phases)
-        out = F.relu(out) if self.config.last_activation == "relu" else torch.maximum(out, -magnitudes)
-        return out.unsqueeze(2) * phases
+        return torch.maximum(out, -magnitudes).unsqueeze(2) * phases
 
     def guessed_high_band(
         self, mixture: Float[Tensor, "row 1 freq frame"], estimates: Float[Tensor, "row source freq frame"]
@@ -177,7 +183,10 @@ class SuperResolution(nn.Module):
         planes = planes.contiguous(memory_format=torch.channels_last)
         for stage in self.stages[:-1]:
             planes = self.normalised(F.relu(stage(planes)))
-        return self.stages[-1](planes)
+        last = self.stages[-1](planes)
+        if self.config.last_activation == "relu":
+            last = F.relu(last)
+        return last if self.last_norm is None else self.last_norm(last)
 
     def normalised(self, planes: Float[Tensor, "row channel freq frame"]) -> Float[Tensor, "row channel freq frame"]:
         match self.config.norm:

@@ -36,8 +36,9 @@ class LiveDisplay(lightning.Callback):
         self.steps += 1
         # Reading the loss waits for a GPU, so only when it is shown.
         if self.steps % 10 == 1:
-            loss = float(outputs["loss"])
-            self.loss = loss if self.loss != self.loss else 0.9 * self.loss + 0.1 * loss
+            if outputs:  # of a skipped step there is none
+                loss = float(outputs["loss"])
+                self.loss = loss if self.loss != self.loss else 0.9 * self.loss + 0.1 * loss
             text = f"loss {self.loss:.4g}   {self.score}   {self._rate(trainer, module)}"
             self.progress.update(self.bar, completed=trainer.global_step, text=text)
 

@@ -45,7 +45,7 @@ class Plateau(_Patience):
         goodness = module.goodness()
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        if trainer.global_step < self.config.hold_steps:
+        if trainer.global_step <= self.config.hold_steps:
             self.judge(goodness)
             self.waited = 0
         elif not self.judge(goodness) and self.waited > self.config.patience:

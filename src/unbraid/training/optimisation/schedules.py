@@ -57,7 +57,7 @@ class HalveOnPlateau:
     warmup_steps: NonNegativeInt = 0
 
     hold_steps: NonNegativeInt = 0
-    """Before this step nothing is halved, and validations do not count."""
+    """Up to this step nothing is halved, and validations do not count; the first one that does comes after it."""
 
     patience: NonNegativeInt = 15
     """As many validations in a row without improvement are borne; the next one halves."""
