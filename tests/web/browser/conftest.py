@@ -7,6 +7,8 @@ from playwright import sync_api as playwright
 
 from tests.conftest import PATIENCE_SECONDS
 
+playwright.expect.set_options(timeout=1000 * PATIENCE_SECONDS)
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 

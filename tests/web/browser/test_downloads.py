@@ -33,7 +33,7 @@ def test_a_model_comes_after_one_question_and_is_then_chosen(hub, page):
     dialog.get_by_role("button", name="Download").click()
     chosen = page.locator(".model", has_text=TITLE).get_by_role("radio")
     expect(chosen).to_be_checked()
-    expect(page.locator(".model", has=chosen)).to_contain_text("downloaded")
+    expect(page.locator(".model:has(:checked)")).to_contain_text("downloaded")
     expect(offer(page)).to_have_count(0)
     assert hub.downloads() != []
 
@@ -42,7 +42,7 @@ def test_what_goes_wrong_is_said_in_its_place(hub, page):
     hub.status = 401
     offer(page).click()
     page.get_by_role("button", name="Download", exact=True).click()
-    row = page.locator(".offer", has=offer(page))
+    row = page.locator(".offer", has=page.get_by_text(TITLE, exact=True))
     expect(row.locator(".problem")).to_contain_text("The hub has no repository")
     hub.status = None
     offer(page).click()

@@ -11,8 +11,6 @@ from playwright.sync_api import expect
 from tests.web.conftest import noise, wav
 from unbraid.separation.separator import Separator
 
-PATIENT = {"timeout": 120_000}
-
 
 def send(page, *recordings):
     page.locator("body.ready").wait_for()
@@ -39,7 +37,7 @@ def test_a_recording_is_sent_separated_heard_and_saved(serve, visit, choices, tm
     data = wav(noise(3.0, channels=2))
     page = visit(serve())
     send(page, ("talk.wav", data))
-    expect(row(page, "talk.wav")).to_have_attribute("data-state", "done", **PATIENT)
+    expect(row(page, "talk.wav")).to_have_attribute("data-state", "done")
     expect(row(page, "talk.wav")).to_contain_text("Dialogue, Music, Effects")
     listen(page, "talk.wav")
     expect(page.get_by_role("heading", name="talk.wav")).to_be_visible()
@@ -58,7 +56,7 @@ def test_a_recording_is_sent_separated_heard_and_saved(serve, visit, choices, tm
     np.testing.assert_allclose(heard, expected["music"].samples.T, atol=1 / 32_768)
     page.get_by_role("link", name="Back to all recordings").click()
     page.reload()
-    expect(row(page, "talk.wav")).to_have_attribute("data-state", "done", **PATIENT)
+    expect(row(page, "talk.wav")).to_have_attribute("data-state", "done")
     page.get_by_role("button", name="Remove talk.wav and its stems").click()
     expect(page.locator("#empty")).to_be_visible()
 
@@ -155,8 +153,8 @@ def test_two_visitors_see_their_own_recordings(serve, visit):
     first, second = visit(server), visit(server)
     send(first, ("one.wav", wav(noise(1.0))))
     send(second, ("two.wav", wav(noise(1.0, seed=1))))
-    expect(row(first, "one.wav")).to_have_attribute("data-state", "done", **PATIENT)
-    expect(row(second, "two.wav")).to_have_attribute("data-state", "done", **PATIENT)
+    expect(row(first, "one.wav")).to_have_attribute("data-state", "done")
+    expect(row(second, "two.wav")).to_have_attribute("data-state", "done")
     assert row(first, "two.wav").count() == row(second, "one.wav").count() == 0
 
 
@@ -170,7 +168,7 @@ def test_a_server_that_is_started_again_goes_on(serve, visit, monkeypatch):
         server.stop()
     server.start()
     # Without a reload: the stream of events finds the server again.
-    expect(row(page, "talk.wav")).to_have_attribute("data-state", "done", **PATIENT)
+    expect(row(page, "talk.wav")).to_have_attribute("data-state", "done")
 
 
 def test_the_token_lets_in(serve, visit):
@@ -203,7 +201,7 @@ def test_several_recordings_are_dropped_and_saved_as_one_zip(serve, visit):
         files,
     )
     for name, _ in files:
-        expect(row(page, name)).to_have_attribute("data-state", "done", **PATIENT)
+        expect(row(page, name)).to_have_attribute("data-state", "done")
     with page.expect_download() as download:
         page.get_by_role("link", name="Download all stems of two.wav").click()
     names = zipfile.ZipFile(download.value.path()).namelist()
