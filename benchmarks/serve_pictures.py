@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
@@ -25,8 +25,8 @@ RECORDINGS = {
     "cinematic": ("Film with rain.flac", ROOT / "examples" / "film" / "film-1" / "mixture.flac"),
     "speech": ("Two at a table.flac", ROOT / "examples" / "two-speakers-1" / "mixture.flac"),
 }
-DESKTOP, HOME = {"width": 1280, "height": 800}, {"width": 1280, "height": 1000}
-PHONE = {"width": 390, "height": 844}
+DESKTOP, HOME = ViewportSize(width=1280, height=800), ViewportSize(width=1280, height=1000)
+PHONE = ViewportSize(width=390, height=844)
 PATIENCE_MS = 600_000
 MOST_BYTES = 200_000
 LISTENED = "Film with rain.flac"
@@ -74,7 +74,7 @@ def take_all(browser: Browser, out: Path) -> None:
     save(phone, out / "serve-phone.png")
 
 
-def open_page(browser: Browser, viewport: dict, **settings) -> Page:
+def open_page(browser: Browser, viewport: ViewportSize, **settings) -> Page:
     page = browser.new_context(viewport=viewport, **settings).new_page()
     page.set_default_timeout(PATIENCE_MS)
     for _ in range(600):

@@ -10,7 +10,7 @@ const CHOSEN = "unbraid.settings";
 const MOST_KEPT = 100;
 const UPLOADS_AT_A_TIME = 2;
 
-const state = { server: null, models: null, rows: new Map(), uploads: [], uploading: 0, events: null, player: null };
+const state = { server: null, models: null, rows: new Map(), uploads: [], uploading: 0, events: null, turn: 0, player: null };
 
 const kept = () => read(KEPT, []);
 
@@ -224,6 +224,7 @@ async function removeOne(id) {
 
 // Follows everything that is not at its end through one stream.
 async function follow() {
+  const turn = ++state.turn;
   state.events?.close();
   state.events = null;
   const ids = kept();
@@ -234,13 +235,15 @@ async function follow() {
   } catch (error) {
     return failed(error);
   }
+  // Another one has begun since, and knows of more.
+  if (turn !== state.turn) return;
   // Of the oldest first, so that the newest comes to stand on top.
   for (const one of [...found].reverse()) show(one);
   const there = new Set(found.map((one) => one.id));
   for (const id of ids) if (!there.has(id)) dropRow(id);
   keep(kept().filter((id) => there.has(id) || !ids.includes(id)));
   const active = found.filter((one) => one.state === "queued" || one.state === "running").map((one) => one.id);
-  if (active.length === 0 || state.events) return;
+  if (active.length === 0) return;
   const events = (state.events = api.events(active));
   events.addEventListener("separations", (event) => JSON.parse(event.data).forEach((one) => state.rows.has(one.id) && show(one)));
   events.addEventListener("end", () => {
