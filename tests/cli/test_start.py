@@ -30,6 +30,26 @@ def test_help_imports_nothing_heavy(arguments):
     assert done.stderr.strip() == "[]"
 
 
+@pytest.mark.parametrize(
+    ("program", "absent"),
+    [
+        ("import unbraid", HEAVY),
+        ("import unbraid; unbraid.Separator, unbraid.build_model", ("torch._dynamo", "scipy", "sympy", "lightning")),
+        (
+            "import numpy as np, unbraid\n"
+            "unbraid.Separator('speech', device='cpu').separate(np.ones((1, 99), np.float32), 16_000)",
+            ("torch._dynamo", "torch._inductor", "torch.distributed.fsdp", "sympy", "scipy.signal", "lightning", "av"),
+        ),
+    ],
+    ids=["the package", "its names", "the first chunk"],
+)
+def test_what_is_not_used_is_not_imported(program, absent):
+    """The compiler of PyTorch alone takes as long to import as the rest of it."""
+    program += f"\nimport sys\nprint([name for name in {absent!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment())
+    assert done.stdout == "[]\n", done.stderr
+
+
 def test_version(run):
     assert run("--version").out == f"unbraid {unbraid.__version__}\n"
 

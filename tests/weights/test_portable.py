@@ -28,7 +28,7 @@ pytest.importorskip("onnxruntime", reason="needs the extra onnx")
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "onnx_numpy.py"
 REFUSED = {"sfc-mamba": "one after the other", "sfsrnet": "super-resolution", "super-resolution": "super-resolution"}
-REFUSED |= {"s4m-live": "states"}
+REFUSED |= {"s4m-live": "states", "dprnn": "recurrent"}
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, overload
 
-import torch
 from torch.nn import functional as F
 
 from unbraid.axes import Float, Tensor
@@ -13,8 +12,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-# Nothing of SciPy can be traced; the length is a constant to whoever compiles.
-@torch.compiler.assume_constant_result
 def fast_fft_length(at_least: int) -> int:
     """The smallest length from `at_least` up that is even and has no prime factor above 5."""
     try:
@@ -24,6 +21,11 @@ def fast_fft_length(at_least: int) -> int:
     half = next_fast_len(max(1, -(-at_least // 2)), real=True)
     assert half is not None  # as its type stub has it
     return 2 * half
+
+
+# Nothing of SciPy can be traced; the length is a constant to whoever compiles. This is all that
+# torch.compiler.assume_constant_result does, after it has imported the compiler, which takes as long as PyTorch itself.
+fast_fft_length._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @overload

@@ -100,7 +100,7 @@ def load_model(source: str | Path, device: str | torch.device = "cpu") -> Separa
             remedy="fetch or copy it again",
         )
     try:
-        expected = _expected_weights(stored.config)
+        expected = _expected_weights(stored.config, bundled=stored.path.parent == PRETRAINED)
         differing = sorted(set(expected) ^ set(tensors))
         differing += [key for key in tensors if key in expected and tensors[key].shape != expected[key].shape]
         if differing:
@@ -119,8 +119,13 @@ def load_model(source: str | Path, device: str | torch.device = "cpu") -> Separa
     return model.to(device).eval()
 
 
-def _expected_weights(config: ModelConfig) -> dict[str, torch.Tensor]:
-    """Names, shapes and types of a config's weights; without memory, because the sizes may be anything."""
+def _expected_weights(config: ModelConfig, *, bundled: bool) -> dict[str, torch.Tensor]:
+    """Names, shapes and types of a config's weights; without memory, because the sizes may be anything.
+
+    Those of bundled models are known to be small, and without memory PyTorch takes a second to import its compiler.
+    """
+    if bundled:
+        return build_model(config).state_dict()
     try:
         with torch.device("meta"):
             return build_model(config).state_dict()
