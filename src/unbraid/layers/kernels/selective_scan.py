@@ -7,7 +7,8 @@ A. Gu, T. Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces
 
 `selective_scan` is the fast way and `selective_scan_reference` its slow twin, the two lines above as a loop.
 
-On CPUs a compiled loop runs where there is a C++ compiler, see `compiled_scan`; what follows runs where there is none.
+On CPUs a compiled loop runs where there is a C++ compiler, see `compiled_scan`, and on GPUs one in Triton, see
+`triton_scan`; what follows runs where there is neither.
 
 How the fast way works. All states of 500 sequences of 1000 frames, 32 features and 8 states are 0.6 GB, and passes
 over as much memory cost more than the arithmetic. So sequences are taken some at a time and frames in blocks, small
@@ -50,16 +51,19 @@ def selective_scan(
     """Runs the recurrence from a state of zero; with a `gate`, the output is multiplied by SiLU(gate).
 
     `step` is dt > 0, in frames, and `A` is negative. Computes in float32 at least, also under autocast, and returns
-    the dtype of `inputs`. On CUDA the fused kernel of the package mamba-ssm runs instead where that is installed.
+    the dtype of `inputs`. On CUDA the fused kernel of the package mamba-ssm runs instead where that is installed, and
+    ours in Triton elsewhere.
     """
     tensors = [at_least_float32(tensor) for tensor in (inputs, step, A, B, C, D)]
     with torch.autocast(inputs.device.type, enabled=False):
-        fused = fused_scan() if inputs.is_cuda and tensors[0].dtype == torch.float32 else None
-        if fused is not None:
+        on_gpu = inputs.is_cuda and tensors[0].dtype == torch.float32
+        if on_gpu and (fused := fused_scan()) is not None:
             outputs = run_fused(fused, *tensors)
         elif torch.compiler.is_compiling():
             # Spans of sequences would fix the batch size of what is traced; the loop fixes no more than the frames.
             outputs = selective_scan_reference(*tensors)
+        elif on_gpu and (in_triton := triton_scan()) is not None:
+            outputs = in_triton(*tensors)
         elif takes(tensors):
             gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
             outputs = CompiledScan.apply(*tensors) if gradient else run_forward(*tensors)[0]
@@ -99,6 +103,15 @@ def fused_scan() -> Callable[..., Tensor] | None:
     try:
         return importlib.import_module("mamba_ssm.ops.selective_scan_interface").selective_scan_fn
     except (ImportError, AttributeError, OSError, RuntimeError):
+        return None
+
+
+@cache
+def triton_scan() -> Callable[..., Tensor] | None:
+    """Our kernel for GPUs, or None where Triton is missing."""
+    try:
+        return importlib.import_module("unbraid.layers.kernels.triton_scan").run_triton
+    except ImportError:
         return None
 
 
