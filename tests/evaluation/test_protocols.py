@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from tests.conftest import TINY
 from tests.evaluation.conftest import write
 from unbraid.errors import ConfigError, UnknownNameError
 from unbraid.evaluation.compare import compare
@@ -21,6 +23,8 @@ from unbraid.evaluation.summary import summarise
 from unbraid.evaluation.tracks import TrackList, open_tracks
 from unbraid.metrics.csdr import csdr
 from unbraid.metrics.song import dnr_si_sdr, usdr_per_channel
+from unbraid.models.catalog import build_model
+from unbraid.separation.separator import Separator
 
 RATE = 44_100
 
@@ -105,7 +109,12 @@ def test_a_file_of_scores_says_by_which_protocol(music, tmp_path: Path):
     path.write_text(scores_json(scores))
     again = read_scores(path)
     assert again.protocol["name"] == "sfc-musdb"
-    assert again.protocol["separation"] == {"segment_seconds": 12.0, "overlap": 0.5, "join": "average"}
+    assert again.protocol["separation"] == {
+        "segment_seconds": 12.0,
+        "overlap": 0.5,
+        "join": "average",
+        "input_level": "normalised",
+    }
     assert columns_of(again.protocol) == find_protocol("sfc-musdb").columns
     assert compare(again, score(folder, open_tracks(songs), "sfc-dnr"), "uSDR-ch").protocols == ("sfc-musdb", "sfc-dnr")
 
@@ -148,3 +157,41 @@ def test_noise_beside_speakers_is_nobodys_source(tmp_path: Path):
     assert np.allclose(mixture, sum(signals.values()), atol=1e-6)
     # Another tool's folder may hold the noise as well.
     assert set(FolderEstimates(tmp_path, tracks).clips["a"]) == {"speaker1", "speaker2"}
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("sfc-musdb", "normalised"),
+        ("sfc-dnr", "normalised"),
+        ("bytesep", "as-given"),
+        ("museval", None),
+        ("wsj0", "as-given"),
+        ("librimix", "as-given"),
+        ("lrs2", "as-given"),
+    ],
+)
+def test_a_protocol_fixes_how_loud_a_model_gets_its_input(name, wanted):
+    assert find_protocol(name).settings.get("input_level") == wanted
+    assert find_protocol(name).facts()["level"] == wanted
+
+
+@pytest.mark.parametrize(
+    ("spec_level", "input_level", "rms"),
+    [
+        ("normalised", None, 10 ** (-25 / 20)),
+        ("normalised", "as-given", 0.3),
+        ("as-given", None, 0.3),
+        ("as-given", "normalised", 10 ** (-25 / 20)),
+        ("whole-file", "as-given", 1.0),
+    ],
+)
+def test_a_model_gets_the_level_that_is_fixed(spec_level, input_level, rms):
+    model = build_model("s4m-tiny", **TINY["s4m-tiny"])
+    model.spec = replace(model.spec, level=spec_level)
+    heard = []
+    model.register_forward_pre_hook(lambda _, inputs: heard.append(inputs[0]))
+    mixture = torch.randn(1, 16_000, generator=torch.Generator().manual_seed(0))
+    mixture *= 0.3 / mixture.square().mean().sqrt()
+    Separator(model, segment_seconds="whole", input_level=input_level).separate(mixture, model.spec.sample_rate)
+    assert heard[0].square().mean().sqrt().item() == pytest.approx(rms, rel=1e-3)

@@ -42,8 +42,6 @@ class Protocol:
     """How a model is run. What is not said here (`overlap` of whole recordings) has no influence."""
     stored_bits: Literal[24] | None = None
     """A model's estimates are rounded to integers of so many bits before they are scored, as files of them would be."""
-    level: Literal["chunk", "recording"] = "recording"
-    """What the authors' network gets: chunks that are scaled by their own RMS, or the recording as loud as it is."""
     exchangeable: bool = False
     """Speakers, or stems."""
     sample_rate: int
@@ -55,8 +53,11 @@ class Protocol:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What a Separator is to be told beside the model."""
-        return {} if self.whole else self.separation.changed()
+        """What a Separator is to be told beside the model, and beside that a track goes through it whole."""
+        settings = self.separation.changed()
+        if self.whole:
+            del settings["segment_seconds"]
+        return settings
 
     @property
     def whole(self) -> bool:
@@ -87,11 +88,15 @@ class Protocol:
         )
         average = " The average is the mean of the stems' figures." if not self.exchangeable else ""
         stored = f", rounded to {self.stored_bits} bits" if self.stored_bits else ""
-        level = "every chunk scaled by its own RMS" if self.level == "chunk" else "recordings as loud as they are"
+        level = {
+            "normalised": "every chunk scaled by its own RMS, as in the authors' network",
+            "as-given": "as loud as they are, as the authors' network gets them",
+            None: "at the level that the model's spec says, since no paper fixes it",
+        }[self.separation.input_level]
         who = "The estimates in the folder should come from" if from_folder else "The model is run on"
         return [
             f"Protocol {self.name}, for {self.figures}: {columns}.{average}",
-            f"{who} {_spoken(self.separation)}{stored}; the authors' network gets {level}, ours what its spec says, "
+            f"{who} {_spoken(self.separation)}, {level}{stored}; a model that scales whole files goes on doing so, "
             "and no estimate is scaled to its reference.",
         ]
 
@@ -102,7 +107,7 @@ class Protocol:
             "columns": [asdict(column) for column in self.columns],
             "separation": self.separation.changed(),
             "stored_bits": self.stored_bits,
-            "level": self.level,
+            "level": self.separation.input_level,
             "sample_rate": self.sample_rate,
         }
 
@@ -133,8 +138,8 @@ def _spoken(config: SeparationConfig) -> str:
     return f"chunks of {config.segment_seconds:g} s every {shift:g} s, {joined[config.join]}"
 
 
-_WHOLE = SeparationConfig(segment_seconds="whole")
-_TWELVE = SeparationConfig(segment_seconds=12.0, overlap=0.5, join="average")
+_WHOLE = SeparationConfig(segment_seconds="whole", input_level="as-given")
+_TWELVE = SeparationConfig(segment_seconds=12.0, overlap=0.5, join="average", input_level="normalised")
 
 PROTOCOLS = {
     protocol.name: protocol
@@ -148,7 +153,6 @@ PROTOCOLS = {
             ),
             separation=_TWELVE,
             stored_bits=24,
-            level="chunk",
             sample_rate=44_100,
         ),
         Protocol(
@@ -160,14 +164,13 @@ PROTOCOLS = {
             ),
             separation=_TWELVE,
             stored_bits=24,
-            level="chunk",
             sample_rate=44_100,
         ),
         Protocol(
             name="bytesep",
             figures="ResUNetDecouple+ and its relatives on MUSDB18: museval, each source on its own",
             columns=(Column(name="SDR", measure="cSDR", over_tracks="median"),),
-            separation=SeparationConfig(segment_seconds=30.0, overlap=0.5, join="centre"),
+            separation=SeparationConfig(segment_seconds=30.0, overlap=0.5, join="centre", input_level="as-given"),
             sample_rate=44_100,
         ),
         Protocol(

@@ -47,6 +47,10 @@ class SeparationConfig:
     """`fade` leaves no seam; papers report figures with `average`, the plain mean of what two chunks share, or with
     `centre`, where each chunk gives what is nearer to its middle."""
 
+    input_level: Literal["as-given", "normalised"] | None = None
+    """What is done to the level of the input, as a protocol of a paper fixes it: nothing, or every chunk is scaled by
+    its own RMS. None: what the model's spec says, which stays where that is by the whole file."""
+
     batch_size: PositiveInt | None = None
     """Chunks per call of the model; None: 1 on a CPU and 8 elsewhere."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -29,14 +29,19 @@ MeasureLevel = Callable[[Float[Tensor, "row channel sample"], Sequence[int]], In
 
 
 def open_level(
-    spec: ModelSpec, groups: Sequence[tuple[int, ...]], first_pass: Callable[[], Iterable[Tensor]]
+    spec: ModelSpec,
+    groups: Sequence[tuple[int, ...]],
+    first_pass: Callable[[], Iterable[Tensor]],
+    wanted: Literal["as-given", "normalised"] | None = None,
 ) -> MeasureLevel:
-    """The level that a spec asks for; only `whole-file` reads the recording, at the model's rate, from `first_pass`."""
-    if spec.level == "normalised":
-        return normalise
-    if spec.level == "as-given":
-        return leave
-    return WholeFile(spec.num_channels, groups, first_pass())
+    """The level that a spec asks for, or the one that is `wanted` instead.
+
+    Only `whole-file` reads the recording, at the model's rate, from `first_pass`. Networks that were trained with it
+    are nothing without it, so that it stays whatever is wanted.
+    """
+    if spec.level == "whole-file":
+        return WholeFile(spec.num_channels, groups, first_pass())
+    return normalise if (wanted or spec.level) == "normalised" else leave
 
 
 def normalise(rows: Float[Tensor, "row channel sample"], groups: Sequence[int]) -> InputScale:

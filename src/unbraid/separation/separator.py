@@ -290,7 +290,7 @@ class Separator:
                 yield from Intake(again, self.spec.sample_rate).blocks()
 
         refine_from_hz = self.config.refine_from_hz if self.config.refine == "wiener" else None
-        level = open_level(self.spec, groups, first_pass)
+        level = open_level(self.spec, groups, first_pass, self.config.input_level)
         assert isinstance(self.model, SeparationModel)
         return ModelRunner(self.model, self.calls, groups, level, self.offsets, refine_from_hz)
 
