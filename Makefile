@@ -10,11 +10,11 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint const
 # On a busy machine, threads that spin while they wait make everything many times slower.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup demo test test-slow fuzz test-browser lint bench docs release-files clean
+.PHONY: help setup demo test test-slow fuzz test-browser test-ray lint bench docs release-files clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo "also: make setup, make test-slow, make test-browser, make lint, make bench, make docs, make release-files, make clean"
+	@echo "also: make setup, make test-slow, make test-browser, make test-ray, make lint, make bench, make docs, make release-files, make clean"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -59,6 +59,11 @@ test-slow: $(VENV)/.dev
 # The web page, in the Chromium of this machine.
 test-browser: $(VENV)/.dev
 	$(BIN)/python -m pytest -m browser tests/web/browser
+
+# Ray on this machine, with two workers, one of which is killed.
+test-ray: $(VENV)/.dev
+	@$(PIP) --editable '.[ray]'
+	RAY_worker_niceness=0 $(BIN)/python -m pytest -m ray tests/output/engines
 
 # So many damaged files for every reader of files from anybody.
 fuzz: $(VENV)/.dev

@@ -310,3 +310,16 @@ def test_the_loudness_of_a_remix(separate, talk, tmp_path):
     assert separate("talk.wav", "--loudness", "-16").errors == [
         "--loudness is for a remix, and none is written: add --remix dialogue=+6 or the like"
     ]
+
+
+def test_raw_samples(separate, tmp_path, talk):
+    samples = soundfile.read(talk("talk.wav", 0.5), dtype="int16")[0]
+    (tmp_path / "talk.pcm").write_bytes(samples.tobytes())
+    assert separate("talk.wav", "-o", "wav").code == 0
+    assert separate("talk.pcm", "-o", "raw", "--raw", "int16", "--rate", "16000").code == 0
+    for stem in ("speaker1", "speaker2"):
+        assert (tmp_path / f"wav/tiny/talk/{stem}.wav").read_bytes() == (
+            tmp_path / f"raw/tiny/talk/{stem}.wav"
+        ).read_bytes()
+    assert "--raw needs the rate" in separate("talk.pcm", "--raw", "int16").errors[0]
+    assert "--rate and --channels are for raw samples" in separate("talk.wav", "--rate", "8000").errors[0]

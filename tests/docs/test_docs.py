@@ -55,6 +55,7 @@ def made(tmp_path_factory):
     write_mp4(root / "film.mp4", [sweep(0, seconds=2.0)])
     for split in ("train", "valid", "test"):
         write_song(root / "songs" / split / f"{split} song")
+    (root / "talk.raw").write_bytes((talk * 32_767).astype("<i2").tobytes())
     shutil.copytree(root / "songs", root / "musdb18hq")
     write_song(root / "separated" / "htdemucs" / "test song", mixture=False)
     shutil.copytree(ROOT / "examples", root / "examples")
@@ -95,9 +96,10 @@ NEEDS = re.compile(
     r"unbraid serve|corpus|CORPUS|--list \S|prepare (midi|mixtures|corpus [^-])|theirs\.safetensors|runs/(all|strided)"
     r"|-n (hf:|htdemucs|folder|pymss:|bs-roformer:)|models (download|where|remove|push)| dnr_v2 "
     r"|htdemucs_ft|prepare lmms |--to onnx|--to torch-export|--backend onnxruntime"
+    r"|--devices|--engine ray|s3://|--shard|--video"
 )
-"""What needs a corpus, DnR, other people's weights, a run that takes hours or an export of a large model, which
-tests/weights has of a small one; the options are parsed."""
+"""What needs a corpus, DnR, other people's weights, other machines, a run that takes hours or an export of a large
+model, which tests/weights has of a small one; the options are parsed."""
 
 
 def shown_settings(words):

@@ -11,9 +11,11 @@ from unbraid.audio.decode.headers import find_tagged_start, find_truncation
 from unbraid.audio.decode.joined import find_parts
 from unbraid.audio.decode.libav import LibavDecoder
 from unbraid.audio.decode.libsndfile import NotForThisDecoder, SoundfileDecoder
+from unbraid.audio.decode.raw import RawDecoder
 from unbraid.audio.formats import AudioInfo, check_rate
 from unbraid.audio.passage import Passage
 from unbraid.audio.pcm import LARGEST_SAMPLE, is_sample
+from unbraid.audio.pcm_stream import PcmFormat
 from unbraid.audio.sources import AudioSource, Source, SourceFacts
 from unbraid.errors import AudioReadError, ConfigError
 
@@ -25,13 +27,14 @@ def open_audio(
     replace_nonfinite: bool = False,
     track: str | None = None,
     passage: Passage | None = None,
+    raw: PcmFormat | None = None,
 ) -> AudioReader:
     """Open a recording: a path, "-" for standard input, bytes, or a binary file object.
 
     With `allow_truncated`, a recording that ends too early gives what it holds, and one that is damaged is silent
     there; with `replace_nonfinite`, samples that are NaN or infinite become zero. Without them both are errors.
     `track` is a sound track by its number, from 1, or its language, where there are several; a `passage` is all that is
-    read. A file object stays open and is yours to close.
+    read; `raw` says what samples without a header are. A file object stays open and is yours to close.
     """
     return AudioReader(
         Source(source),
@@ -39,6 +42,7 @@ def open_audio(
         replace_nonfinite=replace_nonfinite,
         track=track,
         passage=passage,
+        raw=raw,
     )
 
 
@@ -53,21 +57,17 @@ class AudioReader:
         replace_nonfinite: bool,
         track: str | None = None,
         passage: Passage | None = None,
+        raw: PcmFormat | None = None,
     ) -> None:
-        self._source = source
+        self._source, self._raw = source, raw
         self._passage = passage
         self._skipped = 0
         """Samples at the start that were not decoded."""
         self._allow_truncated = allow_truncated
         self._replace_nonfinite = replace_nonfinite
         self._track = track
-        with source.view() as view:
-            if start := find_tagged_start(view):
-                source = source.part(start, source.size - start)
-        with source.view() as view:
-            parts = find_parts(view)
-        self._parts = [source] if len(parts) == 1 else [source.part(start, size) for start, size in parts]
-        if not allow_truncated:
+        self._parts = [source] if raw is not None else _parts_of(source)
+        if raw is None and not allow_truncated:
             self._refuse_truncated()
         self._decoder = self._open(self._parts[0])
         self.info: AudioInfo = self._decoder.info
@@ -92,7 +92,9 @@ class AudioReader:
                 remedy="pass `allow_truncated=True` to separate what is there",
             )
 
-    def _open(self, part: Source) -> SoundfileDecoder | LibavDecoder:
+    def _open(self, part: Source) -> SoundfileDecoder | LibavDecoder | RawDecoder:
+        if self._raw is not None:
+            return RawDecoder(part, self._raw, self._allow_truncated)
         try:
             decoder = SoundfileDecoder(part, self._allow_truncated)
         except NotForThisDecoder:
@@ -185,6 +187,7 @@ class AudioReader:
             replace_nonfinite=self._replace_nonfinite,
             track=self._track,
             passage=self._passage,
+            raw=self._raw,
         )
 
     def verify(self) -> None:
@@ -220,6 +223,16 @@ class AudioReader:
             subject=self.info.name,
             remedy="pass `replace_nonfinite=True` to replace them by zero",
         )
+
+
+def _parts_of(source: Source) -> list[Source]:
+    """The recordings that are joined to one file, without tags in front."""
+    with source.view() as view:
+        if start := find_tagged_start(view):
+            source = source.part(start, source.size - start)
+    with source.view() as view:
+        parts = find_parts(view)
+    return [source] if len(parts) == 1 else [source.part(start, size) for start, size in parts]
 
 
 def _total(counts: list[int | None]) -> int | None:

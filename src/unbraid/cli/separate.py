@@ -14,6 +14,7 @@ from unbraid.errors import ConfigError
 
 if TYPE_CHECKING:
     from unbraid.audio.discovery import Discovery
+    from unbraid.audio.pcm_stream import PcmFormat
 
 
 def separate(
@@ -50,11 +51,18 @@ def separate(
     allow_truncated: options.AllowTruncated = False,
     replace_nonfinite: options.ReplaceNonfinite = False,
     track: options.Track = None,
+    raw: options.Raw = None,
+    rate: options.Rate = None,
+    channels: options.Channels = None,
     start: options.Start = None,
     duration: options.Duration = None,
     preview: options.Preview = None,
     device: options.Device = "auto",
     devices: options.Devices = None,
+    engine: options.Engine = "local",
+    address: options.Address = None,
+    workers: options.Workers = None,
+    gpus_per_worker: options.GpusPerWorker = None,
     jobs: options.Jobs = 0,
     backend: options.Backend = "torch",
     batch_size: options.BatchSize = None,
@@ -150,6 +158,7 @@ def separate(
         allow_truncated=allow_truncated,
         replace_nonfinite=replace_nonfinite,
         track=track,
+        raw=_raw_format(raw, rate, channels, name),
         start_seconds=start,
         duration_seconds=duration,
         preview_seconds=preview,
@@ -157,7 +166,14 @@ def separate(
     )
     if devices is not None and device != "auto":
         raise ConfigError("--device is one, and --devices are several: choose one of them")
-    engine = EngineConfig(devices=parse_devices(devices) if devices else (device,), num_threads=jobs)
+    where = EngineConfig(
+        engine=engine,
+        devices=parse_devices(devices) if devices else (device,),
+        num_threads=jobs,
+        address=address,
+        workers=workers,
+        gpus_per_worker=gpus_per_worker,
+    )
     if jobs:
         import torch
 
@@ -175,7 +191,7 @@ def separate(
         for named in named_models(model):
             prepare_download(named, offline=offline)
         # With workers of its own, this process only needs to know what the model gives.
-        separator = Separator(model, device="cpu" if engine.is_remote else engine.devices[0], config=config)
+        separator = Separator(model, device="cpu" if where.is_remote else where.devices[0], config=config)
         if out == "-":
             separate_to_stdout(files, separator, output, level=level, as_json=as_json)
             return
@@ -187,7 +203,7 @@ def separate(
             output,
             part=part,
             resume=resume,
-            engine=engine,
+            engine=where,
             level=level,
             as_json=as_json,
         )
@@ -213,6 +229,20 @@ def _only_one(flags: dict[str, bool]) -> str | None:
     if len(chosen) > 1:
         raise ConfigError(f"choose one of {', '.join(f'--{name}' for name in chosen)}")
     return chosen[0] if chosen else None
+
+
+def _raw_format(raw: str | None, rate: int | None, channels: int | None, model: str) -> PcmFormat | None:
+    from unbraid.audio.pcm_stream import PcmFormat
+
+    if raw is None:
+        if (rate, channels) != (None, None):
+            raise ConfigError("--rate and --channels are for raw samples: say with --raw what those are")
+        return None
+    if rate is None:
+        raise ConfigError("--raw needs the rate of the samples as well: add  --rate 16000  or the like")
+    if model == "auto":
+        raise ConfigError("raw samples are not listened to beforehand: choose a model with -n")
+    return PcmFormat(sample=raw, sample_rate=rate, num_channels=channels or 1)  # type: ignore[arg-type]
 
 
 def _parse_shard(text: str | None) -> tuple[int, int]:

@@ -52,7 +52,7 @@ def separate_files(
     stems = output.choose(separator.stem_plan.names)
     jobs = plan_jobs(found.files, out, stems, model=model.name, output=output, passage=separator.config.passage_name)
     jobs = shard(jobs, *part)
-    task = Task(model=model_source, identity=model, config=separator.config, output=output, resume=resume)
+    task = Task(model=model_source, identity=model, config=separator.given_config, output=output, resume=resume)
     results: list[Result] = []
     became: dict[int, Result] = {}
     """Of the jobs, which may end in another order."""

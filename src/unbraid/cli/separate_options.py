@@ -211,6 +211,30 @@ Track = Annotated[
         rich_help_panel=_HOW,
     ),
 ]
+Raw = Annotated[
+    Literal["int16", "int24", "int32", "float32", "float64"] | None,
+    typer.Option(
+        "--raw",
+        metavar="FORMAT",
+        help="Files are raw little-endian samples: int16, int24, int32, float32 or float64. Needs --rate.",
+        show_default=False,
+        rich_help_panel=_HOW,
+    ),
+]
+Rate = Annotated[
+    int | None, typer.Option("--rate", metavar="HZ", help="Of raw samples.", show_default=False, rich_help_panel=_HOW)
+]
+Channels = Annotated[
+    int | None,
+    typer.Option(
+        "--channels",
+        min=1,
+        metavar="N",
+        help="Of raw samples, interleaved; by default 1.",
+        show_default=False,
+        rich_help_panel=_HOW,
+    ),
+]
 Start = Annotated[
     Any,
     typer.Option(
@@ -247,6 +271,39 @@ Devices = Annotated[
     typer.Option(
         metavar="LIST",
         help="A worker process on each: cuda:0,cuda:1, or cpu:4 for four that share the processors.",
+        show_default=False,
+        rich_help_panel=_RUN,
+    ),
+]
+Engine = Annotated[
+    Literal["local", "ray"],
+    typer.Option(help="ray: on a Ray cluster, whose machines see models and files.", rich_help_panel=_RUN),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Of the Ray cluster; by default the one that this machine is in, else a new one here.",
+        show_default=False,
+        rich_help_panel=_RUN,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="On a Ray cluster; by default as many as it has room for.",
+        show_default=False,
+        rich_help_panel=_RUN,
+    ),
+]
+GpusPerWorker = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        metavar="SHARE",
+        help="On a Ray cluster, 0.5 puts two workers on a GPU; by default 1 where it has GPUs.",
         show_default=False,
         rich_help_panel=_RUN,
     ),

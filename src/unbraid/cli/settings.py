@@ -19,6 +19,7 @@ OPTIONS = {
     'container="mp3"': "--mp3",
     'container="wav"': "--wav",
     "data": "--data",
+    "address": "--address",
     "device": "--device",
     "devices": "--devices",
     "filename": "--filename",
@@ -31,6 +32,7 @@ OPTIONS = {
     "LAYOUTS": "unbraid check-data --list",
     "level": "--set level",
     "limit": "--limit",
+    'engine="ray"': "--engine ray",
     "duration_seconds": "--duration",
     "loudness_lufs": "--loudness",
     "preview_seconds": "--preview",
@@ -69,7 +71,9 @@ OPTIONS = {
     "host": "--host",
     "port": "--port",
     "two_stems": "--two-stems",
+    "gpus_per_worker": "--gpus-per-worker",
     "whole": "--whole",
+    "workers": "--workers",
     "whole=False": "--chunked",
 }
 """A setting, or a setting with a value that has an option of its own, and the option of the commands that have it."""

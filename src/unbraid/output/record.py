@@ -59,7 +59,7 @@ def record_settings(separator: Separator, output: OutputConfig) -> dict[str, Any
         separation["remix"] = {name: _gain(gain_db) for name, gain_db in separator.config.remix.items()}
     written = asdict(output)
     # How many chunks go through the model together changes the time it takes, and nothing that is heard.
-    for name in ("track", "start_seconds", "duration_seconds", "preview_seconds"):
+    for name in ("track", "raw", "start_seconds", "duration_seconds", "preview_seconds"):
         if separation[name] is None:
             del separation[name]
     if output.loudness_lufs is None:

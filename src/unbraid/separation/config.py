@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
 from unbraid.audio.passage import Passage
+from unbraid.audio.pcm_stream import PcmFormat
 from unbraid.errors import ConfigError
 from unbraid.models.contract import Refinement
 from unbraid.options import (
@@ -95,6 +96,9 @@ class SeparationConfig:
     track: str | None = None
     """The sound track of a video, by number (from 1) or language; None: the one that is flagged as default, else the
     first."""
+
+    raw: PcmFormat | None = None
+    """What the samples of files without a header are; None: every file says what it is."""
 
     start_seconds: NonNegativeFloat | None = None
     """Separate the recording from there on; what is before is not read."""

@@ -11,6 +11,7 @@ import torch
 from unbraid.audio.formats import AudioInfo, Encoding
 from unbraid.audio.passage import Passage
 from unbraid.audio.pcm import LARGEST_SAMPLE, is_sample
+from unbraid.audio.pcm_stream import PcmFormat
 from unbraid.audio.rate import Resampler
 from unbraid.audio.reading import open_audio
 from unbraid.audio.recording import Recording, as_samples
@@ -91,6 +92,7 @@ def open_input(
     replace_nonfinite: bool = False,
     track: str | None = None,
     passage: Passage | None = None,
+    raw: PcmFormat | None = None,
 ) -> Reader:
     """Opens any input; `sample_rate` in Hz goes with arrays and tensors, and only with those."""
     if isinstance(source, Tensor):
@@ -113,7 +115,12 @@ def open_input(
             raise ConfigError("a passage is taken of files and of samples, not of a reader of one's own")
         return source
     return open_audio(
-        source, allow_truncated=allow_truncated, replace_nonfinite=replace_nonfinite, track=track, passage=passage
+        source,
+        allow_truncated=allow_truncated,
+        replace_nonfinite=replace_nonfinite,
+        track=track,
+        passage=passage,
+        raw=raw,
     )
 
 

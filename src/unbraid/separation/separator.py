@@ -122,6 +122,8 @@ class Separator:
                 model = deepcopy(model).to(self.device)
             self.model, self.spec = model, model.spec
         self.stem_plan = StemPlan(sources=self.spec.sources, config=config)
+        self.given_config = config
+        """With what is left open still open, as another device may fill it in otherwise."""
         resolved = _resolved(config, self.spec, self.device)
         self.config = resolved if self.composite is None else config
         """Every setting with its value, also those that were left open, which of several models each fills in."""
@@ -189,6 +191,7 @@ class Separator:
             replace_nonfinite=config.replace_nonfinite,
             track=config.track,
             passage=config.passage,
+            raw=config.raw,
         )
         with closing(reader):
             yield from self._stream(reader, scratch)

@@ -18,4 +18,8 @@ def run_on(
     """Runs every job where `engine` says; `separator` is the model in this process, which other engines load anew."""
     if not engine.is_remote:
         return run_jobs(jobs, separator, task.identity, task.output, resume=task.resume)
+    if engine.engine == "ray":
+        from unbraid.output.engines.ray_actors import RayCrew
+
+        return dispatch(jobs, RayCrew(task, engine), engine.retries)
     return dispatch(jobs, ProcessCrew(task, engine.devices, engine.num_threads), engine.retries)
