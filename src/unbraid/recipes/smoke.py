@@ -74,7 +74,7 @@ def smoke(config: TrainingConfig) -> TrainingConfig:
     """The recipe at its smallest: its own loss, optimiser, schedule and mixing, three steps and a validation."""
     return replace(
         config,
-        model=_shrunk(config.model, _tiny(config.model)),
+        model=shrunken(config.model),
         mixing=replace(config.mixing, segment_seconds=_SEGMENT_SECONDS),
         validation=ValidationConfig(every=2, items=2, piece_seconds=2.0, metric=config.validation.metric),
         averaging=AveragingConfig(ema_decay=config.averaging.ema_decay, keep_best=min(config.averaging.keep_best, 2)),
@@ -88,6 +88,11 @@ def smoke(config: TrainingConfig) -> TrainingConfig:
         compile=False,
         num_workers=0,
     )
+
+
+def shrunken(config: ModelConfig) -> Any:
+    """The config at its smallest, of the same kind and with the same choices."""
+    return _shrunk(config, _tiny(config))
 
 
 def _tiny(config: ModelConfig) -> Mapping[str, object]:
