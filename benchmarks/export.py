@@ -33,7 +33,7 @@ FEWER: dict[str, dict[str, object]] = {
 """What repeats in a network, fewer times: export takes minutes otherwise and shows no more."""
 NAMES = (
     *("sfc-mamba-small", "s4m-live", "sfsrnet", "s4m-tiny-super-resolution"),
-    *("fb-tiny", "sfc-ca-small", "bs-small", "sepformer", "resunet", "mtfa", "s4m-tiny", "s4m"),
+    *("fb-tiny", "sfc-ca-small", "bs-small", "resunet", "mtfa", "s4m-tiny", "sepformer", "s4m"),
 )
 """One of each kind; the others differ in size, stems or rate."""
 

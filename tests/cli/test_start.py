@@ -73,7 +73,7 @@ def test_every_command_teaches(run, command):
 
 def test_choices_are_those_of_the_library():
     from unbraid.output.config import ClipMode
-    from unbraid.separation.config import Backend, Consistency, OtherMethod, Tracking
+    from unbraid.separation.config import Backend, Consistency, OtherMethod, Precision, Tracking
     from unbraid.signal.chunking import Join
 
     hints = get_type_hints(separate)
@@ -81,6 +81,7 @@ def test_choices_are_those_of_the_library():
     assert get_args(hints["clip_mode"]) == get_args(ClipMode)
     assert get_args(hints["consistency"]) == get_args(Consistency)
     assert get_args(hints["other_method"]) == get_args(OtherMethod)
+    assert get_args(hints["precision"]) == get_args(Precision)
     assert get_args(hints["tracking"]) == get_args(Tracking)
     assert get_args(hints["join"]) == get_args(Join)
 

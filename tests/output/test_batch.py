@@ -122,9 +122,9 @@ def test_chunks_of_several_recordings_share_a_call(tmp_path, monkeypatch):
     sizes: list[int] = []
     real = model_calls.call_model
 
-    def count(model, device, rows):
+    def count(model, device, rows, *others):
         sizes.append(rows.shape[0])
-        return real(model, device, rows)
+        return real(model, device, rows, *others)
 
     monkeypatch.setattr(model_calls, "call_model", count)
     jobs = noise_jobs(tmp_path, [0.5] * 8)

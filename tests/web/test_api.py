@@ -41,6 +41,8 @@ def test_settings_mirror_those_of_the_command_line():
     assert theirs - ours == {
         "backend",
         "batch_size",
+        "compile",
+        "precision",
         "filename",
         "track",
         "loudness_lufs",

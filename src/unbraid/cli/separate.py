@@ -65,6 +65,8 @@ def separate(
     gpus_per_worker: options.GpusPerWorker = None,
     jobs: options.Jobs = 0,
     backend: options.Backend = "torch",
+    precision: options.Precision = "auto",
+    compile_: options.Compile = False,
     batch_size: options.BatchSize = None,
     resume: options.Resume = False,
     shard: options.Shard = None,
@@ -163,6 +165,8 @@ def separate(
         duration_seconds=duration,
         preview_seconds=preview,
         backend=backend,
+        precision=precision,
+        compile=compile_,
     )
     if devices is not None and device != "auto":
         raise ConfigError("--device is one, and --devices are several: choose one of them")

@@ -318,6 +318,11 @@ Backend = Annotated[
     Literal["torch", "onnxruntime"],
     typer.Option(help="What runs the model; onnxruntime needs the extra onnx, and a CPU.", rich_help_panel=_RUN),
 ]
+Precision = Annotated[
+    Literal["auto", "float32", "bfloat16"],
+    typer.Option(help="Of products: auto takes bfloat16 on GPUs that have it.", rich_help_panel=_RUN),
+]
+Compile = Annotated[bool, flag("--compile", "Compile the model: the first chunk waits, long recordings win.", _RUN)]
 BatchSize = Annotated[
     int | None,
     typer.Option(min=1, metavar="N", help="Chunks per call of the model.", show_default=False, rich_help_panel=_RUN),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -63,6 +63,11 @@ def train(
         str | None,
         typer.Option(metavar="MODEL", help="Start from the weights of this model: a bundled name or a file."),
     ] = None,
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"] | None,
+        typer.Option(help="Of products, in the place of the recipe's; auto takes bfloat16 on GPUs that have it."),
+    ] = None,
+    compile_: Annotated[bool, flag("--compile", "Compile the model; the first steps wait for it.")] = False,
     settings: Annotated[bool, flag("--settings", "Print all settings of the recipe and exit.")] = False,
     smoke: Annotated[
         bool, flag("--smoke", "Try the recipe in seconds: a tiny model, synthetic data, three steps.")
@@ -109,7 +114,7 @@ def train(
         from unbraid.recipes.smoke import smoke as smallest
 
         config = smallest(config)
-    config = apply_overrides(config, set_ or [])
+    config = apply_overrides(config, [*_set_by_options(precision, compile_), *(set_ or [])])
     if settings:
         _print_settings(config)
         return
@@ -124,6 +129,19 @@ def train(
         best = _fit(config, data, folder, resume, init, accelerator, devices, nodes, strategy)
     if best is not None:
         complain(f"the best weights are in {best}; try  unbraid separate talk.wav -n {best}", kind="")
+
+
+def _set_by_options(precision: str | None, compile_: bool) -> list[str]:
+    """Options that stand for settings of a recipe, as those."""
+    chosen = ["compile=true"] if compile_ else []
+    if precision is not None:
+        import torch
+
+        from unbraid.separation.device import choose_device, choose_precision
+
+        low = choose_precision(precision, choose_device()) == torch.bfloat16
+        chosen.append(f"precision={'bf16-mixed' if low else '32-true'}")
+    return chosen
 
 
 def _fit(

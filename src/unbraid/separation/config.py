@@ -26,6 +26,7 @@ Consistency = Literal["none", "residual", "distribute"]
 OtherMethod = Literal["none", "add", "minus"]
 Tracking = Literal["recording", "online"]
 Backend = Literal["torch", "onnxruntime"]
+Precision = Literal["auto", "float32", "bfloat16"]
 Segment = Annotated[float, Range(at_least=0.1)] | Literal["whole"]
 
 MOST_GAIN_DB = 40.0
@@ -112,8 +113,20 @@ class SeparationConfig:
     backend: Backend = "torch"
     """What runs the model. onnxruntime takes models by name or file, on CPUs, and exports them at their first use."""
 
+    precision: Precision = "auto"
+    """What products are computed in; STFT, S4, norms and scans are in float32. `auto` takes bfloat16 on GPUs of
+    NVIDIA that have it, and float32 elsewhere."""
+
+    compile: bool = False
+    """Compile the model with torch.compile: the first chunk waits for it, and long recordings win by it."""
+
     def __post_init__(self) -> None:
         check_options(self)
+        if self.backend == "onnxruntime" and (self.precision == "bfloat16" or self.compile):
+            raise ConfigError(
+                "onnxruntime runs a model as its file has it, without bfloat16 and torch.compile",
+                remedy='choose `backend="torch"`',
+            )
         if self.preview_seconds is not None and (self.start_seconds, self.duration_seconds) != (None, None):
             raise ConfigError(
                 "is a passage already",

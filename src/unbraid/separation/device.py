@@ -29,6 +29,14 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """The type of products by its name; "auto" is bfloat16 on GPUs of NVIDIA that have it, and float32 elsewhere."""
+    if name != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+    has_it = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if has_it else torch.float32
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory, on a GPU or elsewhere, was the trouble; on a CPU torch says so by a plain RuntimeError."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):

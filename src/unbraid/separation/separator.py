@@ -25,6 +25,7 @@ from unbraid.audio.recording import Recording
 from unbraid.audio.sources import SourceFacts
 from unbraid.axes import Tensor
 from unbraid.errors import ConfigError
+from unbraid.models.compiling import compile_parts
 from unbraid.models.contract import ModelSpec, SeparationModel
 from unbraid.separation.channels import plan_groups
 from unbraid.separation.compositions.composite import BlendOfModels, Composite, build_composite
@@ -37,7 +38,7 @@ from unbraid.separation.compositions.syntax import (
     parse_composition,
 )
 from unbraid.separation.config import SeparationConfig
-from unbraid.separation.device import choose_device, is_on
+from unbraid.separation.device import choose_device, choose_precision, is_on
 from unbraid.separation.events import Block, Event, Finished, Progress, Started
 from unbraid.separation.inference.model_calls import ModelCalls
 from unbraid.separation.inference.runner import ModelRunner, Separated
@@ -103,7 +104,8 @@ class Separator:
             model = parse_composition(model)
         if isinstance(model, OneModel):
             model = model.name
-        self.calls = calls or ModelCalls(self.device, config.batch_size or _batch_size(self.device))
+        precision = choose_precision(config.precision, self.device)
+        self.calls = calls or ModelCalls(self.device, config.batch_size or _batch_size(self.device), precision)
         """The way to the model, which recordings that are separated side by side share."""
         self.composite: Composite | None = None
         """Several models as one; None where it is one."""
@@ -118,8 +120,10 @@ class Separator:
                 model = _with_onnxruntime(model, self.device)
             elif isinstance(model, str | Path):
                 model = load_model(model).to(self.device)
-            elif not is_on(model, self.device):
+            elif not is_on(model, self.device) or config.compile:
                 model = deepcopy(model).to(self.device)
+            if config.compile:
+                compile_parts(model)
             self.model, self.spec = model, model.spec
         self.stem_plan = StemPlan(sources=self.spec.sources, config=config)
         self.given_config = config

@@ -21,7 +21,7 @@ from unbraid.files.json_text import JsonError, member
 from unbraid.files.names import printable
 from unbraid.files.pending import PendingFile, write_pending, writing_to
 from unbraid.models.catalog import architecture_name
-from unbraid.models.contract import SeparationModel
+from unbraid.models.compiling import compile_parts
 from unbraid.separation.device import is_out_of_memory
 from unbraid.training.adapt import network_of_run
 from unbraid.training.batch_size import choose_gpu, largest_batch, smaller_batch
@@ -232,15 +232,6 @@ def _run(
             remedy="check the validation data, or judge by the loss with validation.metric=loss",
         )
     return out / BEST_WEIGHTS
-
-
-def compile_parts(model: SeparationModel) -> None:
-    """Marks what the model wants compiled; the compiler runs at its first call."""
-    parts = model.compiled_parts()
-    for part in parts:
-        part.compile()
-    if model in parts:
-        model.intermediate_estimates = torch.compile(model.intermediate_estimates)
 
 
 def _callbacks(

@@ -109,14 +109,18 @@ def _write_onnx(core: ExportableCore, path: Path, header: str, precision: Precis
     with without_remarks():
         # Not the exporter's own optimisation: it takes a sum with 1e-8 or less for one with zero, and with it goes
         # what keeps the norm and the logarithm of silence finite. onnxruntime simplifies what it loads by itself.
-        program = torch.onnx.export(
-            _trace(core),
-            dynamo=True,
-            optimize=False,
-            verbose=False,
-            input_names=[core.input_name],
-            output_names=["estimates"],
-        )
+        try:
+            program = torch.onnx.export(
+                _trace(core),
+                dynamo=True,
+                optimize=False,
+                verbose=False,
+                input_names=[core.input_name],
+                output_names=["estimates"],
+            )
+        except torch.onnx.OnnxExporterError as error:
+            reason = str(error).rsplit("No ONNX function", 1)[-1].split("⬆️")[0].strip()
+            raise ConfigError(f"this model does not export to ONNX: {' '.join(reason.split())[:200]}") from error
         assert program is not None
         # First what is written twice, as a weight that every round turns round: folded, each were a weight of its own.
         passes.CommonSubexpressionEliminationPass()(program.model)

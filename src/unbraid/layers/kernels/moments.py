@@ -27,16 +27,16 @@ def moments_reference(features: Float[Tensor, "batch frame dim"], dim: tuple[int
 def moments_by_steps(features: Float[Tensor, "batch frame dim"], dim: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """As `moments`, one axis after the other, for what is exported.
 
-    onnxruntime adds up millions of numbers one by one in float32, which leaves three digits of their mean.
+    onnxruntime adds up millions of numbers one by one in float32, which leaves three digits of their mean; frames,
+    which may be any number, are added up in float64.
     """
-    axes = sorted(dim, reverse=True)
-    mean = features
-    for axis in axes:
-        mean = mean.mean(dim=axis, keepdim=True)
-    variance = (features - mean).square()
-    for axis in axes:
-        variance = variance.mean(dim=axis, keepdim=True)
-    return mean, variance
+    mean = _mean_by_steps(features, dim)
+    return mean, _mean_by_steps((features - mean).square(), dim)
+
+
+def _mean_by_steps(features: Tensor, dim: tuple[int, ...]) -> Tensor:
+    narrow = features.mean(dim=2, keepdim=True) if 2 in dim else features
+    return narrow.double().mean(dim=1, keepdim=True).to(features.dtype) if 1 in dim else narrow
 
 
 class Moments(torch.autograd.Function):

@@ -49,7 +49,10 @@ def apply_head(
     real, imag = spectrum.unsqueeze(1).unbind(dim=3)
     magnitude = (real.square() + imag.square()).clamp_min(least_power).sqrt()
     turn_real, turn_imag = turn_real.tanh(), turn_imag.tanh()
-    radius = torch.hypot(turn_real, turn_imag).clamp_min(_LEAST_RADIUS)
+    # ONNX knows no hypot; the other has no gradient at zero, which nobody asks a program for.
+    exported = torch.compiler.is_exporting()
+    radius = (turn_real**2 + turn_imag**2).sqrt() if exported else torch.hypot(turn_real, turn_imag)
+    radius = radius.clamp_min(_LEAST_RADIUS)
     gain = (mask.sigmoid() * magnitude + direct).relu() / (magnitude * radius)
     return torch.stack(
         [gain * (real * turn_real - imag * turn_imag), gain * (imag * turn_real + real * turn_imag)], dim=3

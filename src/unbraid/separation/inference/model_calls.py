@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -49,9 +49,10 @@ class Request:
 class ModelCalls:
     """The way to the models on one device, safe to use from several threads."""
 
-    def __init__(self, device: torch.device, most_chunks: int = 1) -> None:
-        """`most_chunks` go through a model together, unless one recording asks for more by itself."""
-        self.device, self.most_chunks = device, most_chunks
+    def __init__(self, device: torch.device, most_chunks: int = 1, precision: torch.dtype = torch.float32) -> None:
+        """`most_chunks` go through a model together, unless one recording asks for more by itself; `precision` is that
+        of its products, float32 or bfloat16."""
+        self.device, self.most_chunks, self.precision = device, most_chunks, precision
         self._lock = threading.Lock()
         self._hand_over: Callable[[Request], None] | None = None
 
@@ -108,20 +109,24 @@ class ModelCalls:
     def _run(self, batch: list[Request]) -> list[Answer]:
         began = time.perf_counter()
         rows = batch[0].rows if len(batch) == 1 else torch.cat([request.rows for request in batch])
-        estimates = call_model(batch[0].model, self.device, rows)
+        estimates = call_model(batch[0].model, self.device, rows, self.precision)
         seconds = time.perf_counter() - began
         parts = estimates.split([request.rows.shape[0] for request in batch])
         return [Answer(part, seconds * part.shape[0] / rows.shape[0]) for part in parts]
 
 
 def call_model(
-    model: SeparationModel, device: torch.device, rows: Float[Tensor, "row channel sample"]
+    model: SeparationModel,
+    device: torch.device,
+    rows: Float[Tensor, "row channel sample"],
+    precision: torch.dtype = torch.float32,
 ) -> Float[Tensor, "row source channel sample"]:
     """One call of the model; out of memory, the rows are halved until a single one does not fit."""
     # Whoever has switched gradients off already, as a trainer that validates, keeps the way in which it did so.
     without_gradients = torch.inference_mode() if torch.is_grad_enabled() else torch.no_grad()
+    mixed = torch.autocast(device.type, precision) if precision == torch.bfloat16 else nullcontext()
     try:
-        with evaluating(model), without_gradients:
+        with evaluating(model), without_gradients, mixed:
             estimates = model(rows.to(device)).float().cpu()
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -143,7 +148,7 @@ def call_model(
             )
         return estimates.clone()  # out of inference mode, so that it may be changed in place
     half = rows.shape[0] // 2
-    return torch.cat([call_model(model, device, part) for part in (rows[:half], rows[half:])])
+    return torch.cat([call_model(model, device, part, precision) for part in (rows[:half], rows[half:])])
 
 
 @contextmanager
