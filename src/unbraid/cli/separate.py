@@ -27,6 +27,8 @@ def separate(
     other_method: options.OtherMethod = "add",
     remix: options.Remix = None,
     loudness: options.Loudness = None,
+    video: options.Video = None,
+    stem_file: options.StemFile = False,
     filename: options.Filename = "{track}/{stem}.{ext}",
     wav: options.Wav = False,
     flac: options.Flac = False,
@@ -142,6 +144,8 @@ def separate(
         loudness_lufs=loudness,
         filename=filename,
         stems=tuple(stem) if stem else None,
+        video=video,
+        stem_file=stem_file,
     )
     config = SeparationConfig(
         segment_seconds="whole" if no_split else segment,

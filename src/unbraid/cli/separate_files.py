@@ -141,6 +141,8 @@ def _place(job: Job) -> str:
 def _result(job: Job, status: str, record: dict[str, object] | None = None) -> Result:
     stems = {stem: job.place(path) for stem, path in job.paths.stems.items()}
     result: Result = {"input": job.name, "status": status, "stems": stems, "record": job.place(job.paths.record)}
+    if job.paths.extras:
+        result["extras"] = {name: job.place(path) for name, path in job.paths.extras.items()}
     if record is not None:
         result |= {key: record[key] for key in ("gain", "uncertain_joins", "heard_seconds", "seconds_taken")}
         result["seconds"] = record["input"]["seconds"]  # type: ignore[index]

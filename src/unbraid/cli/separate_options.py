@@ -99,6 +99,19 @@ Loudness = Annotated[
         show_default=False,
     ),
 ]
+Video = Annotated[
+    str | None,
+    typer.Option(
+        metavar="STEM",
+        help="Write the video too, its picture untouched, with this stem or remix as its sound.",
+        rich_help_panel=_FORMAT,
+        show_default=False,
+    ),
+]
+StemFile = Annotated[
+    bool,
+    flag("--stem-file", "Write TRACK.stem.mp4 too: the recording and four stems in one file.", _FORMAT),
+]
 Filename = Annotated[
     str,
     typer.Option(

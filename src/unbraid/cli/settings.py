@@ -74,6 +74,8 @@ OPTIONS = {
     "port": "--port",
     "two_stems": "--two-stems",
     "gpus_per_worker": "--gpus-per-worker",
+    "stem_file": "--stem-file",
+    "video": "--video",
     "whole": "--whole",
     "workers": "--workers",
     "whole=False": "--chunked",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
+from unbraid.audio.encode.stem_file import NUM_STEMS
 from unbraid.audio.formats import AudioInfo, Container, Encoding, SampleFormat
 from unbraid.errors import ConfigError, UnknownNameError
 from unbraid.options import PositiveInt, Range, check_options
@@ -42,6 +43,13 @@ class OutputConfig:
     stems: tuple[str, ...] | None = None
     """Only these; None: all that the separator gives."""
 
+    video: str | None = None
+    """A stem that becomes the sound of the recording's picture, which is copied as it is, in a file of its own."""
+
+    stem_file: bool = False
+    """One .stem.mp4 beside the stems with the recording and four stems, as Native Instruments' and Mixxx's players read
+    it."""
+
     def __post_init__(self) -> None:
         check_options(self)
         Encoding(container=self.container, sample=self.sample, bitrate_kbps=self.bitrate_kbps)
@@ -66,6 +74,16 @@ class OutputConfig:
         for stem in self.stems or ():
             index_of(stem, names)
         chosen = self.stems or names
+        if self.video is not None and index_of(self.video, names) >= 0 and self.video not in chosen:
+            raise ConfigError(
+                f"'{self.video}' is not written", subject="`video`", remedy="add it to `stems`, or leave those out"
+            )
+        if self.stem_file and len([stem for stem in chosen if stem != "remix"]) != NUM_STEMS:
+            raise ConfigError(
+                f"holds {NUM_STEMS} stems, and {len(chosen)} are written",
+                subject="`stem_file`",
+                remedy="choose a model of four, such as htdemucs",
+            )
         if self.loudness_lufs is not None and "remix" not in chosen:
             raise ConfigError(
                 "is for a remix, and none is written",

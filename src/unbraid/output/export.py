@@ -21,6 +21,7 @@ from unbraid.files.names import printable
 from unbraid.files.pending import writing_to
 from unbraid.files.protocols import Writable
 from unbraid.output.config import TRUE_PEAK_DB, OutputConfig, index_of
+from unbraid.output.extras import made_of_stems, refuse_extras
 from unbraid.output.naming import OutputPaths
 from unbraid.output.record import ModelIdentity, build_record, replacing_record
 from unbraid.output.stem_files import StemWriters
@@ -71,6 +72,7 @@ def export(
                 match event:
                     case Started():
                         info = event.info
+                        refuse_extras(source, paths, separator.config)
                         encoding = output.encoding_for(info)
                         writers = StemWriters(
                             paths.stems,
@@ -101,8 +103,11 @@ def export(
                             finished=event,
                             seconds_taken=time.perf_counter() - began,
                         )
-                        with replacing_record(paths, record) as pending:
-                            writers.commit(output.clip_mode, beside=[pending])
+                        making = made_of_stems(
+                            source, paths, writers, video_stem=output.video, track=separator.config.track
+                        )
+                        with making as more, replacing_record(paths, record) as pending:
+                            writers.commit(output.clip_mode, beside=[*more, pending])
                         exported = _exported(separator, paths, output, record, info, writers, event)
                         yield event
                         yield exported
@@ -188,7 +193,7 @@ def export_to_stream(
 
 def refuse_to_overwrite(source: os.PathLike[str], paths: OutputPaths) -> None:
     """Raise AudioWriteError if a stem would take the place of the recording itself."""
-    if any(os.path.realpath(path) == os.path.realpath(source) for path in paths.stems.values()):
+    if any(os.path.realpath(path) == os.path.realpath(source) for path in paths.all_stems_and_extras):
         raise AudioWriteError(
             f"a stem of '{printable(source)}' would overwrite it", remedy="choose another `out` or `filename`"
         )
@@ -196,7 +201,7 @@ def refuse_to_overwrite(source: os.PathLike[str], paths: OutputPaths) -> None:
 
 def missing_folders(paths: OutputPaths) -> set[Path]:
     """Folders that will have to be made."""
-    folders = {folder for path in paths.stems.values() for folder in path.parents}
+    folders = {folder for path in paths.all_stems_and_extras for folder in path.parents}
     return {folder for folder in folders if not os.path.exists(folder)}
 
 

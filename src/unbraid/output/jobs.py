@@ -124,8 +124,10 @@ def plan_jobs(
                 stems=stems,
                 extension=output.container,
                 model=model,
+                video_stem=output.video,
+                stem_file=output.stem_file,
             )
-            keys = {_key(path) for path in (*paths.stems.values(), paths.record)}
+            keys = {_key(path) for path in (*paths.all_stems_and_extras, paths.record)}
             if not keys & taken:
                 break
             if "track" not in template.fields:

@@ -7,6 +7,7 @@ import string
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
+from unbraid.audio.encode.video import video_container
 from unbraid.errors import ConfigError
 
 _ALIASES = {"file_name": "track", "instr": "stem"}
@@ -100,6 +101,8 @@ class OutputPaths:
     """One path per stem, in the order of the stems."""
     record: Path
     """The JSON file that tells how the stems were made."""
+    extras: dict[str, Path] = field(default_factory=dict)
+    """Files that are made of the stems: "video" and "stem_file"."""
 
     @property
     def folder(self) -> Path:
@@ -109,7 +112,13 @@ class OutputPaths:
     def below(self, root: Path) -> OutputPaths:
         """The same below another root; only of relative paths."""
         stems = {stem: root / path for stem, path in self.stems.items()}
-        return OutputPaths(track=self.track, stems=stems, record=root / self.record)
+        extras = {name: root / path for name, path in self.extras.items()}
+        return OutputPaths(track=self.track, stems=stems, record=root / self.record, extras=extras)
+
+    @property
+    def all_stems_and_extras(self) -> tuple[Path, ...]:
+        """Everything but the record."""
+        return (*self.stems.values(), *self.extras.values())
 
 
 def plan_paths(
@@ -122,17 +131,26 @@ def plan_paths(
     stems: tuple[str, ...],
     extension: str,
     model: str,
+    video_stem: str | None = None,
+    stem_file: bool = False,
 ) -> OutputPaths:
     """Paths root/[model/]subfolder/filled template; the model has a folder unless the template names it.
 
-    `extension` is that of the output, `track_extension` that of the recording, both without the dot.
+    `extension` is that of the output, `track_extension` that of the recording, both without the dot; `video_stem` is
+    the sound of a video.
     """
     base = root if "model" in template.fields else root / safe_name(model)
     base = base.joinpath(*(safe_name(part) for part in subfolder.parts))
     values = {"track": track, "extension": extension, "track_extension": track_extension, "model": model}
     paths = {stem: base / template.fill(stem=stem, **values) for stem in stems}
     folder = Path(os.path.commonpath([path.parent for path in paths.values()]))
-    return OutputPaths(track=track, stems=paths, record=folder / f"{safe_name(track)}.unbraid.json")
+    extras: dict[str, Path] = {}
+    if video_stem is not None:
+        values["extension"] = video_container(track_extension)
+        extras["video"] = base / template.fill(stem=video_stem, **values)
+    if stem_file:
+        extras["stem_file"] = folder / f"{safe_name(track)}.stem.mp4"
+    return OutputPaths(track=track, stems=paths, record=folder / f"{safe_name(track)}.unbraid.json", extras=extras)
 
 
 def safe_name(text: str, longest_bytes: int = _LONGEST_BYTES) -> str:

@@ -62,8 +62,9 @@ def record_settings(separator: Separator, output: OutputConfig) -> dict[str, Any
     for name in ("track", "raw", "start_seconds", "duration_seconds", "preview_seconds"):
         if separation[name] is None:
             del separation[name]
-    if output.loudness_lufs is None:
-        del written["loudness_lufs"]
+    for name in ("loudness_lufs", "video", "stem_file"):
+        if not written[name]:
+            del written[name]
     del separation["batch_size"], written["filename"], written["stems"]
     return {"separation": separation, "output": written}
 
@@ -139,6 +140,7 @@ def build_record(
             }
             for stem, path in paths.stems.items()
         },
+        **({"extras": _names(paths.extras, paths)} if paths.extras else {}),
         "gain": writers.gain,
         "uncertain_joins": finished.uncertain_joins,
         "heard_seconds": finished.heard_seconds,
@@ -192,9 +194,8 @@ def is_done(
         return (
             record["model"]["sha256"] == model.sha256
             and record["settings"] == json.loads(json.dumps(settings))
-            and {stem: entry["file"] for stem, entry in record["stems"].items()}
-            == {stem: _relative(path, paths.folder) for stem, path in paths.stems.items()}
-            and all(_size(path, target) > 0 for path in paths.stems.values())
+            and {stem: entry["file"] for stem, entry in record["stems"].items()} == _names(paths.stems, paths)
+            and all(_size(path, target) > 0 for path in paths.all_stems_and_extras)
             and _is_same(record["input"], source, paths)
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, AudioReadError):
@@ -218,6 +219,10 @@ def _is_same(read: Mapping[str, Any], source: os.PathLike[str], paths: OutputPat
     if read.get("sha256") is None:  # a record of version 0.1.0
         return stat.st_mtime <= os.stat(paths.record).st_mtime
     return read["modified_ns"] == stat.st_mtime_ns or Source(source).facts().sha256 == read["sha256"]
+
+
+def _names(files: Mapping[str, Path], paths: OutputPaths) -> dict[str, str]:
+    return {name: _relative(path, paths.folder) for name, path in files.items()}
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -121,6 +122,10 @@ class StemWriters:
                 self._writers[stem].seal()
             else:
                 self._encode(stem)
+
+    def partial(self, stem: str) -> Path:
+        """The file of a stem before it has its name; whole after `encode`."""
+        return self._writers[stem].pending.partial
 
     def gain_of(self, stem: str) -> float:
         return self.own_gains.get(stem, self.gain)

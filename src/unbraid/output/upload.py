@@ -33,7 +33,7 @@ def export_to_url(
     A store has no renaming of many files at once. The earlier record is taken away first and the new one comes last, so
     that stems without a record are those that are not whole.
     """
-    if any((target / path).text == os.fspath(source) for path in paths.stems.values()):
+    if any((target / path).text == os.fspath(source) for path in paths.all_stems_and_extras):
         raise AudioWriteError(
             f"a stem of '{printable(source)}' would overwrite it", remedy="choose another `out` or `filename`"
         )
@@ -43,7 +43,8 @@ def export_to_url(
             for event in events:
                 if isinstance(event, Exported):
                     remove_url(target / paths.record)
-                    put_files((local.stems[stem], target / path) for stem, path in paths.stems.items())
+                    made = zip(local.all_stems_and_extras, paths.all_stems_and_extras, strict=True)
+                    put_files((there, target / path) for there, path in made)
                     put_files([(local.record, target / paths.record)])
                     event = replace(event, paths=paths)
                 yield event

@@ -1,0 +1,81 @@
+"""The video with another sound, and one file of all stems, beside the stems of a recording."""
+
+from __future__ import annotations
+
+import json
+from pathlib import PurePath
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from tests.audio.test_video_out import RATE, pictures, write_film
+from tests.conftest import TINY
+from unbraid.audio.discovery import AudioFile
+from unbraid.errors import ConfigError
+from unbraid.models.catalog import build_model
+from unbraid.output.batch import run_jobs
+from unbraid.output.config import OutputConfig
+from unbraid.output.jobs import RecordingDone, RecordingFailed, RecordingSkipped, plan_jobs
+from unbraid.output.record import ModelIdentity
+from unbraid.separation.separator import Separator
+
+MODEL = ModelIdentity("tiny", "0" * 64)
+
+
+@pytest.fixture(scope="module")
+def separator() -> Separator:
+    return Separator(build_model("sfc-ca-small", **TINY["sfc-ca-small"]), device="cpu")
+
+
+def last(separator, jobs, output, **settings):
+    *_, end = run_jobs(jobs, separator, MODEL, output, **settings)
+    return end
+
+
+def test_a_film_with_one_stem_and_all_stems_in_one_file(separator, tmp_path):
+    write_film(tmp_path / "film.mp4")
+    output = OutputConfig(video="vocals", stem_file=True)
+    stems = output.choose(separator.stem_plan.names)
+    [job] = jobs = plan_jobs(
+        [AudioFile(tmp_path / "film.mp4", PurePath("film.mp4"))], tmp_path / "out", stems, model="tiny", output=output
+    )
+    end = last(separator, jobs, output)
+    assert isinstance(end, RecordingDone), end
+    folder = tmp_path / "out" / "tiny" / "film"
+    assert {path.name for path in folder.iterdir()} == {
+        *(f"{stem}.wav" for stem in stems),
+        "vocals.mp4",
+        "film.stem.mp4",
+        "film.unbraid.json",
+    }
+    made = [content for _, content in pictures(folder / "vocals.mp4")]
+    assert made == [content for _, content in pictures(tmp_path / "film.mp4")]
+    with av.open(str(folder / "film.stem.mp4")) as held:
+        assert len(held.streams.audio) == 5
+        assert held.metadata["title"] == "A film"
+    record = json.loads(job.paths.record.read_text())
+    assert record["extras"] == {"video": "vocals.mp4", "stem_file": "film.stem.mp4"}
+    assert isinstance(last(separator, jobs, output, resume=True), RecordingSkipped)
+    (folder / "vocals.mp4").unlink()
+    assert isinstance(last(separator, jobs, output, resume=True), RecordingDone)
+
+
+def test_without_a_picture_it_is_said_before_anything_is_made(separator, tmp_path):
+    soundfile.write(tmp_path / "talk.wav", np.zeros(RATE), RATE)
+    output = OutputConfig(video="vocals")
+    stems = output.choose(separator.stem_plan.names)
+    files = [AudioFile(tmp_path / "talk.wav", PurePath("talk.wav"))]
+    end = last(separator, plan_jobs(files, tmp_path / "out", stems, model="tiny", output=output), output)
+    assert isinstance(end, RecordingFailed)
+    assert "has no picture: leave `video` out" in end.message
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_cannot_be_made_is_refused_early():
+    four = ("vocals", "drums", "bass", "other")
+    with pytest.raises(ConfigError, match="'drums' is not written"):
+        OutputConfig(stems=("vocals",), video="drums").choose(four)
+    with pytest.raises(ConfigError, match="holds 4 stems, and 2 are written"):
+        OutputConfig(stem_file=True).choose(("speaker1", "speaker2"))
