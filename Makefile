@@ -14,7 +14,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo "also: make setup, make test-slow, make test-browser, make test-ray, make lint, make bench, make docs, make release-files, make clean"
+	@echo "also: make setup, make test-slow, make test-browser, make test-ray, make lint, make bench, make bench-check, make docs, make release-files, make clean"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -71,6 +71,10 @@ fuzz: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
+
+# Ratios of forms that do the same, against the committed ones; fails where one has lost more than 15 %.
+bench-check: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.ratios
 
 # The site in site/; warnings and links that lead nowhere end it.
 docs: $(VENV)/.dev

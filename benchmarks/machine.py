@@ -7,14 +7,18 @@ from pathlib import Path
 import torch
 
 
-def describe() -> str:
-    model = "unknown processor"
+def processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        model = names[0] if names else model
+        if names:
+            return names[0]
+    return "unknown processor"
+
+
+def describe() -> str:
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     return (
-        f"{model}, {os.cpu_count()} cores, torch {torch.__version__} with {torch.get_num_threads()} threads, "
+        f"{processor()}, {os.cpu_count()} cores, torch {torch.__version__} with {torch.get_num_threads()} threads, "
         f"Python {platform.python_version()}, load {load:.1f}"
     )

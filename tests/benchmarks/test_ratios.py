@@ -1,0 +1,18 @@
+"""What `make bench-check` fails at."""
+
+import json
+
+from benchmarks import ratios
+
+
+def test_a_loss_of_more_than_15_percent_fails_on_the_same_processor(capsys):
+    committed = {"scan": 10.0, "filter": 2.0}
+    assert ratios.check({"scan": 8.6, "filter": 3.0, "norm": 1.0}, committed, same_machine=True) == 0
+    assert ratios.check({"scan": 8.4, "filter": 2.0}, committed, same_machine=True) == 1
+    assert "| scan | 10.0 | 8.4 | -16%, lost |" in capsys.readouterr().out
+    assert ratios.check({"scan": 8.4, "filter": 2.0}, committed, same_machine=False) == 0
+
+
+def test_what_is_committed_is_what_is_measured():
+    stored = json.loads(ratios.COMMITTED.read_text(encoding="utf-8"))
+    assert set(ratios.cases()) < set(stored["ratios"])
