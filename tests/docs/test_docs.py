@@ -15,8 +15,9 @@ import soundfile
 import typer
 from typer.testing import CliRunner
 
+from tests.audio.test_video_out import write_film
 from tests.conftest import TINY
-from tests.data.builders import sweep, write_mp4, write_song
+from tests.data.builders import write_song
 from unbraid.cli.main import app
 from unbraid.models.catalog import build_model
 from unbraid.weights.store import save_model
@@ -52,7 +53,7 @@ def made(tmp_path_factory):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(root / name, talk, 16_000)
     soundfile.write(root / "song.wav", np.stack([talk, talk[::-1]], axis=1), 16_000)
-    write_mp4(root / "film.mp4", [sweep(0, seconds=2.0)])
+    write_film(root / "film.mp4", seconds=2.0)
     for split in ("train", "valid", "test"):
         write_song(root / "songs" / split / f"{split} song")
     (root / "talk.raw").write_bytes((talk * 32_767).astype("<i2").tobytes())
@@ -96,10 +97,9 @@ NEEDS = re.compile(
     r"unbraid serve|corpus|CORPUS|--list \S|prepare (midi|mixtures|corpus [^-])|theirs\.safetensors|runs/(all|strided)"
     r"|-n (hf:|htdemucs|folder|pymss:|bs-roformer:)|models (download|where|remove|push)| dnr_v2 "
     r"|htdemucs_ft|prepare lmms |--to onnx|--to torch-export|--backend onnxruntime"
-    r"|--devices|--engine ray|s3://|--shard|--video"
 )
-"""What needs a corpus, DnR, other people's weights, other machines, a run that takes hours or an export of a large
-model, which tests/weights has of a small one; the options are parsed."""
+"""What needs a corpus, DnR, other people's weights, a run that takes hours or an export of a large model, which
+tests/weights has of a small one; the options are parsed."""
 
 
 def shown_settings(words):
