@@ -3,6 +3,7 @@
 python -m benchmarks.many_files overhead --files 1000     seconds beside those of the model, wall and processor
 python -m benchmarks.many_files kills --kills 20          kill -9 at random moments, then --resume
 python -m benchmarks.many_files ray                       one and two workers on a cluster of this machine
+python -m benchmarks.many_files plan --files 100000       memory and time until the first recording begins
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
+import tracemalloc
+from pathlib import Path, PurePath
 
 import numpy as np
 import soundfile
@@ -29,13 +31,16 @@ MODEL, RATE = "speech", 16_000
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("overhead", "kills", "ray"))
+    parser.add_argument("what", choices=("overhead", "kills", "ray", "plan"))
     parser.add_argument("--files", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--lanes", type=int, nargs="+", default=[1, 3])
     options = parser.parse_args()
     print(describe())
+    if options.what == "plan":
+        plan(options.files)
+        return
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         recordings(place / "in", options.files, options.seconds)
@@ -143,6 +148,21 @@ def ray(place: Path, options: argparse.Namespace, workers: int) -> None:
     assert began is not None
     wall = time.perf_counter() - began
     print(f"{workers} Ray workers: {len(jobs)} files in {wall:.1f} s ({len(jobs) / wall:.2f} a second)")
+
+
+def plan(count: int) -> None:
+    """Names alone: no file is there."""
+
+    from unbraid.audio.discovery import AudioFile
+    from unbraid.output.jobs import plan_jobs
+
+    tracemalloc.start()
+    began = time.process_time()
+    files = (AudioFile(Path(f"/data/{n // 1000}/{n}.wav"), PurePath(f"{n // 1000}/{n}.wav")) for n in range(count))
+    jobs = plan_jobs(files, Path("/out"), ("speaker1", "speaker2"), model=MODEL)
+    seconds = time.process_time() - began
+    held = tracemalloc.get_traced_memory()[1]
+    print(f"{len(jobs)} recordings planned in {seconds:.1f} s of processor time, {held / count / 1000:.1f} kB each")
 
 
 def cpu_seconds() -> float:
