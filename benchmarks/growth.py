@@ -21,7 +21,7 @@ from unbraid.models.sfc.model import SFCConfig
 
 LENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0)
 BANDS = (16, 32, 64, 128)
-BATCHES = (1, 2, 4, 8)
+BATCHES = (1, 2, 4)
 SOURCES = (2, 4, 8)
 
 
@@ -36,17 +36,18 @@ def seconds(model: SeparationModel, length: float, batch: int = 1) -> float:
     return min(times)
 
 
-def measure() -> dict[str, list[tuple[float, float]]]:
+def measure(longest: float) -> dict[str, list[tuple[float, float]]]:
     """By what grows: pairs of how much, and CPU seconds."""
     config = preset_config("sfc-ca-small")
     assert isinstance(config, SFCConfig)
     one_block = replace(config, separator=replace(SMALL, num_blocks=1))
     s4m, music, sfc = build_model("s4m-tiny-4ms", num_rounds=4), build_model("fb-tiny"), build_model(one_block)
+    lengths = [length for length in LENGTHS if length <= longest]
     names = tuple(f"source{number}" for number in range(max(SOURCES)))
     return {
-        "seconds, S4M (4 rounds)": [(length, seconds(s4m, length)) for length in LENGTHS],
-        "seconds, SFC-CA (1 block)": [(length, seconds(sfc, length)) for length in LENGTHS[:4]],
-        "seconds, fb-tiny": [(length, seconds(music, length)) for length in LENGTHS],
+        "seconds, S4M (4 rounds)": [(length, seconds(s4m, length)) for length in lengths],
+        "seconds, SFC-CA (1 block)": [(length, seconds(sfc, length)) for length in lengths],
+        "seconds, fb-tiny": [(length, seconds(music, length)) for length in lengths],
         "bands K, SFC-CA (1 block, 1 s)": [
             (bands, seconds(build_model(replace(one_block, num_bands=bands)), 1.0)) for bands in BANDS
         ],
@@ -80,9 +81,9 @@ def draw(measured: dict[str, list[tuple[float, float]]], path: Path) -> None:
     figure.savefig(path)
 
 
-def run(picture: Path | None = None) -> None:
+def run(picture: Path | None = None, longest: float = 16.0) -> None:
     torch.set_num_threads(1)
-    measured = measure()
+    measured = measure(longest)
     print("| what grows | CPU seconds | exponent at the end |\n|---|---|---|")
     for name, points in measured.items():
         row = ", ".join(f"{size:g}: {cost:.3f}" for size, cost in points)
@@ -94,5 +95,7 @@ def run(picture: Path | None = None) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--picture", type=Path)
+    parser.add_argument("--longest", type=float, default=16.0, help="seconds of one call at most, from 2 on")
+    options = parser.parse_args()
     print(machine.describe())
-    run(parser.parse_args().picture)
+    run(options.picture, options.longest)

@@ -86,7 +86,7 @@ def replace_core(model: SeparationModel, core: Callable[[Tensor], Tensor]) -> No
     if isinstance(model, SepFormer):
         for name in ("encoder", "norm", "bottleneck", "blocks", "heads"):
             delattr(model, name)
-        model.__dict__["forward"] = core
+        object.__setattr__(model, "forward", core)
         return
     if isinstance(model, S4M):
         for name in ("norm", "bottleneck", "rounds", "mask_activation", "mask"):
@@ -94,7 +94,7 @@ def replace_core(model: SeparationModel, core: Callable[[Tensor], Tensor]) -> No
     else:
         del model.core
     # Past nn.Module, which takes nothing but modules by a name that was one.
-    model.__dict__["core"] = core
+    object.__setattr__(model, "core", core)
 
 
 class _FixedKernels(nn.Module):

@@ -8,6 +8,7 @@ which computes the rest again. Padded frames have dt = 0: they keep the state an
 Triton comes with PyTorch where there is a GPU for it, and is imported at the first use.
 """
 
+# pyright: reportMissingImports=false, reportIndexIssue=false
 from __future__ import annotations
 
 from typing import Any
