@@ -87,7 +87,7 @@ class Downloads:
         if model.licence is None and not agreed:
             raise ConfigError(
                 f"the authors of '{name}' state no licence, so you may have no right to use it",
-                remedy='if you have, say so with `"agreed": true`',
+                remedy='if you have, send {"agreed": true} with the request',
             )
         folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
