@@ -110,7 +110,7 @@ import unbraid
 {build}
 model.eval()
 mixture = 0.1 * torch.randn(1, {channels}, int({seconds} * {rate}))
-with torch.inference_mode():
+with torch.no_grad():
     if {count}:
         from torch.utils.flop_counter import FlopCounterMode
         with FlopCounterMode(display=False) as counter:
