@@ -43,7 +43,8 @@ def configs() -> list[type]:
     found: set[type] = set()
     for module in pkgutil.walk_packages(unbraid.__path__, "unbraid."):
         room = module.name.removeprefix("unbraid.")
-        if module.name.endswith("__main__") or room.startswith(("cli", "web")):
+        # The kernel for GPUs needs Triton, which is there where a GPU is, and holds no config.
+        if module.name.endswith(("__main__", "triton_scan")) or room.startswith(("cli", "web")):
             continue
         for one in vars(importlib.import_module(module.name)).values():
             if not isinstance(one, type) or not is_dataclass(one) or one.__module__ != module.name:

@@ -152,6 +152,8 @@ def frames_seen(case: Case, frame: int, num_frames: int) -> list[int]:
 def test_every_layer_has_a_case():
     tried = {type(module) for case in CASES.values() for module in case.build().modules()}
     for info in pkgutil.walk_packages(layers.__path__, f"{layers.__name__}."):
+        if info.name.endswith("triton_scan"):
+            continue  # needs Triton, which is there where a GPU is, and holds no layer
         module = importlib.import_module(info.name)
         for name, kind in inspect.getmembers(module, inspect.isclass):
             if (
