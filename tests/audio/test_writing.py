@@ -65,6 +65,43 @@ def test_lossy_keeps_length_time_and_sound(tmp_path, tone, container):
     np.testing.assert_allclose(returned.samples[:, 3_000:45_000], tone[:, 3_000:45_000], atol=0.02)
 
 
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_the_same_samples_are_the_same_bytes_each_time(tmp_path, tone, container):
+    written = []
+    for path in (tmp_path / "1", tmp_path / "2"):
+        write_audio(path, tone, 48_000, Encoding(container=container))
+        written.append(path.read_bytes())
+    assert written[0] == written[1]
+    with av.open(io.BytesIO(written[0])) as file:
+        assert sum(frame.samples for frame in file.decode(audio=0)) >= 48_000
+
+
+def test_pages_of_ogg_have_the_serial_number_of_their_content_and_their_checksum(tmp_path, tone):
+    serials = set()
+    for name, samples in (("1", tone), ("2", 0.5 * tone)):
+        write_audio(tmp_path / name, samples, 48_000, Encoding(container="ogg"))
+        data, start = (tmp_path / name).read_bytes(), 0
+        while start < len(data):
+            header = data[start : start + 27 + data[start + 26]]
+            page = bytearray(data[start : start + len(header) + sum(header[27:])])
+            checksum = int.from_bytes(page[22:26], "little")
+            page[22:26] = bytes(4)
+            assert checksum == ogg_checksum(page)
+            serials.add(header[14:18])
+            start += len(page)
+    assert len(serials) == 2
+
+
+def ogg_checksum(page: bytes) -> int:
+    """Bit by bit, as RFC 3533 has it."""
+    value = 0
+    for byte in page:
+        value ^= byte << 24
+        for _ in range(8):
+            value = ((value << 1) ^ (0x04C11DB7 if value >> 31 else 0)) & 0xFFFFFFFF
+    return value
+
+
 @pytest.mark.parametrize(
     ("rate", "asked", "got"), [(44_100, 128, 128), (44_100, 320, 320), (22_050, 320, 160), (8_000, 64, 64)]
 )

@@ -168,6 +168,24 @@ def test_resume_skips_what_is_done_and_nothing_else(separate, talk, tmp_path):
     assert separate("a.wav", "--resume", "--shifts", "2").err.count("skipped") == 0, "other samples of the same size"
 
 
+def test_deterministic_files_are_the_same_bytes_whatever_threads_and_batches(separate, talk, tmp_path):
+    talk("talk.wav", 1.5, channels=2)
+    before, made = torch.get_num_threads(), []
+    try:
+        for threads, size in ((1, 1), (2, 3)):
+            out = tmp_path / f"out{threads}"
+            ways = ["-j", threads, "--batch-size", size, "--segment", "0.5", "--shifts", "2", "--ogg"]
+            assert separate("talk.wav", "-o", out, "--deterministic", *ways).code == 0
+            made.append({name: (out / name).read_bytes() for name in tree(out) if name.endswith(".ogg")})
+            assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+    assert len(made[0]) == 2
+    assert made[0] == made[1]
+    outcome = separate("talk.wav", "-o", tmp_path / "out1", "--segment", "0.5", "--shifts", "2", "--ogg", "--resume")
+    assert "1 of 1 recordings separated;" in outcome.err  # made with other settings
+
+
 def test_shards_are_all_recordings_once(separate, talk, tmp_path):
     for number in range(5):
         talk(f"in/{number}.wav", 0.1)

@@ -49,6 +49,7 @@ def separate(
     no_split: options.NoSplit = False,
     shifts: options.Shifts = 1,
     seed: options.Seed = 0,
+    deterministic: options.Deterministic = False,
     tracking: options.Tracking = "recording",
     allow_truncated: options.AllowTruncated = False,
     replace_nonfinite: options.ReplaceNonfinite = False,
@@ -154,6 +155,7 @@ def separate(
         batch_size=batch_size,
         shifts=shifts,
         seed=seed,
+        deterministic=deterministic,
         consistency=consistency,
         refine=refine,
         refine_from_hz=refine_from,
@@ -182,10 +184,11 @@ def separate(
         workers=workers,
         gpus_per_worker=gpus_per_worker,
     )
-    if jobs:
+    if jobs or deterministic:
         import torch
 
-        torch.set_num_threads(jobs)
+        # What chooses the models is deterministic as well.
+        torch.set_num_threads(1 if deterministic else jobs)
     found = discover_audio(inputs)
     results: list[Result] = []
     for model, files in _with_models(

@@ -204,6 +204,14 @@ Shifts = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the shifts.", rich_help_panel=_HOW)]
+Deterministic = Annotated[
+    bool,
+    flag(
+        "--deterministic",
+        "The same bytes whatever the number of threads and the batch size: one thread, slower.",
+        _HOW,
+    ),
+]
 Tracking = Annotated[
     Literal["recording", "online"],
     typer.Option(

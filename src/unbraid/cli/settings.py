@@ -21,6 +21,7 @@ OPTIONS = {
     'container="wav"': "--wav",
     "data": "--data",
     "address": "--address",
+    "deterministic": "--deterministic",
     "device": "--device",
     "devices": "--devices",
     "filename": "--filename",

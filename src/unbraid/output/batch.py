@@ -75,6 +75,11 @@ def run_numbered(
     lanes: int | None = None,
 ) -> Generator[BatchEvent, None, None]:
     """As `run_jobs`, of jobs that have their numbers already, which may come when they please."""
+    if separator.config.deterministic:
+        # One thread computes, and nobody else sets how many there are.
+        for index, job in jobs:
+            yield from separate_one(index, job, separator, model, output, resume=resume)
+        return
     inbox: SimpleQueue[BatchEvent | Request | _Ended] = SimpleQueue()
     stop, taking = threading.Event(), threading.Lock()
     fresh = set[Path]()

@@ -60,6 +60,12 @@ def export(
     Every event is handed on. `paths` may leave stems of the separator out. When anything fails, or the generator is
     closed early, no file of this recording has appeared or changed.
     """
+    return separator.reproducible(_export(separator, source, paths, output, model))
+
+
+def _export(
+    separator: Separator, source: Path, paths: OutputPaths, output: OutputConfig, model: ModelIdentity
+) -> Generator[Event | Exported, None, None]:
     began = time.perf_counter()
     names = separator.stem_plan.names
     indices = [index_of(stem, names) for stem in paths.stems]

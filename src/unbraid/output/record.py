@@ -62,6 +62,8 @@ def record_settings(separator: Separator, output: OutputConfig) -> dict[str, Any
     for name in ("track", "raw", "start_seconds", "duration_seconds", "preview_seconds"):
         if separation[name] is None:
             del separation[name]
+    if not separation["deterministic"]:
+        del separation["deterministic"]
     for name in ("loudness_lufs", "video", "stem_file"):
         if not written[name]:
             del written[name]

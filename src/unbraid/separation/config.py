@@ -54,13 +54,17 @@ class SeparationConfig:
     its own RMS. None: what the model's spec says, which stays where that is by the whole file."""
 
     batch_size: PositiveInt | None = None
-    """Chunks per call of the model; None: 1 on a CPU and 8 elsewhere."""
+    """Chunks per call of the model; None: 1 on a CPU and 8 elsewhere. Always 1 where `deterministic`."""
 
     shifts: PositiveInt = 1
     """Average over so many passes, each shifted in time by a seeded amount."""
 
     seed: NonNegativeInt = 0
     """Of the shifts."""
+
+    deterministic: bool = False
+    """Stems whose bytes depend on neither the number of threads nor the batch size, nor on what memory is free: one
+    thread, one chunk at a time, and only operations that torch calls deterministic."""
 
     consistency: Consistency = "none"
     """`distribute` spreads what is missing evenly over the estimates so that they add up to the mixture; `residual`
@@ -133,6 +137,8 @@ class SeparationConfig:
                 subject="`preview_seconds`",
                 remedy="leave `start_seconds` and `duration_seconds` out",
             )
+        if self.deterministic and self.backend != "torch":
+            raise ConfigError("is torch's alone", subject="`deterministic`", remedy='choose `backend="torch"`')
         if self.segment_seconds == "whole" and self.overlap is not None:
             raise ConfigError(
                 "a recording in one piece has no overlap", remedy="choose either `overlap` or whole segments"

@@ -1,11 +1,19 @@
-"""Where models run, and whether they fit there."""
+"""Where models run, whether they fit there, and how they give the same bytes each time."""
 
 from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from unbraid.errors import DeviceError
+
+_E = TypeVar("_E")
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -54,3 +62,64 @@ def is_on(module: nn.Module, device: torch.device) -> bool:
 
 def mps_is_available() -> bool:
     return torch.backends.mps.is_available()
+
+
+def deterministic_steps(steps: Generator[_E, None, None]) -> Generator[_E, None, None]:
+    """The same steps, each taken by one thread and with torch's deterministic algorithms.
+
+    Between two steps the process is as it was, so that whoever asks for them computes as ever.
+    """
+    with closing(steps):
+        while True:
+            try:
+                with one_way():
+                    step = next(steps)
+            except StopIteration:
+                return
+            yield step
+
+
+@contextmanager
+def one_way() -> Iterator[None]:
+    """What is computed in this block, in this thread, comes out the same each time."""
+    # cuBLAS gives the same sums each time only with a workspace of fixed size, and reads it from here.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    _algorithms.enter()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        _algorithms.leave()
+
+
+class _Algorithms:
+    """Those of the whole process are deterministic while anybody wants them so."""
+
+    def __init__(self) -> None:
+        self._lock, self._count, self._before = threading.Lock(), 0, (0, False)
+
+    def enter(self) -> None:
+        with self._lock:
+            self._count += 1
+            if self._count == 1:
+                self._before = torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark
+                torch.use_deterministic_algorithms(True)
+                # Which of several algorithms is fastest is another one on another day.
+                torch.backends.cudnn.benchmark = False
+
+    def leave(self) -> None:
+        with self._lock:
+            self._count -= 1
+            if self._count == 0:
+                mode, torch.backends.cudnn.benchmark = self._before
+                torch.set_deterministic_debug_mode(mode)
+
+
+_algorithms = _Algorithms()
+
+
+def lacks_determinism(error: BaseException) -> bool:
+    """Whether torch refused an operation because it has no deterministic form on this device."""
+    return isinstance(error, RuntimeError) and "deterministic" in str(error)

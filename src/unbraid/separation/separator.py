@@ -14,7 +14,7 @@ from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ from unbraid.separation.compositions.syntax import (
     parse_composition,
 )
 from unbraid.separation.config import SeparationConfig
-from unbraid.separation.device import choose_device, choose_precision, is_on
+from unbraid.separation.device import choose_device, choose_precision, deterministic_steps, is_on
 from unbraid.separation.events import Block, Event, Finished, Progress, Started
 from unbraid.separation.inference.model_calls import ModelCalls
 from unbraid.separation.inference.runner import ModelRunner, Separated
@@ -53,6 +53,8 @@ from unbraid.separation.speakers.tracking import RecordingTracker
 from unbraid.separation.stems import StemPlan
 from unbraid.signal.chunking import Chunk, ChunkCutter, ChunkPlan, plan_chunks, plan_whole
 from unbraid.weights.store import load_model
+
+_E = TypeVar("_E")
 
 _EDGE_SECONDS = 0.1
 """ours: mirrored context at the two ends of a recording."""
@@ -105,7 +107,8 @@ class Separator:
         if isinstance(model, OneModel):
             model = model.name
         precision = choose_precision(config.precision, self.device)
-        self.calls = calls or ModelCalls(self.device, config.batch_size or _batch_size(self.device), precision)
+        most_chunks = config.batch_size or _batch_size(self.device)
+        self.calls = calls or ModelCalls(self.device, most_chunks, precision, deterministic=config.deterministic)
         """The way to the model, which recordings that are separated side by side share."""
         self.composite: Composite | None = None
         """Several models as one; None where it is one."""
@@ -178,6 +181,10 @@ class Separator:
         stems = np.concatenate(blocks, axis=-1)
         return Separation({name: Recording(stem, rate) for name, stem in zip(names, stems, strict=True)}, finished)
 
+    def reproducible(self, steps: Generator[_E, None, None]) -> Generator[_E, None, None]:
+        """Steps of work on this separator's stems, deterministic where its config wants them so."""
+        return deterministic_steps(steps) if self.config.deterministic else steps
+
     def stream(
         self, source: Input, sample_rate: int | None = None, *, scratch: Path | None = None
     ) -> Generator[Event, None, None]:
@@ -198,9 +205,9 @@ class Separator:
             raw=config.raw,
         )
         with closing(reader):
-            yield from self._stream(reader, scratch)
+            yield from self.reproducible(self._stream(reader, scratch))
 
-    def _stream(self, reader: Reader, scratch: Path | None) -> Iterator[Event]:
+    def _stream(self, reader: Reader, scratch: Path | None) -> Generator[Event, None, None]:
         info = reader.info
         expected = None if info.expected_samples is None else info.expected_samples / info.sample_rate
         yield Started(
@@ -331,7 +338,7 @@ def _resolved(config: SeparationConfig, spec: ModelSpec, device: torch.device) -
     """The config with what was left open filled in."""
     segment = spec.chunk_seconds if config.segment_seconds is None else config.segment_seconds
     overlap = (0.25 if config.join == "fade" else 0.5) if config.overlap is None else config.overlap
-    batch_size = config.batch_size or _batch_size(device)
+    batch_size = 1 if config.deterministic else config.batch_size or _batch_size(device)
     return replace(
         config,
         segment_seconds=segment,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from unbraid.audio.encode.ogg import settle_serial_number
 from unbraid.audio.formats import TAG_NAMES, Encoding
 from unbraid.audio.layout import to_vorbis
 from unbraid.audio.pcm import quantise
@@ -40,7 +41,7 @@ class SoundfileSink:
     ) -> None:
         self._encoding = encoding
         self._waiting = np.zeros((num_channels, 0), np.float32)
-        self._guarded = _GuardedFile(file)
+        self._target, self._guarded = file, _GuardedFile(file)
         if encoding.container == "flac":
             subtype, bitrate_mode, level = f"PCM_{encoding.bits}", None, None
         elif encoding.container == "mp3":
@@ -75,6 +76,8 @@ class SoundfileSink:
         self._encode(self._waiting)
         with self._guarded:
             self._file.close()
+        if self._encoding.container == "ogg":
+            settle_serial_number(self._target)
 
     def abandon(self) -> None:
         """Close the encoder of a file that will be thrown away."""

@@ -20,7 +20,7 @@ from torch import nn
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError, DeviceError
 from unbraid.models.contract import SeparationModel
-from unbraid.separation.device import is_out_of_memory
+from unbraid.separation.device import is_out_of_memory, lacks_determinism, one_way
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,18 @@ class Request:
 class ModelCalls:
     """The way to the models on one device, safe to use from several threads."""
 
-    def __init__(self, device: torch.device, most_chunks: int = 1, precision: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        most_chunks: int = 1,
+        precision: torch.dtype = torch.float32,
+        *,
+        deterministic: bool = False,
+    ) -> None:
         """`most_chunks` go through a model together, unless one recording asks for more by itself; `precision` is that
-        of its products, float32 or bfloat16."""
+        of its products, float32 or bfloat16; `deterministic`, each row goes alone."""
         self.device, self.most_chunks, self.precision = device, most_chunks, precision
+        self.deterministic = deterministic
         self._lock = threading.Lock()
         self._hand_over: Callable[[Request], None] | None = None
 
@@ -109,7 +117,12 @@ class ModelCalls:
     def _run(self, batch: list[Request]) -> list[Answer]:
         began = time.perf_counter()
         rows = batch[0].rows if len(batch) == 1 else torch.cat([request.rows for request in batch])
-        estimates = call_model(batch[0].model, self.device, rows, self.precision)
+        model = batch[0].model
+        if self.deterministic:
+            with one_way():
+                estimates = torch.cat([call_model(model, self.device, row, self.precision) for row in rows.split(1)])
+        else:
+            estimates = call_model(model, self.device, rows, self.precision)
         seconds = time.perf_counter() - began
         parts = estimates.split([request.rows.shape[0] for request in batch])
         return [Answer(part, seconds * part.shape[0] / rows.shape[0]) for part in parts]
@@ -129,6 +142,11 @@ def call_model(
         with evaluating(model), without_gradients, mixed:
             estimates = model(rows.to(device)).float().cpu()
     except (RuntimeError, MemoryError) as error:
+        if lacks_determinism(error):
+            raise DeviceError(
+                f"a part of the model has no deterministic form on {device}",
+                remedy='choose `device="cpu"`, or leave `deterministic` off',
+            ) from error
         if not is_out_of_memory(error):
             raise
         if rows.shape[0] == 1:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 
 import torch
 
@@ -42,13 +44,18 @@ class ModelRunner:
         """Wall time of the model so far."""
 
     def begin(self, batch: list[Chunk]) -> Callable[[], Separated]:
-        """Chunks on their way to the model, together where they are equally long; what is returned waits for them."""
-        lengths = {chunk.samples.shape[-1] for chunk in batch}
-        if len(lengths) > 1:
-            parts = [self.begin(batch[:-1]), self.begin(batch[-1:])]
-            return lambda: (separated for part in parts for separated in part())
-        # Channels that are equal, as in a mono recording stored in stereo, go through the model once.
-        single = all(bool((chunk.samples == chunk.samples[:1]).all()) for chunk in batch)
+        """Chunks on their way to the model, together where they are equally long; what is returned waits for them.
+
+        Channels that are equal, as in a mono recording stored in stereo, go through it once. Each chunk is looked at
+        by itself, so that its estimates do not depend on its neighbours in the batch.
+        """
+        kinds = [(chunk.samples.shape[-1], bool((chunk.samples == chunk.samples[:1]).all())) for chunk in batch]
+        alike = groupby(zip(kinds, batch, strict=True), key=itemgetter(0))
+        parts = [self._begin_alike([chunk for _, chunk in members], single=kind[1]) for kind, members in alike]
+        return lambda: (separated for part in parts for separated in part())
+
+    def _begin_alike(self, batch: list[Chunk], *, single: bool) -> Callable[[], Separated]:
+        """Chunks of one length with all channels or, `single`, with one for all."""
         used = self.groups[:1] if single else self.groups
         rows = torch.stack(
             [gather_group(chunk.samples, group, self.spec.num_channels) for chunk in batch for group in used]
