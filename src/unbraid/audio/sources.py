@@ -7,7 +7,6 @@ import io
 import os
 import stat
 import sys
-import tempfile
 import threading
 import weakref
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from unbraid.errors import AudioReadError, ConfigError
 from unbraid.files.names import printable
 from unbraid.files.protocols import Readable, Seekable
 from unbraid.files.remote import RemoteFacts, facts_of, is_url, open_url
+from unbraid.files.scratch import no_room, open_scratch
 
 _BLOCK_BYTES = 1 << 20
 _MOST_STREAMED_BYTES = 16 << 30
@@ -257,7 +257,7 @@ def standard_input() -> Readable:
 
 
 def _spool(stream: Readable, owner: Source) -> Seekable:
-    spool = tempfile.TemporaryFile()  # noqa: SIM115
+    spool = open_scratch()
     weakref.finalize(owner, spool.close)
     try:
         head = _read_fully(stream, SNIFF_BYTES)
@@ -274,11 +274,7 @@ def _spool(stream: Readable, owner: Source) -> Seekable:
                 )
         spool.flush()
     except OSError as error:
-        raise AudioReadError(
-            f"cannot be copied to {tempfile.gettempdir()} ({error.strerror})",
-            subject=owner.name,
-            remedy="free some space there or set TMPDIR",
-        ) from error
+        raise no_room(f"what {owner.name} gives", error) from error
     return spool
 
 

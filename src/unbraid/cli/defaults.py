@@ -16,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from unbraid.cli.messages import complain, speak_json
 from unbraid.errors import ConfigError
+from unbraid.files.cache import user_path
 from unbraid.files.names import printable
 
 FILE_NAME = "unbraid.toml"
@@ -40,15 +41,17 @@ class Default:
     file: Path
 
 
-def settings_files() -> tuple[Path, Path]:
-    """The user's file ($UNBRAID_CONFIG names another) and that of the working folder; neither need exist."""
+def settings_files() -> list[Path]:
+    """The user's file ($UNBRAID_CONFIG names another) and that of the working folder; neither need exist. A user
+    without a home has no file of the own."""
     if chosen := os.environ.get("UNBRAID_CONFIG"):
-        own = Path(chosen).expanduser()
+        own = user_path(chosen)
     else:
         windows = sys.platform == "win32"
         base = os.environ.get("APPDATA" if windows else "XDG_CONFIG_HOME") or ("~/AppData" if windows else "~/.config")
-        own = Path(base).expanduser() / "unbraid" / FILE_NAME
-    return own, Path(FILE_NAME)
+        home = user_path(base)
+        own = None if home is None else home / "unbraid" / FILE_NAME
+    return [*([] if own is None else [own]), Path(FILE_NAME)]
 
 
 def read_defaults(group: TyperGroup, context: Any) -> dict[str, dict[str, Default]]:
@@ -102,6 +105,9 @@ def _read(file: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError) as error:
+        # The home of another user, as root's is in a container that runs as somebody else, holds no file of ours.
+        if isinstance(error, PermissionError) and not os.access(file.parent, os.X_OK):
+            return {}
         raise ConfigError(f"cannot be read as TOML ({error})", subject=_shown(file), remedy="mend it") from error
 
 

@@ -224,7 +224,10 @@ def _space() -> list[Check]:
     import shutil
     import tempfile
 
-    folder = tempfile.gettempdir()
+    try:
+        folder = tempfile.gettempdir()
+    except OSError as error:
+        return [Check("temporary files", "broken", f"{error.strerror}: set TMPDIR")]
     free = shutil.disk_usage(folder).free
     little = free < _LITTLE_SPACE_BYTES
     text = f"{free / 2**30:.1f} GiB free in {folder}"
@@ -246,8 +249,8 @@ def _settings() -> list[Check]:
     except ConfigError as error:
         return [Check("settings", "broken", str(error))]
     if not defaults:
-        own, folder = settings_files()
-        return [Check("settings", "ok", f"no defaults of your own: neither '{own}' nor './{folder}' has any")]
+        looked = " or in ".join(f"'{file}'" for file in settings_files())
+        return [Check("settings", "ok", f"no defaults of your own in {looked}")]
     return [
         Check(
             f"unbraid {command}",

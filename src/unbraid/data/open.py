@@ -20,6 +20,7 @@ from unbraid.data.layouts.wham import WHAM, WHAMR
 from unbraid.data.layouts.wsj0 import WSJ0
 from unbraid.data.layouts.wsj0_mix import LRS2_MIX, WSJ0_MIX
 from unbraid.errors import DataError, UnknownNameError
+from unbraid.files.cache import user_path
 from unbraid.files.names import printable
 
 LAYOUTS: tuple[Layout, ...] = (
@@ -77,7 +78,7 @@ def open_splits(root: Path, layout: str = "auto") -> list[Dataset]:
 
 def find_layout(root: Path, layout: str = "auto") -> tuple[Layout, Path, frozenset[str]]:
     """The layout of the data set at `root`, the folder in which it begins, and the options that `layout` names."""
-    root = Path(root).expanduser()
+    root = user_path(root) or Path(root)
     if not root.exists():
         raise DataError("does not exist", subject=f"'{printable(root)}'", remedy="check the name of the data folder")
     name, _, rest = layout.partition(":")

@@ -36,10 +36,18 @@ def converted(files: ModelFiles, root: Path, name: str, facts: Mapping[str, obje
         return own
     path = cache_folder() / "models" / f"{_key(files, root)}.safetensors"
     with exclusive(path):
-        if not path.is_file():
+        if not _is_whole(path):
             model, form, half = read_model(files, root)
             save_model(model, path, name=name, facts={**facts, "imported_from": form}, half=half)
     return path
+
+
+def _is_whole(path: Path) -> bool:
+    """False where a copy in the cache is not there or was cut: it is made again, as nobody else needs it."""
+    try:
+        return path.is_file() and "unbraid" in read_safetensors_header(path)
+    except WeightsError:
+        return False
 
 
 def conversion_path(files: ModelFiles, root: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from unbraid.audio.formats import AudioInfo
-from unbraid.errors import DiskSpaceError
+from unbraid.files.scratch import no_room, open_scratch
 
 _PIECE_SAMPLES = 1 << 15
 
@@ -23,7 +22,7 @@ class Spool:
         self.num_rows = num_rows
         self.num_samples = 0
         self._folder = scratch if scratch is not None and scratch.is_dir() else None
-        self._file = tempfile.TemporaryFile(prefix=".unbraid-", dir=self._folder)  # noqa: SIM115
+        self._file = open_scratch(self._folder)
         self._lock = threading.Lock()
 
     def write(self, rows: np.ndarray) -> None:
@@ -31,11 +30,7 @@ class Spool:
             self._file.write(np.ascontiguousarray(rows.T, np.float32).tobytes())
             self._file.flush()
         except OSError as error:
-            place = self._folder or tempfile.gettempdir()
-            raise DiskSpaceError(
-                f"stems that wait for the next model do not fit into {place} ({error.strerror})",
-                remedy="free some space there, or choose another folder",
-            ) from error
+            raise no_room("stems that wait for the next model", error, self._folder) from error
         self.num_samples += rows.shape[1]
 
     def read(self, start: int, count: int) -> np.ndarray:

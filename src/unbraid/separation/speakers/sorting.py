@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from unbraid.axes import Float, Tensor
-from unbraid.errors import DiskSpaceError
+from unbraid.files.scratch import no_room
 from unbraid.separation.speakers.online import OnlineTracker
 from unbraid.separation.speakers.tracking import RecordingTracker
 from unbraid.signal.chunking import Chunk
@@ -98,11 +98,7 @@ class SortRecording:
         try:
             self._file.write(estimate.numpy().tobytes())
         except OSError as error:
-            where = self.scratch or tempfile.gettempdir()
-            raise DiskSpaceError(
-                f"no space for temporary files in {where} ({error.strerror}): free some, set TMPDIR to a folder on a "
-                "larger disk, or sort speakers online"
-            ) from error
+            raise no_room("estimates that wait until all speakers are known", error, self.scratch) from error
         # Only where the samples were is still needed. A slice of none of them would keep them all in memory.
         bare = Chunk(chunk.index, chunk.start, torch.empty(estimate.shape[1], 0), chunk.is_last)
         self._waiting.append((bare, tuple(estimate.shape)))

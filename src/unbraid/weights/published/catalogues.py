@@ -74,7 +74,7 @@ def _pymss() -> Mapping[str, CatalogueEntry]:
     path = _data_of("pymss", "resources/model_catalog.json")
     if path is None:
         return {}
-    own = Path(os.environ.get("PYMSS_MODEL_DIR") or "~/.cache/pymss/models").expanduser()
+    own = Path(os.path.expanduser(os.environ.get("PYMSS_MODEL_DIR") or "~/.cache/pymss/models"))
     entries: dict[str, CatalogueEntry] = {}
     for model in _items(_read(path), "models", path):
         name, weights, settings = (model.get(key) for key in ("name", "relpath", "config_relpath"))

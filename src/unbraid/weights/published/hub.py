@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from unbraid.errors import DownloadError, MissingExtraError, WeightsError
+from unbraid.files.cache import cache_folder, user_path
 from unbraid.files.pending import why_not_stored
 from unbraid.weights.published.lock import LockedFile, LockedSource, hash_file, lock_path, lock_source, read_lock
 from unbraid.weights.published.progress import watcher
@@ -239,9 +240,9 @@ def _repository_folder(repository: str) -> str:
 def _cache_dir() -> Path:
     """The hub library's own cache; read anew, because the library reads its variables when it is imported."""
     if chosen := os.environ.get("HF_HUB_CACHE"):
-        return Path(chosen).expanduser()
+        return user_path(chosen) or cache_folder() / "hub"
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface"
-    return Path(home).expanduser() / "hub"
+    return (user_path(home) or cache_folder()) / "hub"
 
 
 def _require_library() -> None:

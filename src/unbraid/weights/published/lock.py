@@ -43,15 +43,19 @@ def lock_path() -> Path:
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """Only one process at a time does what makes `path`."""
+    guard = FileLock(f"{path}.guard")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.guard"):
-            yield
-    except PermissionError as error:
+        guard.acquire()
+    except OSError as error:
         raise WeightsError(
-            f"this user may not write to {path.parent}",
+            f"nothing can be stored in {path.parent} ({error.strerror or error})",
             remedy="name another folder in the environment variable UNBRAID_CACHE",
         ) from error
+    try:
+        yield
+    finally:
+        guard.release()
 
 
 def read_lock() -> dict[str, LockedSource]:
