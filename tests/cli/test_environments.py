@@ -20,7 +20,8 @@ from unbraid.cli import defaults
 from unbraid.errors import ConfigError, DiskSpaceError
 from unbraid.files import cache
 from unbraid.files.scratch import open_scratch
-from unbraid.output.batch import RecordingDone, RecordingFailed, plan_jobs, run_jobs
+from unbraid.output.batch import run_jobs
+from unbraid.output.jobs import RecordingDone, RecordingFailed, plan_jobs
 from unbraid.output.record import ModelIdentity
 
 
@@ -82,8 +83,10 @@ def test_the_home_of_another_user_holds_no_settings(monkeypatch):
 
 @pytest.mark.usefixtures("_nowhere")
 def test_without_a_folder_for_temporary_files_a_stream_is_refused_in_one_sentence_and_a_file_is_not(
-    separate, talk, monkeypatch
+    separate, talk, monkeypatch, tmp_path
 ):
+    # The tests' own models import PyTorch's compiler, which asks for a folder as well.
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     path = talk()
     assert separate(path).code == 0
     monkeypatch.setattr(sources, "standard_input", lambda: Drop(path.read_bytes()))
