@@ -105,3 +105,12 @@ def test_jobs_are_threads(record, monkeypatch):
 
 def test_presets_of_mp3_are_taken_and_said_to_do_nothing(record):
     assert "--mp3-preset does nothing, see --mp3-bitrate" in record("--mp3", "--mp3-preset", "5")["err"]
+
+
+def test_a_file_nested_too_deep_is_one_sentence(run, monkeypatch, tmp_path):
+    file = tmp_path / "deep.toml"
+    file.write_text("[separate]\nname = " + "[" * 5000)
+    monkeypatch.setenv("UNBRAID_CONFIG", str(file))
+    outcome = run("models", "list")
+    assert outcome.code == 1
+    assert outcome.errors == [f"'{file}' is nested too deep: mend it"]

@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import time
+from itertools import count
 from pathlib import Path
 
 from tests.fuzz.readers import ALLOWED, build_readers, damaged
@@ -26,6 +27,7 @@ _MOST_BYTES = 4 << 30
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
     parser.add_argument("--executions", type=int, default=2000, help="for each reader")
+    parser.add_argument("--seconds", type=float, help="for each reader, however many executions that are")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("readers", nargs="*", help="only these")
     options = parser.parse_args()
@@ -45,7 +47,12 @@ def main() -> int:
                 continue
             counts, began = collections.Counter[str](), time.monotonic()
             random_ = random.Random(f"{options.seed} {name}")
-            for _ in range(options.executions):
+            executions = 0
+            for executions in count(1):
+                if options.seconds is None and executions > options.executions:
+                    break
+                if options.seconds is not None and time.monotonic() - began > options.seconds:
+                    break
                 data = damaged(seed, random_)
                 signal.alarm(_SECONDS)
                 try:
@@ -62,7 +69,7 @@ def main() -> int:
             findings += counts["found"]
             seconds = time.monotonic() - began
             print(
-                f"{name:<12} {options.executions:>8,} {counts['read']:>8,} {counts['refused']:>8,} "
+                f"{name:<12} {executions - 1:>8,} {counts['read']:>8,} {counts['refused']:>8,} "
                 f"{counts['found']:>6} {seconds:>8.1f}",
                 flush=True,
             )

@@ -15,9 +15,12 @@ import torch
 from safetensors.torch import save
 
 from tests.conftest import TINY
+from tests.fuzz.web import web_readers
 from unbraid.audio.reading import open_audio
+from unbraid.cli import defaults
 from unbraid.data.layouts.csv_list import read_rows
 from unbraid.errors import UnbraidError
+from unbraid.evaluation.journal import Journal, identity
 from unbraid.evaluation.scores import read_scores
 from unbraid.files.json_text import JsonError, parse_json
 from unbraid.models.catalog import build_model
@@ -34,6 +37,10 @@ Reader = Callable[[bytes], object]
 _TONE = (np.sin(np.arange(4_000) / 9) * np.linspace(0, 0.5, 4_000)).astype(np.float32)
 _SOUNDFILE = {"wav": None, "w64": None, "aiff": None, "au": None, "caf": None, "flac": None, "ogg": None, "mp3": None}
 _LIBAV = {"mkv": "pcm_s16le", "mp4": "aac", "ts": "aac", "aac": "aac", "avi": "pcm_s16le"}
+
+
+_UNUSUAL = (b"[" * 5000, b"{" * 300, b"9" * 5000, b"NaN", b"null", b"\0\xff", b"\\ud800")
+"""Too deep, too long, no number, no text; the last is half a character in JSON."""
 
 
 def build_readers(folder: Path) -> dict[str, tuple[bytes, Reader]]:
@@ -57,11 +64,23 @@ def build_readers(folder: Path) -> dict[str, tuple[bytes, Reader]]:
     readers["yaml"] = yaml, _of_path(folder / "s.yaml", read_settings)
     readers["json"] = json.dumps({"a": [1, 2.5, None, "x"], "b": {"c": True}}).encode(), parse_json
     readers["scores"] = _SCORES, _of_path(folder / "scores.json", read_scores)
+    toml = b'[separate]\nname = "speech"\nflac = true\noverlap = 0.5\nstem = ["a", "b"]\n'
+    readers["toml"] = toml, _of_path(folder / "unbraid.toml", defaults._read)
+    readers["journal"] = _journal(folder)
     rows = b'path,split,track,stem,start\na/b.wav,train,a,vocals,0\n"c, d.wav",test,b,drums,\n'
     readers["csv list"] = rows, _of_path(folder / "l.csv", lambda path: list(read_rows(path)))
     lines = b'{"path": "a.wav", "start": 3, "speaker": null}\n\n{"path": "b.wav"}\n'
     readers["json list"] = lines, _of_path(folder / "l.jsonl", lambda path: list(read_rows(path)))
-    return readers
+    return readers | web_readers(folder)
+
+
+def _journal(folder: Path) -> tuple[bytes, Reader]:
+    (folder / "whole.json").write_bytes(_SCORES)
+    scores = read_scores(folder / "whole.json")
+    journal = Journal(folder / "journal.json", identity(scores))
+    journal.begin()
+    journal.append(scores.tracks[0])
+    return journal.path.read_bytes(), _of_path(journal.path, lambda _: journal.resume())
 
 
 def damaged(seed: bytes, random_: random.Random) -> bytes:
@@ -83,7 +102,7 @@ def damaged(seed: bytes, random_: random.Random) -> bytes:
             case 4:
                 del data[random_.randrange(len(data) or 1) :]
             case 5:
-                data[place:place] = random_.choice((b"[" * 5000, b"{" * 300, b"9" * 5000, b"NaN", b"null", b"\0\xff"))
+                data[place:place] = random_.choice(_UNUSUAL)
     return bytes(data)
 
 

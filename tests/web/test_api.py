@@ -202,3 +202,18 @@ def test_several_models_as_one(client, choices):
     assert submit(client, data, model="stems+htdemucs").status_code == 422
     assert submit(client, data, model="stems+auto").status_code == 422
     assert submit(client, data, model="'/etc/passwd'+stems").status_code == 422
+
+
+def test_half_a_character_in_json_is_refused_in_a_sentence(client, open_client):
+    id = submit(client, wav(noise(0.1))).json()["id"]
+    wait(client, id)
+    for path, body in (
+        (f"{id}/again", '{"options": {"model": "stem\\ud800s"}}'),
+        (f"{id}/remix", '{"gains_db": {"a\\ud800": 1}}'),
+    ):
+        answer = client.post(f"/api/separations/{path}", content=body, headers={"content-type": "application/json"})
+        assert answer.status_code in (404, 422), answer.text
+        assert "ud800" in answer.json()["detail"]
+    guarded = open_client(token="long enough")
+    answer = guarded.post("/api/login", content='{"token": "\\ud800"}', headers={"content-type": "application/json"})
+    assert answer.status_code == 401

@@ -104,6 +104,8 @@ def _read(file: Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return {}
+    except RecursionError as error:
+        raise ConfigError("is nested too deep", subject=_shown(file), remedy="mend it") from error
     except (OSError, ValueError) as error:
         # The home of another user, as root's is in a container that runs as somebody else, holds no file of ours.
         if isinstance(error, PermissionError) and not os.access(file.parent, os.X_OK):

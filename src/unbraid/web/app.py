@@ -87,19 +87,28 @@ def build_app(config: ServeConfig, choices: ModelChoices | None = None) -> FastA
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> JSONResponse:
         # What is left of an upload would be taken for the next request.
-        return JSONResponse({"detail": error.sentence}, error.status, headers={"connection": "close"})
+        return _problem(error.sentence, error.status, headers={"connection": "close"})
 
     @app.exception_handler(UnbraidError)
     async def unbraid_error(_: Request, error: UnbraidError) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, 422)
+        return _problem(str(error), 422)
+
+    @app.exception_handler(UnicodeEncodeError)
+    async def no_text(_: Request, error: UnicodeEncodeError) -> JSONResponse:
+        return _problem("the request holds half a character (a surrogate alone), which is no text", 422)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         problem = error.errors()[0]
         name = ".".join(str(part) for part in problem["loc"][1:])
-        return JSONResponse({"detail": f"`{name}`: {problem['msg'][:1].lower()}{problem['msg'][1:]}"}, 422)
+        return _problem(f"`{name}`: {problem['msg'][:1].lower()}{problem['msg'][1:]}", 422)
 
     return app
+
+
+def _problem(sentence: str, status: int, headers: dict[str, str] | None = None) -> JSONResponse:
+    """A sentence may repeat what the request held, which need not be text."""
+    return JSONResponse({"detail": sentence.encode("utf-8", "backslashreplace").decode()}, status, headers)
 
 
 class _Static(StaticFiles):

@@ -90,7 +90,7 @@ class Guard:
 
 def is_token(given: str, config: ServeConfig) -> bool:
     """Compared in a time that does not depend on how much of it is right."""
-    return hmac.compare_digest(given.encode(), (config.token or "").encode())
+    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), (config.token or "").encode())
 
 
 def given_token(headers: Headers) -> str:
