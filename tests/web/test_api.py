@@ -42,6 +42,7 @@ def test_settings_mirror_those_of_the_command_line():
         "backend",
         "batch_size",
         "compile",
+        "deterministic",
         "precision",
         "filename",
         "track",
