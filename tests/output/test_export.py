@@ -198,6 +198,16 @@ def test_safe_names(text, safe):
 
 
 @pytest.mark.parametrize(
+    ("text", "safe"),
+    [("a:b", "a_b"), ("con", "_con"), ("Aux.mix", "_Aux.mix"), ("contra", "contra"), ("w?*", "w__")],
+)
+def test_safe_names_on_windows(monkeypatch, text, safe):
+    assert safe_name(text) == text
+    monkeypatch.setattr("unbraid.output.naming.sys.platform", "win32")
+    assert safe_name(text) == safe
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",

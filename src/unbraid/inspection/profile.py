@@ -274,9 +274,23 @@ def highest_so_far() -> int:
         lines = Path("/proc/self/status").read_text().splitlines()
         return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
     except (OSError, StopIteration):
+        if sys.platform == "win32":
+            return _highest_on_windows()
         import resource
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _highest_on_windows() -> int:
+    """PeakWorkingSetSize of PROCESS_MEMORY_COUNTERS, which follows upon two 32-bit numbers; 64 bits wide."""
+    import ctypes
+
+    counters = (ctypes.c_uint64 * 9)()
+    kernel = ctypes.CDLL("kernel32")
+    kernel.GetCurrentProcess.restype = ctypes.c_void_p
+    kernel.K32GetProcessMemoryInfo.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32]
+    kernel.K32GetProcessMemoryInfo(kernel.GetCurrentProcess(), counters, ctypes.sizeof(counters))
+    return counters[1]
 
 
 if __name__ == "__main__":

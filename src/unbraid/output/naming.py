@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import string
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
@@ -16,6 +17,10 @@ _FIELDS = ("track", "stem", "ext", "trackext", "model")
 
 _LONGEST_BYTES = 150
 """ours: of each value in a name. File systems allow 255 for the whole name, temporary marks included."""
+
+
+_WINDOWS_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
+"""Names that are devices on Windows, in every folder and with every extension."""
 
 
 @dataclass(frozen=True)
@@ -160,4 +165,11 @@ def safe_name(text: str, longest_bytes: int = _LONGEST_BYTES) -> str:
     while len(os.fsencode(kept)) > longest_bytes:
         kept = kept[:-1]
     # Windows drops spaces and dots at the end, which would make two names one; "." and ".." vanish here as well.
-    return kept.rstrip(" .") or "_"
+    kept = kept.rstrip(" .") or "_"
+    return _fit_for_windows(kept) if sys.platform == "win32" else kept
+
+
+def _fit_for_windows(name: str) -> str:
+    """Without letters that mean something else there, as the colon begins a hidden stream of a file, and no device."""
+    name = "".join("_" if letter in '<>:"|?*' else letter for letter in name)
+    return f"_{name}" if name.split(".")[0].rstrip().lower() in _WINDOWS_DEVICES else name
