@@ -10,11 +10,11 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint const
 # On a busy machine, threads that spin while they wait make everything many times slower.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup demo test test-slow fuzz test-browser test-ray lint bench docs release-files clean
+.PHONY: help setup demo test test-slow fuzz test-browser test-ray lint bench docs release-files lock audit clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo "also: make setup, make test-slow, make test-browser, make test-ray, make lint, make bench, make bench-check, make docs, make release-files, make clean"
+	@echo "also: make setup, make test-slow, make test-browser, make test-ray, make lint, make bench, make bench-check, make docs, make release-files, make lock, make audit, make clean"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -85,6 +85,15 @@ docs: $(VENV)/.dev
 release-files: $(VENV)/.dev
 	@$(PIP) build
 	$(BIN)/python -m build
+
+# Every package with its hash, for this system and Python: requirements.lock, which is published beside a release.
+lock: $(VENV)/.torch
+	$(BIN)/python .ci/lock.py requirements.lock .
+
+# Whether a version that is pinned is known to be vulnerable; asks the index.
+audit: $(BIN)/python
+	@$(PIP) pip-audit
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 clean:
 	rm -rf $(VENV) site separated .pytest_cache .ruff_cache .hypothesis .import_linter_cache
