@@ -108,7 +108,7 @@ sys.path[:0] = {paths!r}
 torch.set_num_threads(1)
 import unbraid
 {build}
-model.eval()
+model.eval().requires_grad_(False)  # counting asks for gradients otherwise
 mixture = 0.1 * torch.randn(1, {channels}, int({seconds} * {rate}))
 with torch.no_grad():
     if {count}:
