@@ -127,6 +127,13 @@ def test_doctor(run):
     assert {"torch", "devices", "precision", "threads", "libsndfile", "libav", "wav", "temporary files"} <= names
 
 
+def test_doctor_names_the_extra_of_a_missing_package(monkeypatch):
+    monkeypatch.setattr(doctor_module, "_OPTIONAL", {"a-package-that-nobody-has": "serve"})
+    assert [check.text for check in doctor_module._versions() if check.status == "note"] == [
+        "not installed (optional): pip install 'unbraid[serve]'"
+    ]
+
+
 def test_doctor_says_what_is_broken(run, monkeypatch):
     def fail():
         raise OSError("no such library")

@@ -87,6 +87,8 @@ def test_an_experimental_model_is_not_chosen_and_a_downloaded_one_goes_first(mon
     facts["experimental"] = True
     assert choose_model("music").name is None
     assert "or take it with `model=music`" in str(choose_model("music").missing("'song.wav'"))
+    asked = str(choose_model("music").missing("'talk.wav'", heard=False))
+    assert asked.startswith("'talk.wav' is asked for stems of music, and the only model")
     monkeypatch.setattr(choice, "find_downloaded", lambda name: "here" if name == "htdemucs" else None)
     assert choose_model("music").name == "htdemucs"
 

@@ -142,3 +142,12 @@ def test_numbers_and_presets_that_cannot_be(run, arguments, tmp_path, monkeypatc
     assert done.code in (1, 2)
     assert done.err.startswith("error: ")
     assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["talk.wav", "recordings"])
+def test_a_recording_without_a_command_is_told_it(name, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recordings").mkdir()
+    done = run(name)
+    assert done.code == 2
+    assert f"'{name}' is no command; to separate it: unbraid separate {name}" in " ".join(done.err.split())

@@ -4,6 +4,7 @@
 """
 
 import re
+import tomllib
 from pathlib import Path
 
 import yaml
@@ -47,6 +48,15 @@ def test_the_table_of_models_is_made_from_data():
 
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 200
+
+
+def test_extras_are_installed_by_one_command_that_works_anywhere():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "src").rglob("*.md")]
+    for page in pages:
+        for where, named in re.findall(r"pip install ['\"](\.|unbraid)\[([\w,]+)\]", page.read_text(encoding="utf-8")):
+            assert where == "unbraid", f"{page.name}: '.[{named}]' works in a clone only"
+            assert set(named.split(",")) <= set(extras), f"{page.name}: {named}"
 
 
 def slug(heading):

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import pickle
+import re
 from contextlib import suppress
 
 import pytest
@@ -102,8 +103,10 @@ def test_a_safetensors_file_of_somebody_else_is_refused(tmp_path):
 
 
 def test_names_that_are_not_there_are_answered_with_those_that_are():
-    with pytest.raises(UnknownNameError, match="bundled are"):
+    with pytest.raises(UnknownNameError, match=r"^there is no model 'speeech': did you mean speech\?$"):
         load_model("speeech")
+    with pytest.raises(UnknownNameError, match=r"bundled are: .*speech.*: unbraid models list  shows all$"):
+        load_model("qqq")
     with pytest.raises(UnknownNameError, match="train it first"):
         load_model("s4m-tiny")
     with pytest.raises(WeightsError, match="no weights file"):
@@ -149,7 +152,7 @@ def test_headers_of_any_kind_are_refused_in_one_sentence(path, tmp_path):
 def test_half_a_file_is_refused(path, share):
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(WeightsError, match=r"not a safetensors file|damaged"):
+    with pytest.raises(WeightsError, match=r"is empty|not a safetensors file|damaged"):
         load_model(path)
 
 
@@ -169,3 +172,18 @@ def test_names_that_no_file_can_have(name):
 def test_a_foreign_file_that_has_run_is_refused():
     with pytest.raises(WeightsError, match="before the first forward"):
         s4m_authors.convert_layer({"kernel.kernel.L": torch.tensor(34)})
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "is empty (0 bytes): copy or download it again"),
+        (b"Notes on the mix, longer than a header.", "is not a safetensors file, which holds weights: name a file of"),
+        (b"\x40\0\0\0\0\0\0\0{", "is a damaged safetensors file: "),
+    ],
+)
+def test_a_file_of_anything_else_is_told_from_a_damaged_one(content, sentence, tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=re.escape(f"{path} {sentence}")):
+        load_model(str(path))

@@ -13,17 +13,22 @@ from unbraid.cli.options import flag
 
 _LITTLE_SPACE_BYTES = 2**30
 _NEEDED = ("torch", "numpy", "einops", "jaxtyping", "soundfile", "av", "soxr", "safetensors", "pydantic", "rich")
-_SERVE = ("fastapi", "uvicorn", "python-multipart")
-_OPTIONAL = (
-    "lightning",
-    "tensorboard",
-    "matplotlib",
-    "huggingface_hub",
-    "demucs",
-    "pymss-core",
-    *_SERVE,
-    "sounddevice",
-)
+_OPTIONAL = {
+    "lightning": "train",
+    "tensorboard": "train",
+    "matplotlib": "report",
+    "huggingface_hub": "hub",
+    "demucs": "zoo",
+    "pymss-core": "zoo",
+    "fastapi": "serve",
+    "uvicorn": "serve",
+    "python-multipart": "serve",
+    "onnxruntime": "onnx",
+    "fsspec": "cloud",
+    "ray": "ray",
+    "sounddevice": "live",
+}
+"""Packages, and the extra that brings each."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +95,9 @@ def _versions() -> list[Check]:
         try:
             checks.append(Check(name, "ok", version(name)))
         except PackageNotFoundError:
-            needed = name in _NEEDED
-            text = "not installed" if needed else "not installed (optional)"
-            checks.append(Check(name, "broken" if needed else "note", text))
+            extra = _OPTIONAL.get(name)
+            text = f"not installed (optional): pip install 'unbraid[{extra}]'" if extra else "not installed"
+            checks.append(Check(name, "note" if extra else "broken", text))
     return checks
 
 

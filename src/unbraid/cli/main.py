@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,6 +30,7 @@ from unbraid.cli.messages import complain
 from unbraid.cli.settings import in_options
 from unbraid.cli.start import begin_command
 from unbraid.errors import UnbraidError
+from unbraid.files.names import printable
 from unbraid.separation.process import tune_process
 
 
@@ -36,6 +38,9 @@ class _Commands(TyperGroup):
     """Turns what users can mend into one sentence and a status; defects of ours keep their traceback."""
 
     def resolve_command(self, ctx, args):
+        # No command has a dot in its name: a recording was named without one.
+        if args and args[0] not in self.commands and ("." in args[0] or Path(args[0]).exists()):
+            ctx.fail(f"'{printable(args[0])}' is no command; to separate it: unbraid separate {printable(args[0])}")
         found = super().resolve_command(ctx, args)
         # The doctor runs whatever is wrong with a file of settings, and says it.
         if found[0] != "doctor":

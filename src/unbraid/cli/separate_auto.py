@@ -39,7 +39,7 @@ def choose_models(found: Discovery, stems: Iterable[str], *, quiet: bool) -> lis
     for kind, files in groups.items():
         choice = choose_model(kind)
         if choice.name is None:
-            errors += [choice.missing(f"'{printable(file.path)}'") for file in files]
+            errors += [choice.missing(f"'{printable(file.path)}'", heard=told is None) for file in files]
             continue
         chosen.append((choice.name, files))
         if not quiet and told is None and (sounding := heard.get(kind)):

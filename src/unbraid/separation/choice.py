@@ -44,18 +44,19 @@ class Choice:
     experimental: str | None = None
     """A bundled model for that kind which nobody is given unasked."""
 
-    def missing(self, subject: str) -> UnknownNameError:
-        """What to say of a recording where there is none."""
+    def missing(self, subject: str, *, heard: bool = True) -> UnknownNameError:
+        """What to say of a recording where there is none; not heard, the kind was told by the stems asked for."""
+        found = f"sounds like {KIND_NAMES[self.kind]}" if heard else f"is asked for stems of {KIND_NAMES[self.kind]}"
         download = f"download one with  unbraid models download {self.suggestion}"
         if self.experimental is not None:
             return UnknownNameError(
-                f"sounds like {KIND_NAMES[self.kind]}, and the only model for that on this machine, "
+                f"{found}, and the only model for that on this machine, "
                 f"'{self.experimental}', is an experiment that is not taken unasked",
                 subject=subject,
                 remedy=f"{download}, or take it with `model={self.experimental}`",
             )
         return UnknownNameError(
-            f"sounds like {KIND_NAMES[self.kind]}, and no model for that is on this machine",
+            f"{found}, and no model for that is on this machine",
             subject=subject,
             remedy=f"{download}, or choose a model with `model`",
         )

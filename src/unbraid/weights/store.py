@@ -232,8 +232,8 @@ def find_weights(source: str | Path) -> Path:
     names = (*bundled_models(), *published_names())
     near = [] if hint else difflib.get_close_matches(source, names, n=2, cutoff=0.7)
     raise UnknownNameError(
-        f"there is no model '{source}'{hint}; bundled are: {_bundled_names()}",
-        remedy=f"did you mean {' or '.join(near)}?" if near else "",
+        f"there is no model '{source}'{hint}" + ("" if near else f"; bundled are: {_bundled_names()}"),
+        remedy=f"did you mean {' or '.join(near)}?" if near else "unbraid models list  shows all",
     )
 
 

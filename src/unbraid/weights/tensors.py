@@ -61,7 +61,7 @@ def read_safetensors(path: Path) -> tuple[Tensors, dict[str, str]]:
         with safetensors.safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except (safetensors.SafetensorError, *_UNREADABLE) as error:
-        raise WeightsError(f"is damaged or no safetensors file: {error}", subject=printable(path.name)) from error
+        raise _no_weights(path, error) from error
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -70,7 +70,22 @@ def read_metadata(path: Path) -> dict[str, str]:
         with safetensors.safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
     except (safetensors.SafetensorError, *_UNREADABLE) as error:
-        raise WeightsError(f"is not a safetensors file: {error}", subject=printable(path)) from error
+        raise _no_weights(path, error) from error
+
+
+def _no_weights(path: Path, error: Exception) -> WeightsError:
+    """Tells a damaged file of weights, which has a header or began to have one, from a file of anything else."""
+    subject, another = printable(path), "name a file of weights, or a model (unbraid models list)"
+    try:
+        with open(path, "rb") as file:
+            head = file.read(9)
+    except OSError:
+        return WeightsError(f"cannot be read: {error}", subject=subject)
+    if not head:
+        return WeightsError("is empty (0 bytes)", subject=subject, remedy="copy or download it again")
+    if head[8:] != b"{":
+        return WeightsError("is not a safetensors file, which holds weights", subject=subject, remedy=another)
+    return WeightsError(f"is a damaged safetensors file: {error}", subject=subject, remedy="copy or download it again")
 
 
 def _state_dict(content: object, name: str) -> Tensors:

@@ -73,7 +73,7 @@ def fetch_from_hub(reference: HubReference, choose: Chooser, pinned: dict[str, s
     if is_offline():
         raise DownloadError(
             f"{reference} is not on this machine and the network is not to be used (HF_HUB_OFFLINE): "
-            "download it where there is one"
+            "download it with a network first (unbraid models download)"
         )
     commit, remote = list_repository(reference, commit)
     wanted = tuple(choose(tuple(remote)))

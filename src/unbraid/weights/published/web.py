@@ -40,7 +40,7 @@ def fetch_file(reference: WebReference) -> Path:
         if is_offline():
             raise DownloadError(
                 f"{reference.url} is not on this machine and the network is not to be used "
-                "(HF_HUB_OFFLINE): download it where there is one"
+                "(HF_HUB_OFFLINE): download it with a network first (unbraid models download)"
             )
         locked = read_lock().get(reference.url)
         expected = reference.sha256 or (locked.files["content"].sha256 if locked and locked.files else None)
