@@ -74,7 +74,7 @@ bench: $(VENV)/.dev
 
 # Ratios of forms that do the same, against the committed ones; fails where one has lost more than 15 %.
 bench-check: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.ratios
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.networks.ratios
 
 # The site in site/; warnings and links that lead nowhere end it.
 docs: $(VENV)/.dev

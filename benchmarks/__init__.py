@@ -1,1 +1,1 @@
-"""Scripts that print the tables of docs/benchmarks.md."""
+"""Scripts that print what docs/benchmarks.md and the models' pages state; `python -m benchmarks` runs a first few."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain
 
 import pytest
-from benchmarks.formats import PAGE, reading, writing
+from benchmarks.engine.formats import PAGE, reading, writing
 
 
 @pytest.mark.parametrize("table", [reading, writing])

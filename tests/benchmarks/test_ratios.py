@@ -2,7 +2,7 @@
 
 import json
 
-from benchmarks import ratios
+from benchmarks.networks import ratios
 
 
 def test_a_loss_of_more_than_15_percent_fails_on_the_same_processor(capsys):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from email.message import Message
 
-from benchmarks.licences import _LINE, PAGE, licence_of, names
+from benchmarks.pages.licences import _LINE, PAGE, licence_of, names
 
 
 def test_every_pinned_package_is_on_the_page():
     lines = [name for name, _ in _LINE.findall(PAGE.read_text(encoding="utf-8")) if name != "package"]
-    assert lines == names(), "run  python -m benchmarks.licences"
+    assert lines == names(), "run  python -m benchmarks.pages.licences"
 
 
 def test_the_newest_field_goes_before_the_others_and_a_whole_text_is_none():

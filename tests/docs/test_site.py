@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 import yaml
-from benchmarks.model_table import MARK, costs_of, table
+from benchmarks.pages.model_table import MARK, costs_of, table
 
 from unbraid.weights.listing import bundled_models
 
@@ -37,13 +37,13 @@ def test_every_package_has_its_page_of_the_api():
 
 
 def test_the_table_of_models_is_made_from_data():
-    """Where this fails, `python -m benchmarks.model_table` writes it anew."""
+    """Where this fails, `python -m benchmarks.pages.model_table` writes it anew."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = readme.split(f"<!-- {MARK} -->\n")[1].split(f"\n<!-- /{MARK} -->")[0]
     costs = costs_of(readme)
     assert shown == table(costs)
     assert set(costs) == set(bundled_models())
-    assert all(float(cost) > 0 for cost in costs.values()), "python -m benchmarks.model_table --measure"
+    assert all(float(cost) > 0 for cost in costs.values()), "python -m benchmarks.pages.model_table --measure"
 
 
 def test_the_readme_is_short():

@@ -284,8 +284,8 @@ def test_a_damaged_journal_is_refused(make_scores, tmp_path: Path):
 
 
 def test_the_card_of_a_model_reads_the_file(make_scores):
-    """`benchmarks/model_card.py` makes tables of what `unbraid evaluate --json` writes."""
-    from benchmarks.model_card import scores_tables
+    """`benchmarks/pages/model_card.py` makes tables of what `unbraid evaluate --json` writes."""
+    from benchmarks.pages.model_card import scores_tables
 
     scores = make_scores([1.0, 2.0, 6.0], labels=labelled(("FM", "a"), ("FF", "a"), ("FM", "a")))
     values = {target.source: target.metrics["SI-SDRi"] for target in scores.tracks[0].targets}

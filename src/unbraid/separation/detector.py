@@ -5,7 +5,7 @@
 
 Features do not know the level: the shape of the spectrum and how it moves. Nothing above 6 kHz is looked at, and
 no channel apart, so that neither the bandwidth of a recording nor its format gives an answer away. The network is
-trained by `python -m benchmarks.detector`, which also prints how often it is right.
+trained by `python -m benchmarks.training.detector`, which also prints how often it is right.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from unbraid.audio.formats import AudioInfo
 from unbraid.audio.sources import SourceFacts
 
 _HARDLY_HEARD = 0.12
-"""ours: of the time for which anybody is heard. Chosen on validation speakers, tested by `benchmarks.unusual_input`."""
+"""ours: of the time for which anybody is heard. From validation speakers; see `benchmarks.papers.unusual_input`."""
 _JUDGED_SECONDS = 2.0
 """ours: recordings in which anybody is heard for less are too short to tell."""
 

@@ -18,7 +18,7 @@ def linear(
     """`F.linear`, its slow twin, to rounding.
 
     On AMD processors, PyTorch's float32 products go through a library that uses half of the processor there; oneDNN,
-    which comes with PyTorch as well, is two to three times as fast (`benchmarks/speed.py`).
+    which comes with PyTorch as well, is two to three times as fast (`benchmarks/networks/speed.py`).
     """
     if not (onednn_takes(features, gradients=True) and weight.dtype == torch.float32 and onednn_is_faster()):
         return F.linear(features, weight, bias)

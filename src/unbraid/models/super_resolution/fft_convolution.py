@@ -5,7 +5,7 @@ A convolution of k x k over C and O channels costs k^2 C O multiplications a bin
 discrete Fourier transform: each of the N (N/2 + 1) bins of a tile's spectrum is a matrix product over the channels of
 all tiles. For 11 x 11 and N = 32 that is 27 times fewer multiplications, plus the transforms.
 
-Three things make this fast on a CPU (`benchmarks/super_resolution.py`):
+Three things make this fast on a CPU (`benchmarks/networks/super_resolution.py`):
 * tiles are so small that their transforms are real matrix products too, with channels side by side in memory, and real
   and imaginary parts come out apart, as the products over channels want them;
 * one row of bins at a time is transformed, multiplied and transformed back, so that it stays in the cache;

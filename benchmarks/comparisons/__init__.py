@@ -1,0 +1,1 @@
+"""Beside other packages and runtimes: the same outputs, and at which cost."""

@@ -1,0 +1,1 @@
+"""What networks and layers cost, and how that grows."""

@@ -1,0 +1,1 @@
+"""Scripts that write tables and pictures of README, cards and docs."""

@@ -1,0 +1,1 @@
+"""What the trainer costs, and models that scripts of their own train."""
