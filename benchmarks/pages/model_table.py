@@ -55,7 +55,7 @@ def bundled_row(name: str, cost: str) -> str:
     note = ", experimental" if "**Experimental**" in card else ""
     task = TASKS[task_of(sources)]
     return (
-        f"| {task} | `{name}` (bundled{note}) | {separates}, {entry['sample_rate'] // 1000} kHz | {score_of(card)} | "
+        f"| {task} | `{name}` (bundled{note}) | {separates}, {entry['sample_rate'] / 1000:g} kHz | {score_of(card)} | "
         f"{size:.1f} MiB | {cost} | {LICENCE} |"
     )
 

@@ -13,6 +13,7 @@ from tests.web.conftest import noise, submit, wait, wav
 from unbraid.output.config import OutputConfig
 from unbraid.separation.config import SeparationConfig
 from unbraid.separation.separator import Separator
+from unbraid.web.api import _attachment
 from unbraid.web.schema import SeparationOptions
 
 
@@ -28,11 +29,16 @@ def test_a_recording_becomes_the_stems_of_the_command_line(client, choices, tmp_
     expected = Separator(choices.get("stems").source, device="cpu").separate(path)
     for stem in found["stems"]:
         file = client.get(stem["url"])
-        assert file.headers["content-disposition"].startswith("attachment")
+        named = f"attachment; filename=\"talk - {stem['name']}.wav\"; filename*=utf-8''talk%20-%20{stem['name']}.wav"
+        assert file.headers["content-disposition"] == named
         heard, rate = soundfile.read(io.BytesIO(file.content))
         assert rate == 8000
         assert heard.shape == (12_000, 2)
         np.testing.assert_allclose(heard, expected[stem["name"]].samples.T, atol=1 / 32_768)
+
+
+def test_downloads_have_a_name_for_curl_and_one_for_browsers():
+    assert _attachment('à "b".zip') == "attachment; filename=\"_ _b_.zip\"; filename*=utf-8''%C3%A0%20%22b%22.zip"
 
 
 def test_settings_mirror_those_of_the_command_line():

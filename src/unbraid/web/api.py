@@ -237,7 +237,8 @@ def stem_file(stored: Done, stem: str, queue: Queue) -> FileResponse:
     if found is None:
         raise HTTPException(404, f"'{stored.name}' has no stem of that name")
     path = stems_folder(queue.folder_of(stored.id)) / found["file"]
-    return FileResponse(path, filename=f"{_track(stored)} - {found['file']}")
+    headers = {"content-disposition": _attachment(f"{_track(stored)} - {found['file']}")}
+    return FileResponse(path, headers=headers)
 
 
 @api.get("/separations/{id}/zip", response_class=StreamingResponse)
@@ -266,7 +267,8 @@ def remix(stored: Done, wanted: RemixRequest, queue: Queue) -> FileResponse:
     from starlette.background import BackgroundTask
 
     clear = BackgroundTask(shutil.rmtree, place, ignore_errors=True)
-    return FileResponse(path, filename=f"{_track(stored)} - remix.{output.container}", background=clear)
+    headers = {"content-disposition": _attachment(f"{_track(stored)} - remix.{output.container}")}
+    return FileResponse(path, headers=headers, background=clear)
 
 
 @api.get("/separations/{id}/tracks")
@@ -372,6 +374,8 @@ def _track(stored: StoredSeparation) -> str:
 
 
 def _attachment(name: str) -> str:
+    """The name twice: in ASCII for curl -OJ and whatever reads no more, and as it is for browsers."""
     from urllib.parse import quote
 
-    return f"attachment; filename*=utf-8''{quote(name)}"
+    plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\/;%' else "_" for c in name)
+    return f"attachment; filename=\"{plain}\"; filename*=utf-8''{quote(name, safe='')}"
