@@ -151,3 +151,10 @@ def test_a_recording_without_a_command_is_told_it(name, run, tmp_path, monkeypat
     done = run(name)
     assert done.code == 2
     assert f"'{name}' is no command; to separate it: unbraid separate {name}" in " ".join(done.err.split())
+
+
+def test_a_misspelt_choice_is_answered_with_those_that_are(run):
+    done = run("separate", "talk.wav", "--consistency", "nonee")
+    assert done.code == 2
+    said = " ".join(done.err.replace("│", "").split())
+    assert "Invalid value for '--consistency': 'nonee' is not one of 'none', 'residual', 'distribute'." in said

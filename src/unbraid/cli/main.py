@@ -54,6 +54,10 @@ class _Commands(TyperGroup):
         try:
             begin_command()
             return super().invoke(ctx)
+        except typer.BadParameter as error:
+            # Whose error it is inside typer helps nobody.
+            error.message = error.message.removeprefix("Value error, ")
+            raise
         except UnbraidError as error:
             # A program further down the pipe that has seen enough is nothing to complain about.
             if not isinstance(error.__cause__, BrokenPipeError):
