@@ -64,7 +64,7 @@ def export(
 
 
 def _export(
-    separator: Separator, source: Path, paths: OutputPaths, output: OutputConfig, model: ModelIdentity
+    separator: Separator, source: os.PathLike[str], paths: OutputPaths, output: OutputConfig, model: ModelIdentity
 ) -> Generator[Event | Exported, None, None]:
     began = time.perf_counter()
     names = separator.stem_plan.names
@@ -161,7 +161,7 @@ def _held_back(writers: StemWriters, output: OutputConfig) -> list[str]:
 
 
 def export_to_stream(
-    separator: Separator, source: Path, stem: str, file: Writable, sample: SampleFormat | None = None
+    separator: Separator, source: os.PathLike[str], stem: str, file: Writable, sample: SampleFormat | None = None
 ) -> Generator[Event, None, None]:
     """Separate `source` and write one stem as WAV to a file object that need not be seekable, such as a pipe.
 

@@ -32,7 +32,7 @@ def match_folder(root: Path, tracks: TrackList, *, skip_missing: bool = False) -
 
     Raises DataError where something is missing or found twice; `skip_missing` leaves incomplete tracks out.
     """
-    files = [(file.path, file.relative) for file in _files(root)]
+    files = [(Path(file.path), file.relative) for file in _files(root)]
     finder = _Finder(tracks)
     found: dict[str, dict[str, Path]] = {track.name: {} for track in tracks.tracks}
     for path, relative in files:
