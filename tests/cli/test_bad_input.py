@@ -241,7 +241,9 @@ def test_interruption_leaves_nothing_half_written(command, tiny, talk, tmp_path)
     )
     try:
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while not list(out.glob("tiny/long/.*")) and time.monotonic() < deadline:
+        # Both are in work at once: the short one is to be done, the long one begun.
+        begun = ("tiny/a/a.unbraid.json", "tiny/long/.*")
+        while not all(list(out.glob(pattern)) for pattern in begun) and time.monotonic() < deadline:
             assert running.poll() is None, running.stderr.read()
             time.sleep(0.01)
         running.send_signal(signal.SIGINT)
@@ -249,7 +251,7 @@ def test_interruption_leaves_nothing_half_written(command, tiny, talk, tmp_path)
     finally:
         running.kill()
     lines = shown.decode().splitlines()
-    assert running.returncode == 130
+    assert running.returncode == 130, shown.decode()
     assert lines[-1].startswith("interrupted; 1 of 2 recordings are done and nothing half-written is left behind")
     assert "Traceback" not in shown.decode()
     assert tree(out) == {f"tiny/a/{name}" for name in ("speaker1.wav", "speaker2.wav", "a.unbraid.json")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from unbraid.audio.discovery import Discovery
@@ -63,31 +64,33 @@ def separate_files(
             for error in found.errors:
                 report.say(str(error), kind="error")
                 results.append(failed(error))
-            for event in run_on(jobs, separator, task, engine or EngineConfig()):
-                match event:
-                    case RecordingStarted():
-                        report.start(event.index, event.job.name, event.started.expected_seconds)
-                        report.detail(_what(event))
-                    case RecordingProgress():
-                        report.advance(event.index, event.progress)
-                    case RecordingDone():
-                        became[event.index] = _result(event.job, "done", event.exported.record)
-                        report.finish(event.index, _done(event), became[event.index])
-                    case RecordingSkipped():
-                        became[event.index] = _result(event.job, "skipped")
-                        text = f"{event.job.name}: skipped, its stems are in {_place(event.job)}"
-                        report.finish(event.index, text, became[event.index])
-                    case RecordingFailed():
-                        if event.is_defect or report.level == "debug":
-                            _show_traceback(event.error, report)
-                        became[event.index] = {
-                            "input": event.job.name,
-                            "status": "failed",
-                            "message": as_options(event.message),
-                        }
-                        report.fail(event.index, event.message, became[event.index])
-                for remark in remarks.on(event):
-                    report.warn(remark)
+            # Closed at once after Ctrl-C here: whoever waits for the collector leaves threads and half-written files.
+            with closing(run_on(jobs, separator, task, engine or EngineConfig())) as events:
+                for event in events:
+                    match event:
+                        case RecordingStarted():
+                            report.start(event.index, event.job.name, event.started.expected_seconds)
+                            report.detail(_what(event))
+                        case RecordingProgress():
+                            report.advance(event.index, event.progress)
+                        case RecordingDone():
+                            became[event.index] = _result(event.job, "done", event.exported.record)
+                            report.finish(event.index, _done(event), became[event.index])
+                        case RecordingSkipped():
+                            became[event.index] = _result(event.job, "skipped")
+                            text = f"{event.job.name}: skipped, its stems are in {_place(event.job)}"
+                            report.finish(event.index, text, became[event.index])
+                        case RecordingFailed():
+                            if event.is_defect or report.level == "debug":
+                                _show_traceback(event.error, report)
+                            became[event.index] = {
+                                "input": event.job.name,
+                                "status": "failed",
+                                "message": as_options(event.message),
+                            }
+                            report.fail(event.index, event.message, became[event.index])
+                    for remark in remarks.on(event):
+                        report.warn(remark)
             results += [became[index] for index in sorted(became)]
             _sum_up(report, results, out if "model" in output.template.fields else out / safe_name(model.name), part)
     except KeyboardInterrupt:

@@ -138,6 +138,11 @@ def run_numbered(
                     raise item.error
                 else:
                     number -= 1
+        except KeyboardInterrupt:
+            # What was done while the model had this thread is told before the end.
+            stop.set()
+            yield from [item for item in _let_go(threads, inbox, waiting) if isinstance(item, RecordingDone)]
+            raise
         finally:
             stop.set()
             _let_go(threads, inbox, waiting)
@@ -180,19 +185,29 @@ def separate_one(
         yield RecordingFailed(index=index, job=job, message=_sentence(error, job), error=error)
 
 
-def _let_go(threads: list[threading.Thread], inbox: SimpleQueue, waiting: deque[Request]) -> None:
-    """Waits for the lanes to remove what they have begun; those that wait for the model wait no longer."""
-    for thread in threads:
-        while thread.is_alive():
-            for request in waiting:
-                request.future.cancel()
-            waiting.clear()
-            try:
-                item = inbox.get(timeout=0.05)
-            except Empty:
-                continue
-            if isinstance(item, Request):
-                item.future.cancel()
+def _let_go(
+    threads: list[threading.Thread], inbox: SimpleQueue[BatchEvent | Request | _Ended], waiting: deque[Request]
+) -> list[BatchEvent | _Ended]:
+    """Waits for the lanes to remove what they have begun; those that wait for the model wait no longer.
+
+    Returns what the lanes had still to say.
+    """
+    said: list[BatchEvent | _Ended] = []
+    while threads:
+        for request in waiting:
+            request.future.cancel()
+        waiting.clear()
+        alive = [thread for thread in threads if thread.is_alive()]
+        try:
+            while True:
+                item = inbox.get(timeout=0.05) if alive else inbox.get_nowait()
+                if isinstance(item, Request):
+                    item.future.cancel()
+                else:
+                    said.append(item)
+        except Empty:
+            threads = alive
+    return said
 
 
 def _sentence(error: Exception, job: Job) -> str:
