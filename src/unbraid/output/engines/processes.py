@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -120,8 +120,9 @@ def _work(task: Task, device: str, num_threads: int, connection: Connection) -> 
         return
     connection.send(None)
     # Broken where whoever wanted it has gone.
-    with suppress(BrokenPipeError, ConnectionResetError):
-        for event in run_numbered(_jobs(connection), separator, task.identity, task.output, resume=task.resume):
+    running = run_numbered(_jobs(connection), separator, task.identity, task.output, resume=task.resume)
+    with suppress(BrokenPipeError, ConnectionResetError), closing(running) as events:
+        for event in events:
             connection.send(sendable(event))
 
 
