@@ -9,8 +9,8 @@ from unbraid import errors
 from unbraid.data.clips import UnreadableFilesError
 from unbraid.errors import AudioReadError, ConfigError, DataError, MissingExtraError, MissingPackageError, UnbraidError
 
-OF_OTHER_PROGRAMS = {"--allowroot", "--no-deps"}
-"""Of LMMS and of pip."""
+OF_OTHER_PROGRAMS = {"--allowroot", "--no-deps", "--head"}
+"""Of LMMS, of pip and of Ray."""
 OF_PACKAGES = (MissingExtraError, MissingPackageError)
 SOURCE = Path(unbraid.__file__).parent
 

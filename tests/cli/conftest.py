@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -77,6 +78,11 @@ def process(command) -> Callable[..., subprocess.CompletedProcess]:
         )
 
     return call
+
+
+def hear_ctrl_c() -> None:
+    """For `preexec_fn`: whoever runs the tests in the background has their children inherit that Ctrl-C is ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def environment() -> dict[str, str]:

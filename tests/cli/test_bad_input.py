@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.cli.conftest import environment, tree
+from tests.cli.conftest import environment, hear_ctrl_c, tree
 from tests.conftest import PATIENCE_SECONDS
 from unbraid.files.pending import PendingFile
 
@@ -236,8 +236,7 @@ def test_interruption_leaves_nothing_half_written(command, tiny, talk, tmp_path)
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         env=environment(),
-        # Where the tests run in the background of a shell, signals are ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=hear_ctrl_c,
     )
     try:
         deadline = time.monotonic() + PATIENCE_SECONDS

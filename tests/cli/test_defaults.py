@@ -100,7 +100,8 @@ def test_jobs_are_threads(record, monkeypatch):
     seen = []
     monkeypatch.setattr(torch, "set_num_threads", seen.append)
     record("-j", "3")
-    assert seen == [3]
+    assert seen[0] == 3
+    assert set(seen[1:]) <= {1}, "what reads and writes beside the model has one thread each"
 
 
 def test_presets_of_mp3_are_taken_and_said_to_do_nothing(record):

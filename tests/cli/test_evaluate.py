@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.cli.conftest import environment, tree
+from tests.cli.conftest import environment, hear_ctrl_c, tree
 from tests.conftest import PATIENCE_SECONDS
 from unbraid.data.lists.draw_pairs import list_mixtures
 from unbraid.data.lists.speaker_pairs import write_list
@@ -128,8 +128,7 @@ def test_ctrl_c_keeps_what_is_done(command, corpus_root, listed, tiny, tmp_path)
         stdout=subprocess.PIPE,
         env=environment(),
         text=True,
-        # Whoever runs the tests in the background has them inherit that Ctrl-C is ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=hear_ctrl_c,
     )
     partial = target.with_name("scores.json.partial")
     deadline = time.monotonic() + PATIENCE_SECONDS

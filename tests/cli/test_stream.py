@@ -14,7 +14,7 @@ import soundfile
 import torch
 from typer.testing import CliRunner
 
-from tests.cli.conftest import environment
+from tests.cli.conftest import environment, hear_ctrl_c
 from tests.conftest import PATIENCE_SECONDS, TINY
 from unbraid.audio.pcm import decode_pcm, encode_pcm
 from unbraid.cli import doctor
@@ -158,6 +158,7 @@ def test_a_process_ends_on_ctrl_c_and_on_a_closed_pipe(weights, command):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment(),
+            preexec_fn=hear_ctrl_c,
         )
         for _ in range(2)
     ]

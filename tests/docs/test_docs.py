@@ -96,7 +96,7 @@ def test_each_page_runs_in_python(page, place):
 NEEDS = re.compile(
     r"unbraid serve|corpus|CORPUS|--list \S|prepare (midi|mixtures|corpus [^-])|theirs\.safetensors|runs/(all|strided)"
     r"|-n (hf:|htdemucs|folder|pymss:|bs-roformer:)|models (download|where|remove|push)| dnr_v2 "
-    r"|htdemucs_ft|prepare lmms |--to onnx|--to torch-export|--backend onnxruntime"
+    r"|htdemucs_ft|s3://|prepare lmms |--to onnx|--to torch-export|--backend onnxruntime"
 )
 """What needs a corpus, DnR, other people's weights, a run that takes hours or an export of a large model, which
 tests/weights has of a small one; the options are parsed."""

@@ -83,7 +83,8 @@ class WebApp:
         method, target, *_ = [*first.decode("latin-1").split(" "), ""]
         path, _, query = target.partition("?")
         named = [line.partition(b":") for line in lines]
-        headers = [(name.strip().lower(), value.strip()) for name, _, value in named]
+        # A server refuses names beyond ASCII before the application sees them.
+        headers = [(name.strip().lower(), value.strip()) for name, _, value in named if name.isascii()]
         kind = b"multipart/form-data; boundary=cut" if body.startswith(b"--") else b"application/json"
         always = _ALWAYS | ({b"content-type": kind} if body else {})
         headers += [(name, value) for name, value in always.items() if name not in dict(headers)]

@@ -29,7 +29,7 @@ _MOST_CHUNKS = 2
 """ours: kernels of state-space layers are stored for so many of the model's chunks."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ExportableCore:
     """A core, what to trace it with, and which of its axes are free."""
 

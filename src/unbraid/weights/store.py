@@ -230,7 +230,7 @@ def find_weights(source: str | Path) -> Path:
         raise WeightsError(f"there is no weights file {path}", remedy=f"give its path or one of: {_bundled_names()}")
     hint = " (a preset has no trained weights; train it first)" if source in PRESETS else ""
     names = (*bundled_models(), *published_names())
-    near = [] if hint else difflib.get_close_matches(source, names, n=2, cutoff=0.7)
+    near = [] if hint or source in names else difflib.get_close_matches(source, names, n=2, cutoff=0.7)
     raise UnknownNameError(
         f"there is no model '{source}'{hint}" + ("" if near else f"; bundled are: {_bundled_names()}"),
         remedy=f"did you mean {' or '.join(near)}?" if near else "unbraid models list  shows all",

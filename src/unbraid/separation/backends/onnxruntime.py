@@ -39,7 +39,7 @@ def load_with_onnxruntime(source: str | Path) -> SeparationModel:
 
 
 def load_onnx(path: Path) -> SeparationModel:
-    """The model in a file of `unbraid models export --to onnx`; WeightsError for any other."""
+    """The model in an ONNX file that `export_program` wrote; WeightsError for any other."""
     runtime = _runtime()
     if not path.is_file():
         raise WeightsError(f"there is no file {printable(path)}", remedy="check the name")

@@ -75,7 +75,7 @@ class Downloads:
         use a model whose authors state no licence.
         """
         if not self.allowed:
-            raise Refused(403, "this server downloads no models for its visitors: whoever runs it can, see --downloads")
+            raise Refused(403, "this server downloads no models for its visitors: whoever runs it can allow it")
         offer = next((offer for offer in self._choices.offers() if offer.name == name), None)
         if offer is None:
             self._choices.get(name)
