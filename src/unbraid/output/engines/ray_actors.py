@@ -167,8 +167,8 @@ class Separating:
 def import_ray() -> Any:
     """The package, or a sentence on how to get it."""
     try:
-        import ray
-        import ray.exceptions
+        import ray  # pyright: ignore[reportMissingImports]
+        import ray.exceptions  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError as error:
         raise MissingExtraError("ray", "ray", '`engine="ray"`') from error
     return ray
