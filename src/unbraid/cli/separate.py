@@ -68,7 +68,7 @@ def separate(
     gpus_per_worker: options.GpusPerWorker = None,
     jobs: options.Jobs = 0,
     backend: options.Backend = "torch",
-    precision: options.Precision = "auto",
+    precision: options.Precision = "float32",
     compile_: options.Compile = False,
     batch_size: options.BatchSize = None,
     resume: options.Resume = False,

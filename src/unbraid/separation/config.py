@@ -117,9 +117,9 @@ class SeparationConfig:
     backend: Backend = "torch"
     """What runs the model. onnxruntime takes models by name or file, on CPUs, and exports them at their first use."""
 
-    precision: Precision = "auto"
+    precision: Precision = "float32"
     """What products are computed in; STFT, S4, norms and scans are in float32. `auto` takes bfloat16 on GPUs of
-    NVIDIA that have it, and float32 elsewhere."""
+    NVIDIA that have it, and float32 elsewhere; what that costs in quality has not been measured on a GPU yet."""
 
     compile: bool = False
     """Compile the model with torch.compile: the first chunk waits for it, and long recordings win by it."""
