@@ -9,7 +9,6 @@ not make.
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ import soundfile
 import torch
 
 from benchmarks import machine
+from unbraid.inspection.profile import highest_so_far
 from unbraid.models.catalog import build_model
 from unbraid.models.contract import SeparationModel
 from unbraid.models.packaged.demucs import DemucsConfig
@@ -122,7 +122,7 @@ def work(name: str, way: str, recording: Path) -> None:
         samples, _ = soundfile.read(recording, dtype="float32", always_2d=True)
         with torch.inference_mode():
             theirs(name, torch.from_numpy(samples.T))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, time.process_time())
+    print(highest_so_far() / 2**20, time.process_time())
 
 
 def run(minutes: float = 30.0) -> None:

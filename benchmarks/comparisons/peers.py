@@ -103,10 +103,11 @@ NETWORKS = {
 }
 
 PROGRAM = """
-import json, resource, sys, time, torch
+import json, sys, time, torch
 sys.path[:0] = {paths!r}
 torch.set_num_threads(1)
 import unbraid
+from unbraid.inspection.profile import highest_so_far
 {build}
 model.eval().requires_grad_(False)  # counting asks for gradients otherwise
 mixture = 0.1 * torch.randn(1, {channels}, int({seconds} * {rate}))
@@ -119,12 +120,11 @@ with torch.no_grad():
     else:
         model(mixture[..., : mixture.shape[-1] // 4])
         flops = 0
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     cpu, wall = time.process_time(), time.perf_counter()
     model(mixture)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps([cpu, wall, peak * 1024, flops]))
+peak = highest_so_far()
+print(json.dumps([cpu, wall, peak, flops]))
 """
 
 

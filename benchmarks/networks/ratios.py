@@ -1,20 +1,24 @@
 """Has something become slower? Ratios of forms that do the same, measured side by side, against the committed ones.
 
 python -m benchmarks.networks.ratios            compare, and fail where one has lost more than 15 %
-python -m benchmarks.networks.ratios --write    commit to what is measured here
+python -m benchmarks.networks.ratios --write    commit to the medians of three measurements here
 
-Never seconds: CPU times, each the least of several taken in turn in one thread, divided by one another. They depend on
-the processor all the same, and on another than the committed one's a loss is told without a failure.
+Never seconds: CPU times, each the least of several taken in turn in one thread, divided by one another. What seems lost
+is measured again up to twice and the best counts, for others on the machine take caches and memory from one form more
+than from the other; where more wait for a processor than there are, 30 % may be lost. Ratios depend on the processor
+all the same, and on another than the committed one's a loss is told without a failure.
 """
 
 import argparse
 import json
-import resource
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from statistics import median
 
 import torch
 
@@ -26,9 +30,12 @@ from unbraid.layers.convolution import DepthwiseConv
 from unbraid.layers.kernels.selective_scan import selective_scan
 from unbraid.models.catalog import build_model
 from unbraid.models.super_resolution.fft_convolution import PlaneConv2d
+from unbraid.separation.process import tune_process
 
 COMMITTED = Path(__file__).with_name("ratios.json")
-MOST_LOSS = 0.15
+MOST_LOSS, MOST_LOSS_BUSY = 0.15, 0.30
+AGAIN = 2
+MEMORY = "memory of 40 s: whole / in chunks of 4 s"
 Case = Callable[[], object]
 
 
@@ -86,16 +93,17 @@ def ratio(slow: Case, fast: Case, repeats: int) -> float:
 
 
 def memory(segment: str) -> float:
-    """Bytes at most while a minute of stereo is separated, above those of a second."""
+    """Bytes at most while 40 s of stereo are separated, above those of a second."""
     program = (
-        "import resource, sys, numpy as np, torch, unbraid\n"
+        "import numpy as np, torch, unbraid\n"
+        "from unbraid.inspection.profile import highest_so_far\n"
         "torch.set_num_threads(1)\n"
         "model = unbraid.build_model('fb-tiny', chunk_seconds=4.0)\n"
         f"separator = unbraid.Separator(model, device='cpu', segment_seconds={segment})\n"
         "def peak(seconds):\n"
         "    samples = 0.1 * np.random.default_rng(0).standard_normal((2, seconds * 44_100)).astype(np.float32)\n"
         "    for event in separator.stream(samples, 44_100): pass\n"
-        "    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "    return highest_so_far()\n"
         "before = peak(1)\n"
         "print(peak(40) - before)\n"
     )
@@ -103,32 +111,67 @@ def memory(segment: str) -> float:
     return float(done.stdout)
 
 
-def measure(repeats: int) -> dict[str, float]:
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    measured = {}
-    for name, (slow, fast) in cases().items():
-        measured[name] = round(ratio(slow, fast, repeats), 3)
-    measured["memory of 40 s: whole / in chunks of 4 s"] = round(memory("'whole'") / memory("None"), 2)
-    return measured
+def measurements(repeats: int) -> dict[str, Callable[[], float]]:
+    """By name, what measures a ratio."""
+    timed = {name: partial(ratio, slow, fast, repeats) for name, (slow, fast) in cases().items()}
+    return {**timed, MEMORY: lambda: memory("'whole'") / memory("None")}
 
 
-def check(measured: dict[str, float], committed: dict[str, float], *, same_machine: bool) -> int:
+def most_loss() -> float:
+    busy = hasattr(os, "getloadavg") and os.getloadavg()[0] > (os.cpu_count() or 1)
+    return MOST_LOSS_BUSY if busy else MOST_LOSS
+
+
+def lost(measured: float, promised: float | None, most: float) -> bool:
+    return promised is not None and measured < (1 - most) * promised
+
+
+def best(measure: Callable[[], float], promised: float | None, most: float = MOST_LOSS) -> float:
+    """What is measured; where that seems lost, the best of up to three times."""
+    found = measure()
+    for _ in range(AGAIN):
+        if lost(found, promised, most):
+            found = max(found, measure())
+    return found
+
+
+def check(
+    measured: dict[str, float], committed: dict[str, float], *, same_machine: bool, most: float = MOST_LOSS
+) -> int:
     """Prints the table; the exit status."""
-    lost = 0
+    failed = False
     print("| what | committed | measured | |\n|---|---|---|---|")
     for name, value in measured.items():
         promised = committed.get(name)
-        change = 0.0 if promised is None else value / promised - 1
-        verdict = "new" if promised is None else f"{change:+.0%}"
-        if change < -MOST_LOSS:
-            lost += 1
+        verdict = "new" if promised is None else f"{value / promised - 1:+.0%}"
+        if lost(value, promised, most):
+            failed = True
             verdict += ", lost"
         print(f"| {name} | {'' if promised is None else promised} | {value} | {verdict} |")
-    print(f"\n{resource.getrusage(resource.RUSAGE_SELF).ru_utime:.0f} CPU seconds")
-    if lost and not same_machine:
+    print(f"\nat most {most:.0%} may be lost; {time.process_time():.0f} CPU seconds")
+    if failed and not same_machine:
         print("the committed ratios are another processor's: no failure")
-    return int(bool(lost) and same_machine)
+    return int(failed and same_machine)
+
+
+def run(repeats: int, *, write: bool) -> int:
+    # Without it, what a form costs depends on whether those before it left memory that the system need not hand out.
+    tune_process()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    measures = measurements(repeats)
+    if write:
+        rounds = [{name: measure() for name, measure in measures.items()} for _ in range(3)]
+        found = {name: round(median(values[name] for values in rounds), 3) for name in measures}
+        content = {"processor": machine.processor(), "ratios": found}
+        COMMITTED.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        for values in rounds:
+            print(", ".join(f"{value:.2f}" for value in values.values()))
+        return check(found, found, same_machine=True)
+    stored, most = json.loads(COMMITTED.read_text(encoding="utf-8")), most_loss()
+    promised = stored["ratios"]
+    found = {name: round(best(measure, promised.get(name), most), 3) for name, measure in measures.items()}
+    return check(found, promised, same_machine=stored["processor"] == machine.processor(), most=most)
 
 
 if __name__ == "__main__":
@@ -137,9 +180,4 @@ if __name__ == "__main__":
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     print(machine.describe())
-    found = measure(options.repeats)
-    if options.write:
-        content = {"processor": machine.processor(), "ratios": found}
-        COMMITTED.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    stored = json.loads(COMMITTED.read_text(encoding="utf-8"))
-    sys.exit(check(found, stored["ratios"], same_machine=stored["processor"] == machine.processor()))
+    sys.exit(run(options.repeats, write=options.write))

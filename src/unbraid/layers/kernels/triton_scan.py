@@ -26,7 +26,7 @@ _MOST_FEATURES = 32
 
 
 @triton.jit
-def _after(decay_one, drive_one, decay_two, drive_two):  # noqa: ANN
+def _after(decay_one, drive_one, decay_two, drive_two):
     """Two steps of the recurrence as one."""
     return decay_one * decay_two, drive_one * decay_two + drive_two
 
