@@ -165,7 +165,8 @@ Stems keep the rate, the channels and, as nearly as the format can, the depth of
 {head}
 {_lines(writing())}
 
-A video with a stem as its sound and a file of four stems are MP4, MOV or Matroska with AAC:
+A video with a stem as its sound is MP4, MOV or Matroska with AAC, ALAC, FLAC or the stem as it is, and a file of
+four stems MP4 with AAC:
 [Video](separate.md#video-and-stems-in-one-file).
 """
 

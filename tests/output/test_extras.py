@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import PurePath
 
 import av
@@ -13,12 +14,14 @@ import soundfile
 from tests.audio.test_video_out import RATE, pictures, write_film
 from tests.conftest import TINY
 from unbraid.audio.discovery import AudioFile
+from unbraid.audio.reading import open_audio
 from unbraid.errors import ConfigError
 from unbraid.models.catalog import build_model
 from unbraid.output.batch import run_jobs
 from unbraid.output.config import OutputConfig
 from unbraid.output.jobs import RecordingDone, RecordingFailed, RecordingSkipped, plan_jobs
 from unbraid.output.record import ModelIdentity
+from unbraid.separation.events import Block
 from unbraid.separation.separator import Separator
 
 MODEL = ModelIdentity("tiny", "0" * 64)
@@ -62,6 +65,29 @@ def test_a_film_with_one_stem_and_all_stems_in_one_file(separator, tmp_path):
     assert isinstance(last(separator, jobs, output, resume=True), RecordingDone)
 
 
+def test_a_stem_beyond_full_scale_is_turned_down_in_the_video_only(separator, tmp_path, monkeypatch):
+    write_film(tmp_path / "film.mp4")
+    stream = separator.stream
+
+    def loud(*arguments, **settings):
+        for event in stream(*arguments, **settings):
+            yield replace(event, samples=event.samples * 0 + 2.0) if isinstance(event, Block) else event
+
+    monkeypatch.setattr(Separator, "stream", lambda self, *arguments, **settings: loud(*arguments, **settings))
+    output = OutputConfig(video="vocals", video_sound="alac", stems=("vocals",), sample="float32")
+    files = [AudioFile(tmp_path / "film.mp4", PurePath("film.mp4"))]
+    end = last(separator, plan_jobs(files, tmp_path / "out", ("vocals",), model="tiny", output=output), output)
+    assert isinstance(end, RecordingDone), end
+    assert (
+        end.exported.remarks[-1] == "has a vocals that is turned down to 0.494 in the video, so that it does not clip"
+    )
+    folder = tmp_path / "out" / "tiny" / "film"
+    assert soundfile.read(folder / "vocals.wav")[0].max() == 2.0
+    with open_audio(folder / "vocals.mp4") as reader:
+        heard = np.concatenate(list(reader.blocks(4000)), axis=1)
+    assert heard.max() == pytest.approx(0.989, abs=1e-3)
+
+
 def test_without_a_picture_it_is_said_before_anything_is_made(separator, tmp_path):
     soundfile.write(tmp_path / "talk.wav", np.zeros(RATE), RATE)
     output = OutputConfig(video="vocals")
@@ -79,3 +105,5 @@ def test_what_cannot_be_made_is_refused_early():
         OutputConfig(stems=("vocals",), video="drums").choose(four)
     with pytest.raises(ConfigError, match="holds 4 stems, and 2 are written"):
         OutputConfig(stem_file=True).choose(("speaker1", "speaker2"))
+    with pytest.raises(ConfigError, match="is for a video, and none is written: add `video`"):
+        OutputConfig(video_sound="flac")

@@ -53,6 +53,8 @@ def test_settings_mirror_those_of_the_command_line():
         "raw",
         "stem_file",
         "video",
+        "video_sound",
+        "video_keep_sounds",
         "precision",
         "filename",
         "track",

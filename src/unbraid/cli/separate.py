@@ -28,6 +28,8 @@ def separate(
     remix: options.Remix = None,
     loudness: options.Loudness = None,
     video: options.Video = None,
+    video_sound: options.VideoSound = "aac",
+    video_keep_sounds: options.VideoKeepSounds = False,
     stem_file: options.StemFile = False,
     filename: options.Filename = "{track}/{stem}.{ext}",
     wav: options.Wav = False,
@@ -146,6 +148,8 @@ def separate(
         filename=filename,
         stems=tuple(stem) if stem else None,
         video=video,
+        video_sound=video_sound,
+        video_keep_sounds=video_keep_sounds,
         stem_file=stem_file,
     )
     config = SeparationConfig(

@@ -108,6 +108,16 @@ Video = Annotated[
         show_default=False,
     ),
 ]
+VideoSound = Annotated[
+    Literal["aac", "flac", "alac", "copy"],
+    typer.Option(
+        help="How that sound is stored: AAC, without loss as FLAC or ALAC, or as the stem's own file has it.",
+        rich_help_panel=_FORMAT,
+    ),
+]
+VideoKeepSounds = Annotated[
+    bool, flag("--video-keep-sounds", "Keep the video's own sound tracks, behind the new one.", _FORMAT)
+]
 StemFile = Annotated[
     bool,
     flag("--stem-file", "Write TRACK.stem.mp4 too: the recording and four stems in one file.", _FORMAT),

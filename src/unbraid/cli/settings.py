@@ -77,6 +77,8 @@ OPTIONS = {
     "gpus_per_worker": "--gpus-per-worker",
     "stem_file": "--stem-file",
     "video": "--video",
+    "video_keep_sounds": "--video-keep-sounds",
+    "video_sound": "--video-sound",
     "whole": "--whole",
     "workers": "--workers",
     "whole=False": "--chunked",

@@ -12,6 +12,7 @@ from unbraid.options import PositiveInt, Range, check_options
 from unbraid.output.naming import FilenameTemplate
 
 ClipMode = Literal["rescale", "clamp", "none"]
+VideoSound = Literal["aac", "flac", "alac", "copy"]
 
 TRUE_PEAK_DB = -1.0
 """What a stem of a given loudness stays below, in dB of full scale, as EBU R 128 has it."""
@@ -46,6 +47,13 @@ class OutputConfig:
     video: str | None = None
     """A stem that becomes the sound of the recording's picture, which is copied as it is, in a file of its own."""
 
+    video_sound: VideoSound = "aac"
+    """How the sound of that video is stored: "flac" and "alac" lose nothing of 16 and 24 bits, "copy" takes the stem as
+    its own file has it."""
+
+    video_keep_sounds: bool = False
+    """The sound tracks of the recording follow the new one in the video, copied."""
+
     stem_file: bool = False
     """One .stem.mp4 beside the stems with the recording and four stems, as Native Instruments' and Mixxx's players read
     it."""
@@ -54,6 +62,9 @@ class OutputConfig:
         check_options(self)
         Encoding(container=self.container, sample=self.sample, bitrate_kbps=self.bitrate_kbps)
         FilenameTemplate(self.filename)
+        if self.video is None and (self.video_sound != "aac" or self.video_keep_sounds):
+            name = "video_keep_sounds" if self.video_keep_sounds else "video_sound"
+            raise ConfigError("is for a video, and none is written", subject=f"`{name}`", remedy="add `video`")
         if self.stems is not None:
             if not self.stems:
                 raise ConfigError("there are no stems to write", remedy="name at least one")

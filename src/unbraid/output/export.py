@@ -78,7 +78,7 @@ def _export(
                 match event:
                     case Started():
                         info = event.info
-                        refuse_extras(source, paths, separator.config)
+                        refuse_extras(source, paths, separator.config, output, info)
                         encoding = output.encoding_for(info)
                         writers = StemWriters(
                             paths.stems,
@@ -109,12 +109,10 @@ def _export(
                             finished=event,
                             seconds_taken=time.perf_counter() - began,
                         )
-                        making = made_of_stems(
-                            source, paths, writers, video_stem=output.video, track=separator.config.track
-                        )
-                        with making as more, replacing_record(paths, record) as pending:
-                            writers.commit(output.clip_mode, beside=[*more, pending])
-                        exported = _exported(separator, paths, output, record, info, writers, event)
+                        making = made_of_stems(source, paths, writers, output, track=separator.config.track)
+                        with making as extras, replacing_record(paths, record) as pending:
+                            writers.commit(output.clip_mode, beside=[*extras.pending, pending])
+                        exported = _exported(separator, paths, output, record, info, writers, event, extras.remarks)
                         yield event
                         yield exported
                         return
@@ -133,6 +131,7 @@ def _exported(
     info: AudioInfo,
     writers: StemWriters,
     finished: Finished,
+    more_remarks: list[str],
 ) -> Exported:
     return Exported(
         paths=paths,
@@ -143,7 +142,7 @@ def _exported(
         is_silent=max(writers.peaks.values()) < SILENT_PEAK,
         uncertain_joins=finished.uncertain_joins,
         hardly_heard=tuple(separator.spec.sources[speaker] for speaker in finished.hardly_heard),
-        remarks=(*info.remarks, *_held_back(writers, output)),
+        remarks=(*info.remarks, *_held_back(writers, output), *more_remarks),
     )
 
 

@@ -64,8 +64,8 @@ def record_settings(separator: Separator, output: OutputConfig) -> dict[str, Any
             del separation[name]
     if not separation["deterministic"]:
         del separation["deterministic"]
-    for name in ("loudness_lufs", "video", "stem_file"):
-        if not written[name]:
+    for name in ("loudness_lufs", "video", "video_sound", "video_keep_sounds", "stem_file"):
+        if not written[name] or (name == "video_sound" and not output.video):
             del written[name]
     del separation["batch_size"], written["filename"], written["stems"]
     return {"separation": separation, "output": written}

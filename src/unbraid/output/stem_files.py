@@ -18,7 +18,7 @@ from unbraid.options import check_option
 from unbraid.output.config import TRUE_PEAK_DB, ClipMode
 from unbraid.output.levels import LevelMeter
 
-_LOSSY_PEAK = 0.989
+LOSSY_PEAK = 0.989
 """ours: -0.1 dB, because a lossy codec does not keep the peak exactly."""
 
 _ENCODE_SAMPLES = 1 << 18
@@ -115,7 +115,7 @@ class StemWriters:
         if not self._encoding.is_float:
             peak = max((peak for stem, peak in self.peaks.items() if stem not in self._loudness), default=0.0)
             if clip_mode == "rescale" and peak > 1.0:
-                ceiling = _LOSSY_PEAK if self._encoding.is_lossy else largest_integer(self._encoding.bits)
+                ceiling = LOSSY_PEAK if self._encoding.is_lossy else largest_integer(self._encoding.bits)
                 self.gain = ceiling / peak
         for stem in self._paths:
             if self._is_direct(stem):

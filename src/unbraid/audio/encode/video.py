@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
-from fractions import Fraction
+import io
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from unbraid.audio.decode.libav import LIBAV_OPTIONS
-from unbraid.audio.rate import Resampler
-from unbraid.audio.reading import AudioReader
+from unbraid.audio.decode.tracks import choose_track, late_seconds
+from unbraid.audio.encode.sound_tracks import CopiedSound, CopiedTrack, EncodedTrack, Sound
+from unbraid.audio.encode.stream_copies import copy_streams, is_cover, start_of, timed
 from unbraid.audio.sources import Source
 from unbraid.errors import AudioReadError, AudioWriteError
 from unbraid.files.protocols import Rewritable
@@ -20,7 +18,6 @@ from unbraid.lazy import LazyModule
 
 if TYPE_CHECKING:
     import av
-    import av.container
     import av.error
     import av.stream
 else:
@@ -31,21 +28,8 @@ VideoContainer = Literal["mp4", "mov", "mkv"]
 _FORMATS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska"}
 _BY_EXTENSION: dict[str, VideoContainer] = {"mp4": "mp4", "m4v": "mp4", "3gp": "mp4", "m4a": "mp4", "mov": "mov"}
 
-_AAC_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
-_OTHER_RATE_HZ = 48_000
-_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
-_BITRATE_PER_CHANNEL = 128_000
-"""ours: 256 kbit/s of stereo."""
-_BLOCK_SECONDS = 0.5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sound:
-    """One sound track, encoded as AAC."""
-
-    reader: AudioReader
-    title: str = ""
-    is_default: bool = True
+_TURN_SECONDS = 0.5
+_OF_THE_FILE = ("major_brand", "minor_version", "compatible_brands", "encoder")
 
 
 def video_container(extension: str) -> VideoContainer:
@@ -53,124 +37,110 @@ def video_container(extension: str) -> VideoContainer:
     return _BY_EXTENSION.get(extension.lower(), "mkv")
 
 
-def has_picture(source: Source) -> bool:
-    """Whether there is more to see than a cover."""
-    with _open(source) as container:
-        return any(not _is_cover(stream) for stream in container.streams.video)
+def check_picture(source: Source, container: VideoContainer) -> None:
+    """Raises AudioReadError where there is no more to see than a cover, AudioWriteError where it cannot be copied."""
+    with _open(source) as video, av.open(io.BytesIO(), "w", format=_FORMATS[container]) as out:
+        pictures = [stream for stream in video.streams.video if not is_cover(stream)]
+        if not pictures:
+            raise AudioReadError("has no picture", subject=source.name, remedy="leave `video` out")
+        copy_streams(pictures, out, [])
+        _begin(out)
 
 
 def write_with_sounds(
     file: Rewritable,
     container: VideoContainer,
-    sounds: Sequence[Sound],
+    sounds: Sequence[Sound | CopiedSound],
     *,
     picture: Source | None,
     covers_only: bool = False,
+    keep_sounds: bool = False,
+    start: float = 0.0,
     tags: Mapping[str, str] | None = None,
-) -> None:
-    """Pictures, subtitles, covers and chapters' times of `picture` are copied packet by packet; its sounds are not.
+) -> list[str]:
+    """Pictures, subtitles, covers, chapters, attached files and tags of `picture` are copied, packet by packet.
 
-    With `covers_only`, nothing of it but its cover. Sounds begin where the picture does.
+    Its own sounds are not, or with `keep_sounds`, behind the new ones. With `covers_only`, nothing of it but its cover.
+    `start` is where the sounds begin, in seconds of the picture's own clock, see `sound_start`. Gives remarks on what
+    was left out, each a part of a sentence about the picture.
     """
-    with nullcontext(None) if picture is None else _open(picture) as source:
-        options: dict[str, Any] = {"format": _FORMATS[container]}
-        with av.open(file, "w", **options) as out:
-            out.metadata.update({**(source.metadata if source is not None else {}), **(tags or {})})
-            copies = {} if source is None else _copied(source, out, covers_only=covers_only)
-            start = min((_start(stream) for stream in copies if not _is_cover(stream)), default=0.0)
-            tracks = [_Track(out, sound, start) for sound in sounds]
-            if source is not None:
-                for packet in source.demux(list(copies)) if copies else ():
-                    if packet.dts is None:
-                        continue
-                    if not _is_cover(packet.stream):
-                        for track in tracks:
-                            track.encode_until(float(packet.dts * packet.time_base))
-                    packet.stream = copies[packet.stream]
-                    out.mux(packet)
-            # In turn, so that players find all tracks of a moment beside each other.
-            moment = start
-            while any(not track.is_done for track in tracks):
-                moment += _BLOCK_SECONDS
+    remarks: list[str] = []
+    with ExitStack() as stack:
+        source = None if picture is None else stack.enter_context(_open(picture))
+        held = [] if source is None else list(source.streams)
+        out = stack.enter_context(av.open(file, "w", format=_FORMATS[container], container_options=_options(container)))
+        out.metadata.update({**_file_tags(source), **(tags or {})})
+        shown = [stream for stream in held if stream.type == "video" and (is_cover(stream) or not covers_only)]
+        copies = copy_streams(shown, out, remarks)
+        tracks: list[EncodedTrack | CopiedTrack] = []
+        for sound in sounds:
+            kind = EncodedTrack if isinstance(sound, Sound) else CopiedTrack
+            tracks.append(kind(out, sound, start))  # pyright: ignore[reportArgumentType]
+            stack.callback(tracks[-1].close)
+        if source is not None and not covers_only:
+            kept = ("audio", "subtitle", "attachment") if keep_sounds else ("subtitle", "attachment")
+            behind = copy_streams([stream for stream in held if stream.type in kept], out, remarks)
+            for stream, copy in behind.items():
+                if stream.type == "audio":
+                    copy.disposition = stream.disposition & ~av.stream.Disposition.default
+            copies |= behind
+            out.set_chapters(source.chapters())
+        _begin(out)
+        packets = [stream for stream in copies if stream.type != "attachment"]
+        for packet in timed(source.demux(packets)) if source is not None and packets else ():
+            if not is_cover(packet.stream):
                 for track in tracks:
-                    track.encode_until(moment)
+                    track.write_until(float(packet.dts * packet.time_base))
+            packet.stream = copies[packet.stream]
+            out.mux(packet)
+        # In turn, so that players find all tracks of a moment beside each other.
+        moment = start
+        while any(not track.is_done for track in tracks):
+            moment += _TURN_SECONDS
+            for track in tracks:
+                track.write_until(moment)
+    return remarks
 
 
-class _Track:
-    """One sound on its way into a file."""
-
-    def __init__(self, out: Any, sound: Sound, start: float) -> None:
-        info = sound.reader.info
-        if info.num_channels not in _LAYOUTS:
-            raise AudioWriteError(
-                f"AAC is written of 1, 2 or 6 channels and the recording has {info.num_channels}",
-                remedy="leave `video` and `stem_file` out",
-            )
-        self._rate = info.sample_rate if info.sample_rate in _AAC_RATES_HZ else _OTHER_RATE_HZ
-        self._out, self._layout = out, _LAYOUTS[info.num_channels]
-        self._stream = out.add_stream("aac", rate=self._rate, layout=self._layout)
-        self._stream.bit_rate = min(_BITRATE_PER_CHANNEL, 3 * self._rate) * info.num_channels
-        self._stream.time_base = Fraction(1, self._rate)
-        if sound.title:
-            self._stream.metadata["title"] = sound.title
-        self._stream.disposition = av.stream.Disposition.default if sound.is_default else av.stream.Disposition(0)
-        self._blocks = self._resampled(sound.reader)
-        self._position = round(start * self._rate)
-        self.is_done = False
-
-    def encode_until(self, seconds: float) -> None:
-        """All samples before that moment, and a few more."""
-        while not self.is_done and self._position < seconds * self._rate:
-            block = next(self._blocks, None)
-            if block is None:
-                self._out.mux(self._stream.encode(None))
-                self.is_done = True
-            elif block.shape[1]:
-                frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(np.clip(block, -1, 1)), "fltp", self._layout)
-                frame.sample_rate, frame.pts, frame.time_base = self._rate, self._position, Fraction(1, self._rate)
-                self._position += block.shape[1]
-                self._out.mux(self._stream.encode(frame))
-
-    def _resampled(self, reader: AudioReader) -> Iterator[np.ndarray]:
-        info = reader.info
-        resampler = Resampler(info.sample_rate, self._rate, info.num_channels)
-        for block in reader.blocks(max(1, round(_BLOCK_SECONDS * info.sample_rate))):
-            yield resampler.push(block)
-        yield resampler.finish()
+def sound_start(source: Source, wanted: str | None) -> tuple[float, str]:
+    """Where on the picture's clock the first sample of a sound track is as it is read, and the track's language."""
+    with _open(source) as container:
+        track = choose_track(container, wanted, source.name)
+        language = "" if track.language in (None, "und") else str(track.language)
+        pictures = [start_of(stream) for stream in container.streams.video if not is_cover(stream)]
+        frame = next((frame for frame in container.decode(track) if frame.time is not None), None)
+        sound = start_of(track) if frame is None else frame.time
+        # What starts late is read with a silence in front that begins with the picture.
+        return (min(pictures) if late_seconds(container, sound) else sound), language
 
 
-def _copied(source: Any, out: Any, *, covers_only: bool) -> dict[Any, Any]:
-    """Streams that are copied, and what they are in the new file."""
-    copies = {}
-    for stream in source.streams:
-        if stream.type not in ("video", "subtitle") or (covers_only and not _is_cover(stream)):
-            continue
-        try:
-            copy = out.add_stream_from_template(stream)
-        except (av.error.FFmpegError, ValueError) as error:
-            if stream.type == "subtitle" or _is_cover(stream):
-                continue  # not every container has every kind
-            raise AudioWriteError(
-                f"cannot copy the picture ({stream.codec_context.name}) into {out.format.name}: {error}",
-                remedy="convert the video to MP4 or Matroska first",
-            ) from error
-        copy.disposition = stream.disposition
-        copy.metadata.update(stream.metadata)
-        copies[stream] = copy
-    return copies
+def _begin(out: Any) -> None:
+    """Writes the header, where a container says no to what it was asked about."""
+    try:
+        out.start_encoding()
+    except (av.error.FFmpegError, ValueError) as error:
+        names = ", ".join(stream.codec_context.name for stream in out.streams if stream.codec_context is not None)
+        raise AudioWriteError(
+            f"cannot put {names} into one {out.format.name.upper()} ({error})",
+            remedy="convert the video to MP4 or Matroska first",
+        ) from error
 
 
-def _start(stream: Any) -> float:
-    return float(stream.start_time * stream.time_base) if stream.start_time is not None and stream.time_base else 0.0
+def _options(container: VideoContainer) -> dict[str, str]:
+    # Names of their own, as telephones write place and make, are kept by QuickTime files only, and only when asked.
+    return {"movflags": "use_metadata_tags"} if container == "mov" else {}
 
 
-def _is_cover(stream: Any) -> bool:
-    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+def _file_tags(source: Any) -> dict[str, str]:
+    """Without those that tell of the file that was."""
+    metadata = {} if source is None else source.metadata
+    return {name: text for name, text in metadata.items() if name.lower() not in _OF_THE_FILE}
 
 
 def _open(source: Source) -> Any:
     try:
-        return av.open(source.open(), "r", options=LIBAV_OPTIONS, metadata_errors="replace")
+        options = {**LIBAV_OPTIONS, "fflags": "+genpts"}  # AVI stores no times at which pictures are shown
+        return av.open(source.open(), "r", options=options, metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise AudioReadError(
             "has no picture that can be read", subject=source.name, remedy="leave `video` out"
