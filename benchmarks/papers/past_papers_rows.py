@@ -14,6 +14,7 @@ from unbraid.models.contract import SeparationModel
 from unbraid.models.mtfa.model import MTFAConfig
 from unbraid.models.s4m.model import S4MConfig
 from unbraid.models.super_resolution.wrapper import WithSuperResolutionConfig
+from unbraid.recipes import RECIPES
 from unbraid.recipes.mtfa import AT_LEVELS, BARE, laptop
 from unbraid.recipes.sfsrnet import NARROW, NARROW_COMPLEX, NARROW_TIME, refined, strided
 from unbraid.training.config import TrainingConfig
@@ -115,8 +116,8 @@ SPEECH = Group(
     name="s4m",
     about="S4M at 8 kHz, 64 and 128 features, four rounds, two speakers; test mixtures of unheard speakers",
     layout="corpus:speech",
-    cpu_seconds=30.0,
-    steps=100,
+    cpu_seconds=60.0,
+    steps=200,
     batch_size=2,
     num_test=40,
     num_batches=200,
@@ -136,9 +137,26 @@ STRIDED = replace(
     SPEECH,
     name="sr",
     about="super-resolution on S4M at 8 kHz with filters of 16 ms, 64 and 128 features, three rounds, two speakers",
+    cpu_seconds=40.0,
 )
 
 COARSE = replace(S4M, kernel_ms=16.0, num_rounds=3)
+
+FILM = Group(
+    name="sfc",
+    about="SFC-CA at 16 kHz, 32 bands, 16 inner features; dialogue, music and effects; scenes of unheard sounds",
+    layout="corpus:cinematic",
+    cpu_seconds=80.0,
+    steps=60,
+    batch_size=2,
+    num_test=40,
+    num_batches=100,
+    measures=("dialogue SI-SDRi", "music SI-SDRi", "effects SI-SDRi"),
+)
+
+
+def film(name: str, recipe: str, about: str) -> Row:
+    return Row(name, FILM, RECIPES[recipe].config, about)
 
 
 _ALL = (
@@ -152,6 +170,9 @@ _ALL = (
     ),
     speech("s4m-mamba", replace(S4M, coarsest="mamba"), "five levels, Mamba at the coarsest"),
     speech("s4m-attention", replace(S4M, coarsest="attention"), "five levels, attention at the coarsest"),
+    film("sfc-queries", "cinematic-sfc-ca-32", "a query for every band and bin, as published"),
+    film("sfc-any-rate", "cinematic-sfc-ca-any-rate", "queries of bands and bins from tables over frequency"),
+    film("sfc-any-rate-shared", "cinematic-sfc-ca-any-rate-shared", "one table for both halves"),
     speech("sr-none", COARSE, "no super-resolution", STRIDED),
     speech("sr-magnitude", refined(COARSE, NARROW), "of magnitudes, as published", STRIDED),
     speech("sr-complex", refined(COARSE, NARROW_COMPLEX), "of complex spectra", STRIDED),

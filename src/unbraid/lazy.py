@@ -13,7 +13,7 @@ class LazyModule(ModuleType):
     """Stands for a module until somebody asks it for anything."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("__") and name != "__version__":
             raise AttributeError(name)
         try:
             module = import_module(self.__name__)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from unbraid.audio.decode.containers import open_container, read_metadata
 from unbraid.audio.decode.libav import frame_samples
 from unbraid.audio.formats import Encoding
 from unbraid.audio.ranges import read_range
@@ -177,6 +178,23 @@ def test_tags_of_wave_in_either_encoding(encoding):
         info += code + struct.pack("<I", len(value)) + value + b"\0" * (len(value) % 2)
     data = data[:36] + b"LIST" + struct.pack("<I", len(info)) + info + data[36:]
     assert read(data)[1].tags == {"title": "Café", "artist": "Björk"}
+
+
+@pytest.mark.parametrize("container", ["matroska", "mp4"])
+def test_tags_that_are_not_utf_8_are_text_all_the_same(container):
+    file = io.BytesIO()
+    with av.open(file, "w", format=container) as out:
+        out.metadata.update({"title": "Cafxx", "artist": "Björk"})
+        track = out.add_stream("aac", rate=RATE)
+        frame = av.AudioFrame.from_ndarray(np.zeros((2, 2_048), np.float32), format="fltp", layout="stereo")
+        frame.sample_rate = RATE
+        out.mux(track.encode(frame))
+        out.mux(track.encode(None))
+    data = file.getvalue()
+    assert b"Cafxx" in data
+    with open_container(io.BytesIO(data.replace(b"Cafxx", b"Caf\xe9!"))) as opened:
+        tags = {name.lower(): text for name, text in read_metadata(opened).items()}
+    assert (tags["title"], tags["artist"]) == ("Café!", "Björk")
 
 
 def video(path, *, sound_from: float = 0.0) -> None:

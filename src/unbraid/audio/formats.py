@@ -153,6 +153,14 @@ class AudioInfo:
     """What users should know of how the file is read, each a part of a sentence about it; grows while it is read."""
 
 
+def decode_tag(data: bytes) -> str:
+    """Text of a tag: newer programs write UTF-8, Windows programs what Windows speaks, and few formats name either."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", "replace")
+
+
 def check_rate(sample_rate: object, name: str, error: type[UnbraidError]) -> None:
     """Raise `error` if the sample rate, in Hz, is outside the range that unbraid resamples."""
     if isinstance(sample_rate, bool) or not isinstance(sample_rate, Real) or not float(sample_rate).is_integer():

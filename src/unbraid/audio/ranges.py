@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unbraid.audio.decode.libav import LIBAV_OPTIONS, frame_samples
+from unbraid.audio.decode.containers import open_container
+from unbraid.audio.decode.libav import frame_samples
 from unbraid.audio.formats import AudioInfo
 from unbraid.audio.layout import from_vorbis
 from unbraid.audio.pcm import to_float32
@@ -198,7 +199,7 @@ def _open(path: Path) -> Iterator[av.container.InputContainer]:
     if container is None:
         _refuse_missing(path)
         try:
-            container = av.open(key, "r", options=LIBAV_OPTIONS, metadata_errors="replace")
+            container = open_container(key)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise _refusal(path, 0, error) from error
     try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from unbraid.audio.decode.containers import open_container, read_metadata
 from unbraid.audio.decode.tracks import choose_track, describe_tracks, late_seconds
 from unbraid.audio.formats import TAG_NAMES, AudioInfo, Encoding, SampleFormat
 from unbraid.audio.layout import mask_of
@@ -21,15 +22,6 @@ if TYPE_CHECKING:
     import av.error
 else:
     av = LazyModule("av")
-
-_CONTAINERS = (
-    "aac,ac3,adts,aiff,amr,ape,asf,au,avi,caf,dts,dtshd,eac3,flac,flv,gsm,loas,m4a,matroska,mlp,mov,mp3,mpc,mpc8,mpeg,"
-    "mpegts,mxf,nut,ogg,oma,rm,shn,tak,truehd,tta,voc,w64,wav,wv"
-)
-"""What libav may take the bytes for: its playlist formats would open further files and addresses named inside."""
-
-LIBAV_OPTIONS = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
-"""With which every file is opened."""
 
 _UNTIMED_CONTAINERS = ("mp3", "aac", "ac3", "eac3", "dts", "mpc", "truehd", "mlp", "amr", "gsm")
 _SLACK_SAMPLES = 4096
@@ -68,12 +60,7 @@ class LibavDecoder:
         self._name = source.name
         self._allow_truncated = allow_truncated
         try:
-            self._container: av.container.InputContainer = av.open(
-                source.open(),
-                "r",
-                options=LIBAV_OPTIONS,
-                metadata_errors="replace",
-            )
+            self._container = open_container(source.open())
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise _refusal(source) from error
         try:
@@ -112,7 +99,7 @@ class LibavDecoder:
             num_samples=None,
             expected_samples=round(seconds * rate) + self._gap if seconds else None,
             encoding=Encoding(sample=_depth(stream.codec_context, first.format.name)),
-            tags=_tags({**self._container.metadata, **stream.metadata}),
+            tags=_tags({**read_metadata(self._container), **read_metadata(stream)}),
             channel_mask=mask_of(channel.name for channel in first.layout.channels),
             remarks=self._remarks,
         )

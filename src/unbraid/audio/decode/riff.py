@@ -7,6 +7,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from unbraid.audio.formats import decode_tag
 from unbraid.files.protocols import Seekable
 
 _PLAIN = frozenset({1, 3, 6, 7})
@@ -115,16 +116,8 @@ def _info(content: bytes, order: str) -> dict[str, str]:
     while position + 8 <= len(content):
         code, length = struct.unpack(f"{order}4sI", content[position : position + 8])
         if code in _INFO_TAGS:
-            text = _text(content[position + 8 : position + 8 + length].split(b"\0")[0])
+            text = decode_tag(content[position + 8 : position + 8 + length].split(b"\0")[0])
             if text:
                 tags.setdefault(_INFO_TAGS[code], text)
         position += 8 + length + length % 2
     return tags
-
-
-def _text(data: bytes) -> str:
-    """RIFF names no encoding: newer programs write UTF-8, and Windows programs what Windows speaks."""
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return data.decode("cp1252", "replace")

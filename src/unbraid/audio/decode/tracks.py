@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from unbraid.audio.decode.containers import read_metadata
 from unbraid.errors import AudioReadError
 from unbraid.lazy import LazyModule
 
@@ -50,7 +51,7 @@ def describe_tracks(container: av.container.InputContainer) -> str:
 
 
 def _facts(track: av.AudioStream) -> list[str]:
-    facts = [track.language or "", track.layout.name, track.metadata.get("title", "")]
+    facts = [track.language or "", track.layout.name, read_metadata(track).get("title", "")]
     if track.disposition & av.stream.Disposition.default:
         facts.append("default")
     return [fact for fact in facts if fact and fact != "und"]

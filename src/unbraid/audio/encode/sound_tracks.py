@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from unbraid.audio.decode.libav import LIBAV_OPTIONS
+from unbraid.audio.decode.containers import open_container
 from unbraid.audio.formats import Container, Encoding
 from unbraid.audio.pcm import quantise
 from unbraid.audio.rate import Resampler
@@ -151,7 +151,7 @@ class CopiedTrack:
 
     def __init__(self, out: Any, sound: CopiedSound, start: float) -> None:
         self._out, self.is_done = out, False
-        self._container = av.open(sound.source.open(), "r", options=LIBAV_OPTIONS, metadata_errors="replace")
+        self._container = open_container(sound.source.open())
         try:
             [source] = self._container.streams.audio
             self._copy = _in_container(out, source)

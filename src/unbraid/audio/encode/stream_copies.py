@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from unbraid.audio.decode.containers import read_metadata
 from unbraid.errors import AudioWriteError
 from unbraid.files.names import printable
 from unbraid.lazy import LazyModule
@@ -51,7 +52,7 @@ def copy_streams(streams: Iterable[Any], out: Any, remarks: list[str]) -> dict[A
             remarks.append(f"has {_what(stream)}, which {name.upper()} does not hold and which the video is without")
             continue
         copy.disposition = stream.disposition
-        copy.metadata.update(stream.metadata)
+        copy.metadata.update(read_metadata(stream))
         _keep_tag(stream, copy, out)
         copies[stream] = copy
     return copies

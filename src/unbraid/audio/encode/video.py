@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal
 
-from unbraid.audio.decode.libav import LIBAV_OPTIONS
+from unbraid.audio.decode.containers import open_container, read_metadata
 from unbraid.audio.decode.tracks import choose_track, late_seconds
 from unbraid.audio.encode.sound_tracks import CopiedSound, CopiedTrack, EncodedTrack, Sound
 from unbraid.audio.encode.stream_copies import copy_streams, is_cover, start_of, timed
@@ -133,14 +133,13 @@ def _options(container: VideoContainer) -> dict[str, str]:
 
 def _file_tags(source: Any) -> dict[str, str]:
     """Without those that tell of the file that was."""
-    metadata = {} if source is None else source.metadata
+    metadata = {} if source is None else read_metadata(source)
     return {name: text for name, text in metadata.items() if name.lower() not in _OF_THE_FILE}
 
 
 def _open(source: Source) -> Any:
     try:
-        options = {**LIBAV_OPTIONS, "fflags": "+genpts"}  # AVI stores no times at which pictures are shown
-        return av.open(source.open(), "r", options=options, metadata_errors="replace")
+        return open_container(source.open(), {"fflags": "+genpts"})  # AVI stores no times at which pictures are shown
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise AudioReadError(
             "has no picture that can be read", subject=source.name, remedy="leave `video` out"
