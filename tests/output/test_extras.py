@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.audio.test_covers import PNG, TAGS, write
 from tests.audio.test_video_out import RATE, pictures, write_film
 from tests.conftest import TINY
 from unbraid.audio.discovery import AudioFile
@@ -86,6 +87,19 @@ def test_a_stem_beyond_full_scale_is_turned_down_in_the_video_only(separator, tm
     with open_audio(folder / "vocals.mp4") as reader:
         heard = np.concatenate(list(reader.blocks(4000)), axis=1)
     assert heard.max() == pytest.approx(0.989, abs=1e-3)
+
+
+@pytest.mark.parametrize("container", ["wav", "flac", "mp3"])
+def test_stems_have_the_cover_of_their_recording(separator, tmp_path, container):
+    write(tmp_path / "song.mp3", PNG)
+    output = OutputConfig(container=container, stems=("vocals", "other"))
+    files = [AudioFile(tmp_path / "song.mp3", PurePath("song.mp3"))]
+    end = last(separator, plan_jobs(files, tmp_path / "out", output.stems, model="tiny", output=output), output)
+    assert isinstance(end, RecordingDone), end
+    for path in end.exported.paths.stems.values():
+        with open_audio(path) as reader:
+            assert reader.cover() == PNG
+            assert dict(reader.info.tags) == TAGS
 
 
 def test_without_a_picture_it_is_said_before_anything_is_made(separator, tmp_path):

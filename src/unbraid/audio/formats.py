@@ -40,6 +40,9 @@ _MP3_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _MP3_BITRATES_KBPS = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 320)
 
 
+LARGEST_COVER_BYTES = (1 << 24) - 1024
+"""As many as a block of FLAC holds, with its description."""
+
 _LOSSLESS = 'pass `container="wav"` or `container="flac"`'
 
 
@@ -125,6 +128,15 @@ class Encoding:
         # The Vorbis encoder crashes the whole process above this rate.
         if self.container == "ogg" and sample_rate > 200_000:
             raise AudioWriteError(f"OGG ends at 200000 Hz and the recording has {sample_rate} Hz", remedy=_LOSSLESS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cover:
+    """A picture that stands for a recording, as the bytes of its own file."""
+
+    kind: str
+    """Its media type, such as image/jpeg."""
+    data: bytes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from unbraid.audio.decode.cover import may_have_cover, read_cover
 from unbraid.audio.decode.headers import find_tagged_start, find_truncation
 from unbraid.audio.decode.joined import find_parts
 from unbraid.audio.decode.libav import LibavDecoder
 from unbraid.audio.decode.libsndfile import NotForThisDecoder, SoundfileDecoder
 from unbraid.audio.decode.raw import RawDecoder
-from unbraid.audio.formats import AudioInfo, check_rate
+from unbraid.audio.formats import AudioInfo, Cover, check_rate
 from unbraid.audio.passage import Passage
 from unbraid.audio.pcm import LARGEST_SAMPLE, is_sample
 from unbraid.audio.pcm_stream import PcmFormat
@@ -193,6 +194,13 @@ class AudioReader:
     def verify(self) -> None:
         """Raises AudioReadError if the file was written to while it was read."""
         self._source.verify()
+
+    def cover(self) -> Cover | None:
+        """The picture that the recording carries, where there is one that can be read."""
+        if self._raw is not None:
+            return None
+        is_there = self._decoder.has_cover if isinstance(self._decoder, LibavDecoder) else may_have_cover(self._source)
+        return read_cover(self._source) if is_there else None
 
     def facts(self) -> SourceFacts:
         """What was read, with its hash."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from unbraid.audio.encode.libsndfile import SoundfileSink
 from unbraid.audio.encode.wav import WavSink
-from unbraid.audio.formats import Encoding, check_rate
+from unbraid.audio.formats import Cover, Encoding, check_rate
 from unbraid.errors import AudioWriteError, ConfigError
 from unbraid.files.pending import PendingFile, commit_all, writing_to
 from unbraid.files.protocols import Writable
@@ -21,6 +21,7 @@ class AudioWriter:
     expected_samples: per channel; lets a short WAV keep the plain header, and must not be too small by much.
     follow_link: see `PendingFile`.
     channel_mask: as in `AudioInfo`; kept in WAV. Ogg and FLAC imply the speakers by the number of channels.
+    cover: kept in WAV, FLAC and MP3.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class AudioWriter:
         tags: Mapping[str, str] | None = None,
         follow_link: bool = True,
         channel_mask: int | None = None,
+        cover: Cover | None = None,
     ) -> None:
         check_target(sample_rate, num_channels, encoding)
         self.pending = PendingFile(path, follow_link=follow_link)
@@ -51,10 +53,13 @@ class AudioWriter:
                         encoding,
                         expected_samples=expected_samples,
                         tags=tags,
+                        cover=cover,
                         channel_mask=channel_mask,
                     )
                 else:
-                    self._sink = SoundfileSink(self.pending.file, sample_rate, num_channels, encoding, tags=tags)
+                    self._sink = SoundfileSink(
+                        self.pending.file, sample_rate, num_channels, encoding, tags=tags, cover=cover
+                    )
         except BaseException:
             self.pending.discard()
             raise

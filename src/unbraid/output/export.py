@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Generator, Iterable
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +88,12 @@ def _export(
                             expected_samples=info.num_samples,
                             tags=info.tags,
                             channel_mask=info.channel_mask,
+                            cover=event.cover,
                             loudness_lufs=_loudness(output, paths),
                         )
                         with writing_to(f"'{paths.folder}'"):
                             paths.folder.mkdir(parents=True, exist_ok=True)
+                        event = replace(event, cover=None)  # written; events travel between processes
                     case Block():
                         assert writers is not None
                         writers.write(event.samples[indices])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unbraid.audio.formats import Encoding
+from unbraid.audio.formats import Cover, Encoding
 from unbraid.audio.pcm import largest_integer
 from unbraid.audio.writing import AudioWriter, check_target, checked_peak
 from unbraid.errors import ConfigError
@@ -40,6 +40,7 @@ class StemWriters:
         expected_samples: int | None = None,
         tags: Mapping[str, str] | None = None,
         channel_mask: int | None = None,
+        cover: Cover | None = None,
         loudness_lufs: Mapping[str, float] | None = None,
     ) -> None:
         """`loudness_lufs`: by stem, the loudness that it gets; the others keep their levels to each other."""
@@ -68,6 +69,7 @@ class StemWriters:
         self._expected_samples = expected_samples
         self._tags = tags
         self._channel_mask = channel_mask
+        self._cover = cover
         self._writers: dict[str, AudioWriter] = {}
         self._raw: dict[str, PendingFile] = {}
         self._encoded = False
@@ -168,6 +170,7 @@ class StemWriters:
             tags=self._tags,
             follow_link=False,
             channel_mask=self._channel_mask,
+            cover=self._cover,
         )
 
     def _encode(self, stem: str) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from unbraid.audio.formats import AudioInfo
+from unbraid.audio.formats import AudioInfo, Cover
 from unbraid.audio.sources import SourceFacts
 
 _HARDLY_HEARD = 0.12
@@ -30,6 +30,8 @@ class Started:
     """Names along the first axis of every `Block`."""
     info: AudioInfo
     """All that is known before decoding: also the depth and the tags, which whoever writes files keeps."""
+    cover: Cover | None = None
+    """The picture that the recording carries."""
 
 
 @dataclass(frozen=True, kw_only=True)

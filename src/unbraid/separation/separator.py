@@ -217,6 +217,7 @@ class Separator:
             expected_seconds=expected,
             stems=self.stem_plan.names,
             info=info,
+            cover=reader.cover() if isinstance(reader, AudioReader) else None,
         )
         if self.composite is not None:
             yield from self._stream_composite(self.composite, reader, scratch)

@@ -41,5 +41,11 @@ def read_metadata(thing: av.container.InputContainer | av.stream.Stream) -> dict
     return {_readable(name): _readable(text) for name, text in thing.metadata.items()}
 
 
+def read_chapters(container: av.container.InputContainer) -> list[Any]:
+    """As PyAV has them, with titles that can be written again."""
+    titles = [{name: _readable(text) for name, text in held["metadata"].items()} for held in container.chapters()]
+    return [{**held, "metadata": title} for held, title in zip(container.chapters(), titles, strict=True)]
+
+
 def _readable(text: str) -> str:
     return decode_tag(text.encode("utf-8", "surrogateescape"))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import av
     import av.container
     import av.error
+    import av.stream
 else:
     av = LazyModule("av")
 
@@ -71,6 +72,8 @@ class LibavDecoder:
 
     def _begin(self, wanted: str | None) -> None:
         stream = choose_track(self._container, wanted, self._name)
+        attached = av.stream.Disposition.attached_pic
+        self.has_cover = any(picture.disposition & attached for picture in self._container.streams.video)
         self._count = 0
         self._remarks: list[str] = []
         self._tell_tracks(stream, wanted)

@@ -63,12 +63,12 @@ def is_wave(head: bytes) -> bool:
 
 
 def iter_chunks(file: Seekable, size: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, length in bytes and position of the content of every chunk that begins in the file.
+    """Name, length in bytes and position of the content of every chunk that begins in the file, a WAVE or AIFF.
 
     The length is what the header says. A length that is unknown ends the walk.
     """
     file.seek(0)
-    order = ">" if file.read(4) == b"RIFX" else "<"
+    order = ">" if file.read(4) in (b"RIFX", b"FORM") else "<"
     position = 12
     while position + 8 <= size:
         file.seek(position)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from unbraid.audio.encode.labels import FLAC_PICTURE_AT, WithInsertion, flac_picture_block, id3_tag
 from unbraid.audio.encode.ogg import settle_serial_number
-from unbraid.audio.formats import TAG_NAMES, Encoding
+from unbraid.audio.formats import TAG_NAMES, Container, Cover, Encoding
 from unbraid.audio.layout import to_vorbis
 from unbraid.audio.pcm import quantise
 from unbraid.files.protocols import Rewritable
@@ -38,10 +39,13 @@ class SoundfileSink:
         encoding: Encoding,
         *,
         tags: Mapping[str, str] | None = None,
+        cover: Cover | None = None,
     ) -> None:
+        """Ogg is written without the cover."""
         self._encoding = encoding
         self._waiting = np.zeros((num_channels, 0), np.float32)
-        self._target, self._guarded = file, _GuardedFile(file)
+        tags = tags or {}
+        self._target, self._guarded = file, _GuardedFile(_labelled(file, encoding.container, tags, cover))
         if encoding.container == "flac":
             subtype, bitrate_mode, level = f"PCM_{encoding.bits}", None, None
         elif encoding.container == "mp3":
@@ -60,8 +64,8 @@ class SoundfileSink:
                 compression_level=level,
                 bitrate_mode=bitrate_mode,
             )
-            for name in TAG_NAMES:
-                if text := (tags or {}).get(name):
+            for name in () if encoding.container == "mp3" else TAG_NAMES:
+                if text := tags.get(name):
                     setattr(self._file, name, text.encode("utf-8", "replace").decode("utf-8"))
 
     def write(self, block: np.ndarray) -> None:
@@ -95,6 +99,15 @@ class SoundfileSink:
                 data = np.ascontiguousarray(quantise(piece, self._encoding.bits) << (32 - self._encoding.bits))
             with self._guarded:
                 self._file.write(data)
+
+
+def _labelled(file: Rewritable, container: Container, tags: Mapping[str, str], cover: Cover | None) -> Rewritable:
+    """The file, with what libsndfile has no words for put into what it writes."""
+    if container == "mp3" and (tag := id3_tag(tags, cover)):
+        return WithInsertion(file, 0, tag)
+    if container == "flac" and cover is not None:
+        return WithInsertion(file, FLAC_PICTURE_AT, flac_picture_block(cover))
+    return file
 
 
 class _GuardedFile:

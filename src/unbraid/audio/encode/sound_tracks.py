@@ -159,7 +159,7 @@ class CopiedTrack:
             self._container.close()
             raise
         _label(self._copy, sound)
-        self._base = source.time_base
+        self._base = source.time_base or Fraction(1, source.rate)
         # Priming samples, which MP3 has, come before the start of the stream and before that moment.
         self._shift = round(start / self._base) - (source.start_time or 0)
         self._packets = self._container.demux(source)
@@ -172,9 +172,11 @@ class CopiedTrack:
             if packet is None or not packet.size:
                 self.is_done = True
                 return
-            packet.pts = packet.pts + self._shift
-            packet.dts = packet.pts
-            self._position = float(packet.pts * self._base)
+            if packet.pts is None:
+                continue
+            moved = packet.pts + self._shift
+            packet.pts = packet.dts = moved
+            self._position = float(moved * self._base)
             packet.stream = self._copy
             self._out.mux(packet)
 

@@ -106,12 +106,11 @@ def timed(packets: Iterable[Any]) -> Iterator[Any]:
 
 def _date(packets: list[Any], following: int | None) -> int:
     """Gives packets decoding times before `following`, that of the packet behind them, and tells the last."""
-    step = max(1, packets[0].duration or 1)
-    if following is None:
-        shown = [packet.pts for packet in packets if packet.pts is not None]
-        step, following = 1, min(shown, default=0)
+    step, end = max(1, packets[0].duration or 1), following
+    if end is None:
+        step, end = 1, min([packet.pts for packet in packets if packet.pts is not None], default=0)
     for place, packet in enumerate(packets):
-        packet.dts = following - step * (len(packets) - place)
+        packet.dts = end - step * (len(packets) - place)
         if packet.pts is None:
             packet.pts = packet.dts
-    return packets[-1].dts
+    return end - step

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal
 
-from unbraid.audio.decode.containers import open_container, read_metadata
+from unbraid.audio.decode.containers import open_container, read_chapters, read_metadata
 from unbraid.audio.decode.tracks import choose_track, late_seconds
 from unbraid.audio.encode.sound_tracks import CopiedSound, CopiedTrack, EncodedTrack, Sound
 from unbraid.audio.encode.stream_copies import copy_streams, is_cover, start_of, timed
@@ -84,7 +84,7 @@ def write_with_sounds(
                 if stream.type == "audio":
                     copy.disposition = stream.disposition & ~av.stream.Disposition.default
             copies |= behind
-            out.set_chapters(source.chapters())
+            out.set_chapters(read_chapters(source))
         _begin(out)
         packets = [stream for stream in copies if stream.type != "attachment"]
         for packet in timed(source.demux(packets)) if source is not None and packets else ():

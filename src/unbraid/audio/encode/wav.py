@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from unbraid.audio.formats import Encoding
+from unbraid.audio.encode.labels import id3_tag
+from unbraid.audio.formats import Cover, Encoding
 from unbraid.audio.layout import USUAL_MASKS
 from unbraid.audio.pcm import encode_pcm
 from unbraid.files.protocols import Rewritable, Writable
@@ -55,6 +56,7 @@ class WavSink:
         *,
         expected_samples: int | None = None,
         tags: Mapping[str, str] | None = None,
+        cover: Cover | None = None,
         streamed: bool = False,
         channel_mask: int | None = None,
     ) -> None:
@@ -72,6 +74,9 @@ class WavSink:
         if encoding.is_float:
             head += b"fact" + struct.pack("<II", 4, LARGEST_32)
         head += _info_chunk(tags or {})
+        if cover is not None:
+            tag = id3_tag(tags or {}, cover)
+            head += b"id3 " + struct.pack("<I", len(tag)) + tag + bytes(len(tag) % 2)
         # A reader that meets this size without a seekable file takes all that comes.
         head += b"data" + struct.pack("<I", LARGEST_32)
         self._head_bytes = len(head)
