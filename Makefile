@@ -65,9 +65,10 @@ test-ray: $(VENV)/.dev
 	@$(PIP) --editable '.[ray]'
 	RAY_worker_niceness=0 $(BIN)/python -m pytest -m ray tests/output/engines
 
-# So many damaged files for every reader of files from anybody.
+# So many damaged files for every reader of files from anybody, guided by the code that they reach; what is found is kept in fuzz/.
 fuzz: $(VENV)/.dev
-	$(BIN)/python -m tests.fuzz --executions 20000
+	@$(PIP) --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz --executions 20000 --folder fuzz
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks

@@ -372,3 +372,9 @@ def test_a_closed_file_object(tmp_path):
         pass
     with pytest.raises(UnbraidError, match="cannot be read"):
         open_audio(file)
+
+
+def test_a_container_whose_first_packet_cannot_be_found_holds_no_samples():
+    data = b"FORM\0\0\x1fnAIFFCOMM\0\0\0\x12A\1\0\0\x0f\xa0\0\x10@\x0c\xfa\0\0\0\0\0\0\0SSNDH"
+    assert "is damaged after 0.0 s" in complaint(data)
+    assert "holds no samples" in complaint(data, allow_truncated=True)

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -186,3 +187,16 @@ def test_a_pipe_in_a_data_set_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "vocals.wav")
     with pytest.raises(DataError, match=r"vocals\.wav' does not exist"):
         open_clip(tmp_path / "vocals.wav")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are Unicode")
+@pytest.mark.parametrize("extension", ["wav", "mp3"])
+def test_names_need_not_be_utf8(folder, tmp_path, extension):
+    path = tmp_path / os.fsdecode(b"sch\xf6n." + extension.encode())
+    path.write_bytes((folder / {"wav": "stereo.wav", "mp3": "mono.mp3"}[extension]).read_bytes())
+    clip = open_clip(path)
+    assert read_clip(clip, 100, 50, RATE).any()
+    path.write_bytes(b"no audio")
+    with pytest.raises(DataError) as caught:
+        open_clip(path)
+    assert "sch\\udcf6n" in str(caught.value)

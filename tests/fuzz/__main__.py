@@ -1,81 +1,107 @@
-"""`make fuzz`: so many damaged files for each reader; prints the counts, and the bytes that something else came of.
+"""`make fuzz`: so many damaged files for each reader; prints the counts, and keeps the bytes of what else happened.
 
+With atheris installed (`pip install atheris`) the search is guided by the code that is reached, without it random.
 What is found is mended, and its bytes become a test beside the reader.
 """
 
 from __future__ import annotations
 
 import argparse
-import collections
 import random
-import resource
-import signal
 import sys
 import tempfile
 import time
-from itertools import count
+from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tests.fuzz.readers import ALLOWED, build_readers, damaged
+if TYPE_CHECKING:
+    from tests.fuzz.guided import Outcome
+    from tests.fuzz.target import Target
 
-_SECONDS = 10
-"""That one file may take at most."""
-_MOST_BYTES = 4 << 30
-"""Of address space beyond what the imports take: whoever asks for more gets a MemoryError, which is a finding."""
+_COLUMNS = ("reader", "inputs", "read", "refused", "found", "edges", "last new", "a second")
+
+_IN_MEMORY = Path("/dev/shm")
+
+_INSTRUMENTED = ["unbraid", "mido", "yaml", "python_multipart", "huggingface_hub"]
+"""Packages in which code that is reached counts."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
-    parser.add_argument("--executions", type=int, default=2000, help="for each reader")
-    parser.add_argument("--seconds", type=float, help="for each reader, however many executions that are")
+    parser.add_argument("--executions", type=int, help="for each reader; 2,000 where no time is given")
+    parser.add_argument("--seconds", type=float, help="for each reader")
+    parser.add_argument("--rounds", type=int, default=1, help="how often each reader has its turn")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="where corpora, logs and findings stay for the next run")
+    parser.add_argument("--counts", type=Path, help="a JSON file in which the counts of all runs are added up")
+    parser.add_argument("--random", action="store_true", help="not guided")
     parser.add_argument("readers", nargs="*", help="only these")
     options = parser.parse_args()
+    if options.executions is None and options.seconds is None:
+        options.executions = 2000
+    guided = not options.random and find_spec("atheris") is not None
+    with ExitStack() as stack:
+        if guided:
+            import atheris
 
-    def too_long(number: int, frame: object) -> None:
-        raise TimeoutError(f"more than {_SECONDS} s")
+            stack.enter_context(atheris.instrument_imports(include=_INSTRUMENTED))
+        return _run(options, guided)
 
-    signal.signal(signal.SIGALRM, too_long)
-    findings = 0
-    with tempfile.TemporaryDirectory() as folder:
-        readers = build_readers(Path(folder))
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + _MOST_BYTES, resource.RLIM_INFINITY))
-        print(f"{'reader':<12} {'files':>8} {'read':>8} {'refused':>8} {'found':>6} {'seconds':>8}")
-        for name, (seed, read) in readers.items():
-            if options.readers and name not in options.readers:
-                continue
-            counts, began = collections.Counter[str](), time.monotonic()
-            random_ = random.Random(f"{options.seed} {name}")
-            executions = 0
-            for executions in count(1):
-                if options.seconds is None and executions > options.executions:
-                    break
-                if options.seconds is not None and time.monotonic() - began > options.seconds:
-                    break
-                data = damaged(seed, random_)
-                signal.alarm(_SECONDS)
-                try:
-                    read(data)
-                    counts["read"] += 1
-                except ALLOWED:
-                    counts["refused"] += 1
-                except Exception as error:
-                    counts["found"] += 1
-                    if counts["found"] <= 3:
-                        print(f"  {name}: {type(error).__name__}: {str(error)[:200]}\n  {data[:300]!r}")
-                finally:
-                    signal.alarm(0)
-            findings += counts["found"]
-            seconds = time.monotonic() - began
-            print(
-                f"{name:<12} {executions - 1:>8,} {counts['read']:>8,} {counts['refused']:>8,} "
-                f"{counts['found']:>6} {seconds:>8.1f}",
-                flush=True,
-            )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-    print(f"peak memory {peak} MiB")
-    return findings > 0
+
+def _run(options: argparse.Namespace, guided: bool) -> int:
+    from tests.fuzz.readers import BUILDERS, build_target
+
+    kinds = 0
+    with tempfile.TemporaryDirectory(dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None) as scratch:
+        folder = options.folder or Path(scratch, "kept")
+        folder.mkdir(parents=True, exist_ok=True)
+        targets: dict[str, Target] = {}
+        for round_ in range(options.rounds):
+            print("{:<16} {:>9} {:>9} {:>9} {:>6} {:>6} {:>9} {:>9}".format(*_COLUMNS), flush=True)
+            for name in options.readers or BUILDERS:
+                if name not in targets:
+                    targets[name] = build_target(name, Path(scratch))
+                    for seed in targets[name].seeds:
+                        targets[name].read(seed)
+                kinds += _fuzz(name, targets[name], options, folder, guided, options.seed + round_)
+    return kinds > 0
+
+
+def _fuzz(name: str, target: Target, options: argparse.Namespace, folder: Path, guided: bool, seed: int) -> int:
+    """One reader; tells what became of it, and gives how many kinds of faults were found."""
+    from tests.fuzz import guided as search
+    from tests.fuzz.counts import add_counts
+
+    if guided:
+        outcome = search.fuzz(name, target, options.executions, options.seconds, seed, folder)
+    else:
+        outcome = _at_random(name, target, options, folder, seed)
+    counts = outcome.counts
+    print(
+        f"{name:<16} {counts.executions:>9,} {counts.read:>9,} {counts.refused:>9,} {counts.kinds:>6} "
+        f"{outcome.edges:>6,} {outcome.last_new:>9,} {counts.executions / max(outcome.seconds, 1e-9):>9,.0f}",
+        flush=True,
+    )
+    if options.counts is not None:
+        add_counts(options.counts, name, outcome)
+    return counts.kinds
+
+
+def _at_random(name: str, target: Target, options: argparse.Namespace, folder: Path, seed: int) -> Outcome:
+    from tests.fuzz.guided import Outcome
+    from tests.fuzz.harness import Harness, Shared, limit_memory
+    from tests.fuzz.target import damaged
+
+    limit_memory()
+    shared, random_, began = Shared(), random.Random(f"{seed} {name}"), time.monotonic()
+    harness = Harness(name, target, folder / "findings", shared)
+    while options.seconds is None or time.monotonic() - began < options.seconds:
+        if options.executions is not None and shared.read().executions >= options.executions:
+            break
+        harness.run(damaged(random_.choice(target.seeds), random_))
+    return Outcome(shared.read(), time.monotonic() - began)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.fuzz.readers import ALLOWED, build_readers, damaged
+from tests.fuzz.readers import build_targets
+from tests.fuzz.target import ALLOWED, Target, damaged
 from unbraid.weights.tensors import read_tensors
 
-_FILES = 12
+_FILES = 6
+
+
+@pytest.fixture(scope="module")
+def targets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Target]:
+    return dict(build_targets(tmp_path_factory.mktemp("fuzz")))
 
 
 @pytest.fixture
@@ -27,13 +33,14 @@ def _no_network(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.usefixtures("_no_network")
-def test_whole_files_are_read_and_damaged_ones_are_read_or_refused(tmp_path: Path):
+def test_whole_files_are_read_and_damaged_ones_are_read_or_refused(targets: dict[str, Target]):
     random_ = random.Random(1)
-    for seed, read in build_readers(tmp_path).values():
-        read(seed)
-        for _ in range(_FILES):
+    for target in targets.values():
+        for seed in target.seeds:
+            target.read(seed)
+        for number in range(_FILES):
             with suppress(*ALLOWED):
-                read(damaged(seed, random_))
+                target.read(damaged(target.seeds[number % len(target.seeds)], random_))
 
 
 class Bomb:
@@ -44,13 +51,13 @@ class Bomb:
         return os.system, (f"touch {self.mark}",)
 
 
-def test_no_reader_runs_a_pickle(tmp_path: Path):
+def test_no_reader_runs_a_pickle(targets: dict[str, Target], tmp_path: Path):
     mark, bomb = tmp_path / "bomb-went-off", tmp_path / "bomb.pt"
     torch.save({"a": torch.zeros(1), "b": Bomb(mark)}, bomb)
     content = bomb.read_bytes()
-    for _, read in build_readers(tmp_path).values():
+    for target in targets.values():
         with suppress(*ALLOWED):
-            read(content)
+            target.read(content)
     with suppress(*ALLOWED):
         read_tensors(bomb)
     assert not mark.exists()

@@ -12,7 +12,7 @@ import io
 import json
 import logging
 import time
-from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -21,6 +21,7 @@ import numpy as np
 import soundfile
 
 from tests.conftest import PATIENCE_SECONDS, TINY
+from tests.fuzz.target import Builders, Target
 from unbraid.errors import UnbraidError
 from unbraid.models.catalog import build_model
 from unbraid.web.app import build_app
@@ -175,8 +176,15 @@ REQUESTS = {
 """Requests that are answered as they stand, by the name of their reader."""
 
 
-def web_readers(folder: Path) -> dict[str, tuple[bytes, Callable[[bytes], object]]]:
+@cache
+def _app(folder: Path) -> WebApp:
     # It says of every broken form what is broken.
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
-    app = WebApp(folder)
-    return {name: (request, app.read) for name, request in REQUESTS.items()}
+    return WebApp(folder)
+
+
+def _target(request: bytes, folder: Path) -> Target:
+    return Target((request,), _app(folder).read)
+
+
+BUILDERS: Builders = {name: partial(_target, request) for name, request in REQUESTS.items()}

@@ -14,6 +14,7 @@ class Hub:
 
     def __init__(self):
         self.repositories, self.requests, self.ranges = {}, [], []
+        self.answer, self.redirect, self.shifted = None, None, 0
         self.status, self.cut_after, self.truncate, self.tampered, self.missing = None, None, 0, {}, set()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.server.daemon_threads = True
@@ -44,7 +45,11 @@ def _handler(hub):
         def answer(self, *, body):
             path = unquote(urlsplit(self.path).path)
             hub.requests.append((self.command, path))
-            if hub.status is not None:
+            if hub.answer is not None:
+                self.reply(200, hub.answer, body=body)
+            elif hub.redirect is not None:
+                self.reply(302, b"", {"Location": hub.redirect}, body=body)
+            elif hub.status is not None:
                 self.reply(hub.status, b"{}", body=body)
             elif path.startswith("/api/models/"):
                 self.list_files("/".join(path.split("/")[3:5]), body)
@@ -94,6 +99,7 @@ def _handler(hub):
             if wanted := self.headers.get("Range"):
                 start, status = int(wanted.removeprefix("bytes=").split("-")[0]), 206
                 hub.ranges.append(start)
+                start, hub.shifted = start + hub.shifted, 0
                 headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
             piece = content[start:]
             self.send_response(status)

@@ -1,5 +1,6 @@
 import errno
 import hashlib
+import json
 import os
 import socket
 import subprocess
@@ -169,6 +170,32 @@ def test_a_damaged_lock_file_is_named(hub):
     lock_path().write_text("{")
     with pytest.raises(WeightsError, match=r"models\.lock\.json is damaged"):
         fetch_from_hub(NAME, everything)
+
+
+@pytest.mark.parametrize("commit", ["../../elsewhere", "main", 7])
+def test_a_lock_file_leads_nowhere_else(hub, commit):
+    lock_path().parent.mkdir(parents=True)
+    lock_path().write_text(json.dumps({"sources": {"owner/name": {"commit": commit, "files": {}}}}))
+    with pytest.raises(WeightsError, match=r"models\.lock\.json is damaged"):
+        fetch_from_hub(NAME, everything)
+
+
+@pytest.mark.parametrize(
+    "path", ["../outside", "a/../../outside", "/outside", "a//b", "..\\outside", "C:\\outside", "a/\x1b[1mb"]
+)
+def test_a_list_of_files_that_lead_out_of_the_repository_is_refused(hub, tmp_path, path):
+    hub.repositories["owner/name"][path] = SMALL
+    with pytest.raises(DownloadError, match="is no repository"):
+        fetch_from_hub(NAME, everything)
+    assert hub.downloads() == []
+
+
+@pytest.mark.parametrize("answer", [b"[]", b'{"id": 3}', b"<html>", b'{"id": "a/b", "siblings": [1]}', b"null"])
+def test_an_answer_that_is_no_list_is_one_sentence(hub, answer):
+    hub.answer = answer
+    with pytest.raises(DownloadError) as caught:
+        fetch_from_hub(NAME, everything)
+    assert "\n" not in str(caught.value)
 
 
 def test_removing_frees_the_space(hub, tmp_path):

@@ -1,9 +1,11 @@
 import hashlib
+import urllib.request
 
 import pytest
 
 from tests.weights.hub_server import Hub
 from unbraid.errors import DownloadError, WeightsError
+from unbraid.weights.published import web
 from unbraid.weights.published.web import cached_file, fetch_file
 from unbraid.weights.references import WebReference
 
@@ -37,6 +39,31 @@ def test_a_cut_download_goes_on_where_it_was(hub):
     hub.cut_after = 100_000
     assert fetch_file(reference(hub)).read_bytes() == CONTENT
     assert hub.ranges == [100_000]
+
+
+def test_a_server_that_goes_on_from_elsewhere_is_asked_for_the_whole_file(hub):
+    hub.cut_after, hub.shifted = 100_000, 7
+    assert fetch_file(reference(hub)).read_bytes() == CONTENT
+    assert hub.ranges == [100_000]
+
+
+@pytest.mark.parametrize("address", ["http://example.org/model.bin", "ftp://example.org/model.bin"])
+def test_what_is_asked_for_over_https_comes_over_nothing_else(address):
+    request = urllib.request.Request("https://example.org/model.bin")
+    with pytest.raises(ValueError, match="which is not https"):
+        web._Redirects().redirect_request(request, None, 302, "Found", {}, address)
+    assert web._Redirects().redirect_request(request, None, 302, "Found", {}, "https://example.com/x") is not None
+
+
+@pytest.mark.parametrize(
+    "address", ["http://[half/model.bin", "http://localhost:port/x", "file:///etc/passwd", "http://"]
+)
+def test_a_redirect_to_nowhere_is_one_sentence(hub, address):
+    hub.redirect = address
+    with pytest.raises(DownloadError) as caught:
+        fetch_file(reference(hub))
+    assert str(hub.address) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_wrong_hash_is_refused_and_nothing_kept(hub, tmp_path):

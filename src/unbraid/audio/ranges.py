@@ -7,6 +7,7 @@ Training reads thousands of short stretches a minute from files that it has seen
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -63,7 +64,7 @@ def read_info(path: Path, stream: int = 0) -> AudioInfo:
     _refuse_missing(path)
     if _is_for_soundfile(path, stream):
         try:
-            info = soundfile.info(str(path))
+            info = soundfile.info(_name(path))
             if 0 < info.frames < 2**62:
                 return _info(path, info.frames, info.samplerate, info.channels)
         except (soundfile.SoundFileError, RuntimeError):
@@ -88,6 +89,11 @@ def read_info(path: Path, stream: int = 0) -> AudioInfo:
     return _info(path, round(seconds * rate), rate, channels)
 
 
+def _name(path: Path) -> str | bytes:
+    """As libsndfile takes it: names on a disk need not be UTF-8, but on Windows."""
+    return str(path) if sys.platform == "win32" else os.fsencode(path)
+
+
 def _info(path: Path, num_samples: int, sample_rate: int, num_channels: int) -> AudioInfo:
     return AudioInfo(
         name=f"'{printable(path)}'",
@@ -109,7 +115,7 @@ def read_range(path: Path, start: int, num_samples: int, stream: int = 0) -> np.
     """
     if _is_for_soundfile(path, stream):
         try:
-            with soundfile.SoundFile(str(path)) as file:
+            with soundfile.SoundFile(_name(path)) as file:
                 if file.subtype == "OPUS" and file.channels > 2:
                     raise _NotHere
                 if start >= file.frames:
@@ -220,9 +226,15 @@ def _open(path: Path) -> Iterator[av.container.InputContainer]:
 
 
 def _refuse_missing(path: Path) -> None:
-    if not path.is_file():
+    try:
+        size = path.stat().st_size if path.is_file() else None
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise AudioReadError(
+            f"cannot be read ({error.strerror})", subject=f"'{printable(path)}'", remedy="check the name and the folder"
+        ) from error
+    if size is None:
         raise AudioReadError("does not exist", subject=f"'{printable(path)}'", remedy="check the name and the folder")
-    if path.stat().st_size == 0:
+    if size == 0:
         raise AudioReadError("is empty (0 bytes)", subject=f"'{printable(path)}'", remedy="copy it again")
 
 

@@ -5,7 +5,6 @@ A track holds no audio; any stretch of it is read when it is asked for, here or 
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from abc import ABC, abstractmethod
@@ -274,17 +273,12 @@ def open_list(name: str, root: str | Path) -> TrackList:
         raise DataError(
             f"there is no list '{name}'", remedy=f"give the path of a CSV file or one of {', '.join(LIST_SPLITS)}"
         )
-    try:
-        scenes = holds_scenes(path)
-        layout = scenes_layout(path) if scenes else "corpus:noisy" if holds_noise(path) else "auto"
-        known = name in LIST_SPLITS
-        splits = [open_dataset(Path(root), LIST_SPLITS[name], layout)] if known else open_splits(Path(root), layout)
-        dataset = join_datasets(splits)
-        tracks = _scene_tracks(path, dataset) if scenes else _speaker_tracks(path, dataset)
-    except (KeyError, ValueError, csv.Error) as error:
-        raise DataError(
-            f"is not a list of mixtures, see {find_list('speech-test')}: {error}", subject=f"{path}"
-        ) from error
+    scenes = holds_scenes(path)
+    layout = scenes_layout(path) if scenes else "corpus:noisy" if holds_noise(path) else "auto"
+    known = name in LIST_SPLITS
+    splits = [open_dataset(Path(root), LIST_SPLITS[name], layout)] if known else open_splits(Path(root), layout)
+    dataset = join_datasets(splits)
+    tracks = _scene_tracks(path, dataset) if scenes else _speaker_tracks(path, dataset)
     if not tracks:
         raise DataError(f"the list {path} is empty", remedy="give one with at least one mixture")
     return TrackList(

@@ -11,6 +11,7 @@ from torch import nn
 from unbraid.errors import ConfigError, DataError
 from unbraid.files.json_text import JsonError, of_kind, read_json
 from unbraid.files.names import printable
+from unbraid.weights.tensors import load_pytorch
 
 SETTINGS = "config.json"
 
@@ -27,7 +28,7 @@ def check_checkpoint(path: Path, model: nn.Module) -> None:
     if path.is_dir():
         return
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        content = load_pytorch(path, mmap=True)
     except MemoryError:
         raise
     except Exception as error:  # whatever pickle, zip and PyTorch say of files that they did not write

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from unbraid.audio.rate import Resampler
+from unbraid.files.json_text import JsonError, entries, member, read_json
 from unbraid.files.pending import PendingFile, write_pending
 from unbraid.pictures.player.views import quantise
 
@@ -84,11 +85,20 @@ def save_tracks(folder: Path, tracks: Tracks) -> None:
 
 
 def load_tracks(folder: Path) -> Tracks | None:
+    """None also where the list is damaged, or a track shorter than it says."""
     try:
-        values = json.loads((folder / "tracks.json").read_bytes())
-    except (OSError, ValueError):
+        values = read_json(folder / "tracks.json")
+        tracks = Tracks(
+            names=tuple(entries(values, "names", str)),
+            sample_rate=member(values, "sample_rate", int),
+            num_channels=member(values, "num_channels", int),
+            num_samples=member(values, "num_samples", int),
+        )
+        wanted = 2 * tracks.num_channels * tracks.num_samples
+        whole = all(track_path(folder, index).stat().st_size >= wanted for index in range(len(tracks.names)))
+    except (OSError, JsonError):
         return None
-    return Tracks(**{**values, "names": tuple(values["names"])})
+    return tracks if whole and tracks.num_channels in (1, 2) and tracks.num_samples >= 0 else None
 
 
 def map_track(folder: Path, tracks: Tracks, index: int) -> np.ndarray:

@@ -43,7 +43,7 @@ class HubReference:
     @property
     def commit(self) -> str | None:
         """The revision where that is a commit, which never changes."""
-        return self.revision if self.revision and _COMMIT.fullmatch(self.revision) else None
+        return self.revision if self.revision and is_commit(self.revision) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +64,11 @@ class WebReference:
 
 
 Reference = HubReference | WebReference
+
+
+def is_commit(text: object) -> bool:
+    """Whether it is the full name of a commit."""
+    return isinstance(text, str) and _COMMIT.fullmatch(text) is not None
 
 
 def is_reference(text: str) -> bool:

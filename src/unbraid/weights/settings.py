@@ -8,11 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from unbraid.errors import MissingExtraError, WeightsError
 from unbraid.files.json_text import JsonError, parse_json
 
 _LARGEST_BYTES = 1 << 20
+_MOST_DEPTH, _MOST_VALUES = 100, 1_000_000
+"""ours: aliases that stand for lists of aliases make much of little; no settings are near either."""
 _FLOAT = re.compile(r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+")
 
 
@@ -60,7 +63,18 @@ def _parse_yaml(text: str, name: str) -> object:
         raise MissingExtraError("pyyaml", "hub", "settings in YAML") from error
 
     class Loader(yaml.SafeLoader):
-        """The safe loader, with tuples and numbers such as 1e-4."""
+        """The safe loader, with tuples and numbers such as 1e-4, and a limit of depth."""
+
+        depth = 0
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            self.depth += 1
+            if self.depth > _MOST_DEPTH:
+                raise yaml.YAMLError(f"it is nested more than {_MOST_DEPTH} deep")
+            try:
+                return super().compose_node(parent, index)
+            finally:
+                self.depth -= 1
 
     def read_tuple(loader: yaml.SafeLoader, node: yaml.Node) -> tuple[object, ...]:
         return tuple(loader.construct_sequence(node, deep=True))  # type: ignore[arg-type]
@@ -68,9 +82,25 @@ def _parse_yaml(text: str, name: str) -> object:
     Loader.add_constructor("tag:yaml.org,2002:python/tuple", read_tuple)
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789"))
     try:
-        return yaml.load(text, Loader=Loader)
+        settings = yaml.load(text, Loader=Loader)
+        if _size(settings, {}) > _MOST_VALUES:
+            raise ValueError(f"with what its aliases stand for it has more than {_MOST_VALUES:,} values")
+        return settings
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(
             f"holds more than plain settings, and nothing else is read: {reason}", subject=name
         ) from error
+
+
+def _size(value: object, known: dict[int, int]) -> int:
+    """How many values it is, where each alias counts as all that it stands for."""
+    if not isinstance(value, dict | list | tuple):
+        return 1
+    if known.get(id(value)) == 0:
+        raise ValueError("a part of it contains itself")
+    if id(value) not in known:
+        known[id(value)] = 0
+        inner = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_size(one, known) for one in inner)
+    return known[id(value)]

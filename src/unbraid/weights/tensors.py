@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tarfile
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +44,7 @@ def read_tensors(path: Path) -> Tensors:
         with warnings.catch_warnings():
             # That a file has a newer form of pickle is nothing that a user could mend.
             warnings.simplefilter("ignore", UserWarning)
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = load_pytorch(path)
     except Exception as error:
         if "Weights only load failed" in str(error) or "weights_only" in str(error):
             raise WeightsError(
@@ -53,6 +55,30 @@ def read_tensors(path: Path) -> Tensors:
         reason = " ".join(str(error).split())[:150]
         raise WeightsError(f"is neither a safetensors nor a PyTorch file: {reason}", subject=f"{path.name}") from error
     return _state_dict(content, path.name)
+
+
+def load_pytorch(path: Path, *, mmap: bool = False) -> object:
+    """What a PyTorch file holds, read weights-only; whatever PyTorch raises goes through.
+
+    Raises ValueError for archives that PyTorch would unpack: a zip whose entries are compressed, which it never writes
+    and which may stand for a thousand times as much memory, and a tar of its first versions, whose entries it would
+    write to the disk, links and pipes among them.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("its entries are compressed, as PyTorch never writes them")
+    elif _is_tar(path):
+        raise ValueError("it is a tar archive")
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+
+
+def _is_tar(path: Path) -> bool:
+    try:
+        tarfile.open(path, "r:").close()
+    except (tarfile.TarError, EOFError, ValueError):
+        return False
+    return True
 
 
 def read_safetensors(path: Path) -> tuple[Tensors, dict[str, str]]:
@@ -92,7 +118,7 @@ def _state_dict(content: object, name: str) -> Tensors:
     for wrapper in ("", *_WRAPPERS):
         inner = content.get(wrapper) if wrapper and isinstance(content, Mapping) else content
         if isinstance(inner, Mapping) and inner and all(isinstance(value, torch.Tensor) for value in inner.values()):
-            return {str(key): value for key, value in inner.items()}
+            return _as_stored({str(key): value for key, value in inner.items()}, name)
     if isinstance(content, Mapping):
         nested = {
             f"{outer}.{key}": value
@@ -102,8 +128,16 @@ def _state_dict(content: object, name: str) -> Tensors:
             if isinstance(value, torch.Tensor)
         }
         if nested:
-            return nested
+            return _as_stored(nested, name)
     raise WeightsError("holds no weights by name", subject=name)
+
+
+def _as_stored(tensors: Tensors, name: str) -> Tensors:
+    """Refuses tensors that repeat what is stored: a number may stand for more of them than any memory holds."""
+    for key, tensor in tensors.items():
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise WeightsError(f"holds less than its '{printable(key)}' claims", subject=name)
+    return tensors
 
 
 def average(checkpoints: list[Tensors]) -> Tensors:

@@ -63,6 +63,9 @@ def test_a_list_without_splits_is_shared_out_by_speaker(tmp_path):
         ({"path": "tape.wav", "start": "3900", "num_samples": "200"}, "asks for 200 from 3900"),
         ({"path": "tape.wav", "start": "half"}, "whole numbers"),
         ({"path": "lost.wav", "start": ""}, r"lost\.wav"),
+        ({"path": "x" * 300 + ".wav", "start": ""}, r"cannot be read \(File name too long\)"),
+        ({"path": "tape.wav", "stream": "²"}, "whole numbers, not '²'"),
+        ({"path": "", "start": ""}, r"list\.csv' names no file in its row 1"),
     ],
 )
 def test_rows_that_cannot_be_are_refused(tmp_path, row, sentence):
@@ -76,6 +79,13 @@ def test_a_list_that_is_not_text_is_refused(tmp_path):
     (tmp_path / "list.jsonl").write_text("{not json\n")
     with pytest.raises(DataError, match=r"list\.jsonl"):
         open_dataset(tmp_path / "list.jsonl", "train", "list")
+
+
+def test_a_later_line_without_a_file_is_told_by_its_number(tmp_path):
+    write(tmp_path / "tape.wav", noise(3))
+    (tmp_path / "list.jsonl").write_text('{"path": "tape.wav"}\n\n{"speaker": "a"}\n')
+    with pytest.raises(DataError, match="names no file in its row 2"):
+        open_dataset(tmp_path / "list.jsonl", "train")
 
 
 @pytest.fixture

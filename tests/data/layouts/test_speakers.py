@@ -126,6 +126,13 @@ def test_libri2mix_without_tables_and_without_noise(tmp_path):
         open_dataset(tmp_path, "train", "librimix:noisy")
 
 
+@pytest.mark.parametrize("length", ["2400.0", "²", "2400.x", "1e3", "0", "-5", "9" * 400, ""])
+def test_lengths_in_a_table_that_are_none_are_asked_of_the_files(librimix, length):
+    table = librimix / "Libri2Mix/wav8k/min/metadata/mixture_dev_mix_clean.csv"
+    write_csv(table, [{"mixture_ID": LIBRI_NAMES[0], "mixture_path": "/x.wav", "length": length}])
+    assert open_dataset(librimix, "valid").items[0].mixture.num_samples == 2400
+
+
 def test_libri3mix(tmp_path):
     name = "a-1-1_b-1-1_c-1-1"
     write_mixtures(tmp_path / "Libri3Mix/wav16k/max/dev", {"mix_clean": ("s1", "s2", "s3")}, ("s1", "s2", "s3"), [name])

@@ -69,6 +69,24 @@ def test_instruments_become_stems_by_name_and_sound(tmp_path):
     assert sounding_stem(np.stack([tone(440)] * 2), RATE) == "other"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp037"])
+def test_a_project_with_entities_or_in_another_encoding_is_refused(tmp_path, encoding):
+    """An entity that stands for ten others, and so on, would fill the memory."""
+    text = f'<?xml version="1.0" encoding="{encoding}"?><!DOCTYPE a [<!ENTITY b "x"><!ENTITY c "&b;&b;">]><a>&c;</a>'
+    (tmp_path / "a.mmp").write_bytes(text.encode(encoding))
+    with pytest.raises(DataError, match="is not a project of LMMS"):
+        LmmsProject(tmp_path / "a.mmp")
+
+
+def test_a_project_that_unpacks_to_gigabytes_is_refused(tmp_path):
+    packer = zlib.compressobj(1)
+    packed = b"".join(packer.compress(bytes(1 << 24)) for _ in range(5)) + packer.flush()
+    assert len(packed) < 1 << 20
+    (tmp_path / "a.mmpz").write_bytes(b"\0\0\0\1" + packed)
+    with pytest.raises(DataError, match="is not a project of LMMS"):
+        LmmsProject(tmp_path / "a.mmpz")
+
+
 def test_projects_become_songs_that_a_corpus_takes(tmp_path, player):
     project(tmp_path / "projects/one.mmpz")
     (tmp_path / "projects/two.mmpz").write_bytes(b"\0\0\0\1 not packed")

@@ -169,6 +169,7 @@ class LibavDecoder:
         gaps = _Gaps(self._container, stream)
         packets = self._container.demux(stream)
         while True:
+            packet = None
             try:
                 packet = next(packets, None)
                 if packet is None:

@@ -45,7 +45,7 @@ def find(root: Path) -> Path | None:
 
 
 def open_table(path: Path, split: Split, options: frozenset[str]) -> Dataset:
-    rows = _of_split(list(read_rows(path)), split)
+    rows = _of_split(list(read_file_rows(path)), split)
     if not rows:
         raise NoSplitError(f"has no rows of the split '{split}'", subject=f"'{printable(path)}'")
     items = make_items(rows, path.parent)
@@ -66,6 +66,16 @@ def read_rows(path: Path) -> Iterator[Row]:
                     yield {key: _text(key, value) for key, value in row.items() if value is not None}
     except (OSError, UnicodeDecodeError, csv.Error, JsonError) as error:
         raise DataError(f"the list '{printable(path)}' cannot be read: {error}") from error
+
+
+def read_file_rows(path: Path) -> Iterator[Row]:
+    """The rows of a list of files; each has to name one."""
+    for number, row in enumerate(read_rows(path), start=1):
+        if not row.get("path"):
+            raise DataError(
+                f"names no file in its row {number}", subject=f"'{printable(path)}'", remedy="fill in its column path"
+            )
+        yield row
 
 
 def _text(key: str, value: object) -> str:
@@ -115,7 +125,7 @@ def _open_rows(rows: list[Row], folder: Path) -> list[Clip]:
     wholes = {(path, "0"): clip for path, clip in zip(firsts, open_clips(firsts), strict=True)}
     for path, stream in places:
         if (path, stream) not in wholes:
-            if not stream.isdigit():
+            if not (stream.isascii() and stream.isdigit() and len(stream) <= 4):
                 raise DataError(f"the column stream holds whole numbers, not '{stream}'")
             wholes[path, stream] = open_clip(path, int(stream))
     return [_stretch(wholes[place], row) for place, row in zip(places, rows, strict=True)]

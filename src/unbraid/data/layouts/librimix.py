@@ -70,9 +70,16 @@ def _read_lengths(root: Path, subset: str, mix: str) -> dict[str, int]:
     lengths = {}
     for row in read_rows(table):
         name = row.get("mixture_ID") or PurePosixPath(row.get("mixture_path", "")).stem
-        if row.get("length", "").partition(".")[0].isdigit():
-            lengths[name] = int(float(row["length"]))
+        if (length := _length(row.get("length", ""))) is not None:
+            lengths[name] = length
     return lengths
+
+
+def _length(text: str) -> int | None:
+    """pandas writes 12345 or 12345.0; anything else tells nothing, and the file is asked."""
+    whole, _, rest = text.partition(".")
+    is_length = whole.isascii() and whole.isdigit() and rest.strip("0") == "" and 0 < len(whole) <= 12
+    return int(whole) or None if is_length else None
 
 
 def name_speakers(name: str) -> Mapping[str, str]:

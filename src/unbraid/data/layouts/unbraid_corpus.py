@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from unbraid.data.items import ACCOMPANIMENT, Dataset, Item, Split
-from unbraid.data.layouts.csv_list import Row, dataset_of_items, in_split, make_items, read_rows
+from unbraid.data.layouts.csv_list import Row, dataset_of_items, in_split, make_items, read_file_rows, read_rows
 from unbraid.data.layouts.layout import Layout, NoSplitError, list_folders, split_folder
 from unbraid.data.layouts.songs import open_songs_at
 from unbraid.errors import DataError
@@ -89,7 +89,7 @@ def _open_part(root: Path, part: str, split: Split) -> list[Item]:
         raise DataError(
             f"the corpus at '{root}' has no {_PARTS[part]}/manifest.csv", remedy=f"choose another part than '{part}'"
         )
-    rows: list[Row] = list(read_rows(folder / "manifest.csv"))
+    rows: list[Row] = list(read_file_rows(folder / "manifest.csv"))
     if part == "effects" and not any(in_split(row, "test") for row in rows):
         rows = _share_valid(rows)
     items = make_items([row for row in rows if in_split(row, split)], folder, part if part != "music" else None)

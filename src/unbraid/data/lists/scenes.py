@@ -28,9 +28,9 @@ import numpy as np
 import torch
 
 from unbraid.data.items import ACCOMPANIMENT, Dataset, Example, MissingRecordingsError
+from unbraid.data.lists.table import read_columns, read_list_rows
 from unbraid.data.mixing.pools import SourceRecording
 from unbraid.data.mixing.stem_mixing import fade_ends
-from unbraid.errors import DataError
 from unbraid.files.pending import PendingFile, write_pending
 from unbraid.models.contract import ModelSpec
 
@@ -38,6 +38,8 @@ HIDDEN_BY_ACCOMPANIMENT = ("bass", "other")
 """Sources of which nothing is known where there is an accompaniment."""
 
 _GRID_SECONDS = 0.01
+_MOST_SECONDS, _MOST_HZ = 86_400.0, 768_000
+"""ours: of a scene; what is longer is a damaged list."""
 
 
 @dataclass(frozen=True)
@@ -127,11 +129,7 @@ def find_recordings(dataset: Dataset, scenes: Iterable[Scene]) -> dict[tuple[str
 
 def holds_scenes(path: Path) -> bool:
     """Whether the file is a list of scenes; lists of speakers look otherwise."""
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return "scene" in (csv.DictReader(file).fieldnames or ())
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"the list {path} cannot be read: {error}") from error
+    return "scene" in read_columns(path)
 
 
 def scenes_layout(path: Path) -> str:
@@ -141,23 +139,21 @@ def scenes_layout(path: Path) -> str:
 
 
 def read_scenes(path: Path) -> list[Scene]:
-    """The scenes of a list, in its order."""
+    """The scenes of a list, in its order; DataError where it is another table or holds what cannot be."""
     scenes: dict[str, tuple[float, int, list[ScenePiece], int]] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            piece = ScenePiece(
-                source=row["source"],
-                item=row["item"],
-                read_from=float(row["read_from"]),
-                seconds=float(row["seconds"]),
-                at=float(row["at"]),
-                gain=float(row["gain"]),
-            )
-            scene = scenes.setdefault(
-                row["scene"],
-                (float(row["scene_seconds"]), int(row["scene_rate"]), [], int(row.get("scene_channels") or 1)),
-            )
-            scene[2].append(piece)
+    for row in read_list_rows(path):
+        seconds = row.number("scene_seconds", least=0.0, most=_MOST_SECONDS)
+        piece = ScenePiece(
+            source=row.text("source"),
+            item=row.text("item"),
+            read_from=row.number("read_from", least=0.0),
+            seconds=row.number("seconds", least=0.0, most=_MOST_SECONDS),
+            at=row.number("at", least=0.0, most=seconds),
+            gain=row.number("gain"),
+        )
+        channels = row.count("scene_channels", most=2) if row.has("scene_channels") else 1
+        facts = seconds, row.count("scene_rate", most=_MOST_HZ), [], channels
+        scenes.setdefault(row.text("scene"), facts)[2].append(piece)
     return [
         Scene(name, seconds, rate, tuple(pieces), channels)
         for name, (seconds, rate, pieces, channels) in scenes.items()

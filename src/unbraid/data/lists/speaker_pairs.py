@@ -11,12 +11,14 @@ import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from unbraid.data.clips import read_source
 from unbraid.data.items import Clip, Dataset, Example, MissingRecordingsError
+from unbraid.data.lists.table import ListRow, read_list_rows
 from unbraid.files.pending import PendingFile, write_pending
 from unbraid.models.contract import ModelSpec
 
@@ -61,6 +63,9 @@ class ListedMixture:
         return (self.first, self.second, self.noise) if self.noise else (self.first, self.second)
 
 
+_MOST_SAMPLES = 1 << 32
+"""ours: of a mixture; what is longer is a damaged list."""
+
 _NOISE_FIELDS = ("noise", "noise_from", "noise_at", "noise_gain", "noise_below_db")
 
 
@@ -75,26 +80,31 @@ def write_list(mixtures: list[ListedMixture], path: Path) -> None:
 
 
 def read_list(path: Path) -> list[ListedMixture]:
-    """Raises KeyError or ValueError where the table is another one."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return [_read_row(row) for row in csv.DictReader(file)]
+    """DataError where it is another table or holds what cannot be."""
+    return [_read_row(row) for row in read_list_rows(path)]
 
 
-def _read_row(row: dict[str, str]) -> ListedMixture:
-    noise = {}
-    if row.get("noise"):
-        noise = {"noise": row["noise"], **{name: float(row[name]) for name in _NOISE_FIELDS[1:]}}
+def _read_row(row: ListRow) -> ListedMixture:
+    noise: dict[str, Any] = {}
+    if row.has("noise"):
+        noise = {
+            "noise": row.text("noise"),
+            "noise_from": row.number("noise_from", least=0.0),
+            "noise_at": row.number("noise_at", least=0.0),
+            "noise_gain": row.number("noise_gain"),
+            "noise_below_db": row.number("noise_below_db"),
+        }
     return ListedMixture(
-        name=row["name"],
-        first=row["first"],
-        second=row["second"],
-        first_gain=float(row["first_gain"]),
-        second_gain=float(row["second_gain"]),
-        num_samples=int(row["num_samples"]),
-        collections=row["collections"],
-        sexes=row["sexes"],
-        level_difference_db=float(row["level_difference_db"]),
-        overlap=float(row["overlap"]) if row.get("overlap") else None,
+        name=row.text("name"),
+        first=row.text("first"),
+        second=row.text("second"),
+        first_gain=row.number("first_gain"),
+        second_gain=row.number("second_gain"),
+        num_samples=row.count("num_samples", most=_MOST_SAMPLES),
+        collections=row.text("collections"),
+        sexes=row.text("sexes"),
+        level_difference_db=row.number("level_difference_db"),
+        overlap=row.number("overlap") if row.has("overlap") else None,
         **noise,
     )
 
@@ -136,7 +146,7 @@ def read_noise(
     """(channel, sample) float32: the noise of a noisy mixture, as long as it; silence where the recording is not."""
     num_samples = mixture.num_samples * sample_rate // clips[mixture.first].sample_rate
     clip, at = clips[mixture.noise], round(mixture.noise_at * sample_rate)
-    length = min(num_samples - at, clip.num_samples * sample_rate // clip.sample_rate)
+    length = max(0, min(num_samples - at, clip.num_samples * sample_rate // clip.sample_rate))
     samples = read_source([clip], round(mixture.noise_from * sample_rate), length, sample_rate, num_channels)
     placed = np.zeros((num_channels, num_samples), np.float32)
     placed[:, at : at + length] = samples * np.float32(mixture.noise_gain)

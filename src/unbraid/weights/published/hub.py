@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,10 +19,11 @@ from typing import Any
 
 from unbraid.errors import DownloadError, MissingExtraError, WeightsError
 from unbraid.files.cache import cache_folder, user_path
+from unbraid.files.names import printable
 from unbraid.files.pending import why_not_stored
 from unbraid.weights.published.lock import LockedFile, LockedSource, hash_file, lock_path, lock_source, read_lock
 from unbraid.weights.published.progress import watcher
-from unbraid.weights.references import HubReference
+from unbraid.weights.references import HubReference, is_commit
 
 _LIBRARIES = ("httpx", "httpx2", "requests", "urllib3", "huggingface_hub", "hf_xet")
 Chooser = Callable[[Sequence[str]], Sequence[str]]
@@ -114,17 +116,29 @@ def list_repository(reference: HubReference, commit: str | None = None) -> tuple
     with _one_sentence(reference):
         api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
         info = api.model_info(reference.repository, revision=commit or reference.revision, files_metadata=True)
-    files = {
-        file.rfilename: RemoteFile(
-            size=file.size,
-            sha256=getattr(file.lfs, "sha256", None),
-            git_sha1=file.blob_id if file.lfs is None else None,
-        )
-        for file in info.siblings or ()
-    }
-    if info.sha is None or not files:
+    if info.sha is None or not info.siblings:
         raise DownloadError(f"{reference} is empty: the hub lists no files for it")
+    files = {str(file.rfilename): _listed(file) for file in info.siblings}
+    # Both become parts of paths on this machine.
+    if not is_commit(info.sha) or not all(_is_inside(path) for path in files):
+        raise DownloadError(f"what the hub lists for {reference} is no repository: try again later")
     return info.sha, files
+
+
+def _listed(file: Any) -> RemoteFile:
+    """What is said in another form than the hub's is not known."""
+    size, sha256 = file.size, getattr(file.lfs, "sha256", None)
+    return RemoteFile(
+        size=size if isinstance(size, int) and size >= 0 else None,
+        sha256=sha256 if isinstance(sha256, str) else None,
+        git_sha1=file.blob_id if file.lfs is None and isinstance(file.blob_id, str) else None,
+    )
+
+
+def _is_inside(path: str) -> bool:
+    """Whether a path of a repository stays in it, on every system."""
+    parts = re.split(r"[/\\]", path)
+    return path.isprintable() and ":" not in parts[0] and not any(part in ("", ".", "..") for part in parts)
 
 
 def push_to_hub(reference: HubReference, folder: Path, *, private: bool = False) -> str:
@@ -311,6 +325,10 @@ def _explain(error: BaseException, reference: HubReference, path: str | None, do
     if any(_is_of_libraries(link) or isinstance(link, ConnectionError | TimeoutError) for link in chain):
         otherwise = "" if doing == "upload" else ", or take a model of this machine (unbraid models list)"
         return f"the hub cannot be reached to {doing} {what}: check the network{otherwise}"
+    if isinstance(error, LookupError | TypeError | ValueError | AttributeError):
+        # Of its answers the library believes that they are in order.
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        return f"what the hub answers when asked for {what} is not understood ({printable(reason)}): try again later"
     return None
 
 

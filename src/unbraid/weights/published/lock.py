@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,8 +16,9 @@ from filelock import FileLock
 
 from unbraid.errors import WeightsError
 from unbraid.files.cache import cache_folder
-from unbraid.files.json_text import read_json
+from unbraid.files.json_text import JsonError, member, of_kind, read_json
 from unbraid.files.pending import PendingFile, write_pending
+from unbraid.weights.references import is_commit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,20 +63,26 @@ def read_lock() -> dict[str, LockedSource]:
     """Everything that is locked, by source."""
     path = lock_path()
     try:
-        content = read_json(path)
-        return {
-            source: LockedSource(
-                commit=entry["commit"],
-                files={name: LockedFile(**values) for name, values in entry["files"].items()},
-            )
-            for source, entry in content["sources"].items()
-        }
+        sources = member(read_json(path), "sources", dict)
+        return {source: _read_source(of_kind(entry, dict, source)) for source, entry in sources.items()}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, JsonError) as error:
         raise WeightsError(
             "is damaged: delete it, and models are locked again at their next use", subject=f"{path}"
         ) from error
+
+
+def _read_source(entry: Mapping[str, object]) -> LockedSource:
+    commit = entry.get("commit")
+    # It becomes a part of paths.
+    if commit is not None and not is_commit(commit):
+        raise JsonError("'commit' is no commit")
+    files = {
+        name: LockedFile(size=member(file, "size", int), sha256=member(file, "sha256", str))
+        for name, file in member(entry, "files", dict).items()
+    }
+    return LockedSource(commit=str(commit) if commit else None, files=files)
 
 
 def lock_source(source: str, commit: str | None, files: dict[str, LockedFile]) -> None:

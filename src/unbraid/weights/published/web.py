@@ -8,9 +8,11 @@ import urllib.error
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 from unbraid.errors import DownloadError, WeightsError
 from unbraid.files.cache import cache_folder
+from unbraid.files.names import printable
 from unbraid.files.pending import why_not_stored
 from unbraid.weights.published.hub import is_offline
 from unbraid.weights.published.lock import LockedFile, exclusive, hash_file, lock_path, lock_source, read_lock
@@ -49,7 +51,7 @@ def fetch_file(reference: WebReference) -> Path:
             try:
                 if _fetch(reference, partial):
                     break
-            except (OSError, HTTPException) as error:
+            except (OSError, HTTPException, ValueError) as error:
                 sentence, final = _explain(error, reference)
                 if final or number == _TRIES:
                     raise DownloadError(sentence) from error
@@ -74,11 +76,15 @@ def _fetch(reference: WebReference, partial: Path) -> bool:
     request = urllib.request.Request(reference.url, headers={"User-Agent": "unbraid"})
     if have:
         request.add_header("Range", f"bytes={have}-")
-    with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:
-        appended = answer.status == 206
+    with _opener().open(request, timeout=_TIMEOUT_SECONDS) as answer:
+        # A server that goes on from somewhere else would leave a hole, or a piece twice.
+        appended = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        if answer.status == 206 and not appended:
+            partial.unlink(missing_ok=True)
+            return False
         have = have if appended else 0
-        length = answer.headers.get("Content-Length")
-        total = have + int(length) if length else None
+        length = answer.headers.get("Content-Length", "")
+        total = have + int(length) if length.isascii() and length.isdigit() else None
         tell = watcher()
         with open(partial, "ab" if appended else "wb") as file:
             while block := answer.read(_BLOCK_BYTES):
@@ -88,7 +94,21 @@ def _fetch(reference: WebReference, partial: Path) -> bool:
     return total is None or partial.stat().st_size == total
 
 
-def _explain(error: OSError | HTTPException, reference: WebReference) -> tuple[str, bool]:
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """What was asked for over https does not come over anything else."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        if req.full_url.startswith("https:") and not newurl.startswith("https:"):
+            raise ValueError(f"leads to {newurl[:80]}, which is not https")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """With the proxies of the environment."""
+    return urllib.request.build_opener(_Redirects)
+
+
+def _explain(error: OSError | HTTPException | ValueError, reference: WebReference) -> tuple[str, bool]:
     """What to say, and whether another try is useless."""
     if isinstance(error, urllib.error.HTTPError):
         match error.code:
@@ -104,6 +124,9 @@ def _explain(error: OSError | HTTPException, reference: WebReference) -> tuple[s
         return f"{reference.url} answers with an error ({error.code}): try again later", error.code < 500
     if isinstance(error, OSError) and (reason := why_not_stored(error)):
         return f"{reference.url} cannot be stored: {reason}", True
+    if isinstance(error, ValueError):
+        reason = " ".join(str(error).split())[:120]
+        return f"{reference.url} answers what is not understood ({printable(reason)}): fetch it by hand", True
     return f"{reference.url} cannot be reached: check the network", isinstance(error, urllib.error.URLError)
 
 
