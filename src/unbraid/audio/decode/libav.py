@@ -18,6 +18,7 @@ from unbraid.lazy import LazyModule
 
 if TYPE_CHECKING:
     import av
+    import av.audio.plane
     import av.container
     import av.error
     import av.stream
@@ -40,14 +41,16 @@ _TAG_ALIASES = {"track": "tracknumber", "year": "date"}
 def frame_samples(frame: av.AudioFrame) -> np.ndarray:
     """(channel, sample) of a frame, in its own type; KeyError for a type that is not read.
 
-    PyAV 18 counts the planes of a frame of 8 channels up to the first null pointer, and there is none: its own
-    `to_ndarray` reads beyond them and ends the process.
+    PyAV counts the planes of a frame up to the first null pointer, and of 8 channels there is none: `frame.planes` and
+    `to_ndarray` read beyond them and fail, or end the process.
     """
     channels, name = frame.layout.nb_channels, frame.format.name
     kind = _KINDS[name.removesuffix("p")]
     if frame.format.is_planar:
-        return np.stack([np.frombuffer(memoryview(plane), kind, frame.samples) for plane in frame.planes[:channels]])
-    return np.frombuffer(memoryview(frame.planes[0]), kind, frame.samples * channels).reshape(-1, channels).T
+        planes = [av.audio.plane.AudioPlane(frame, index) for index in range(channels)]
+        return np.stack([np.frombuffer(memoryview(plane), kind, frame.samples) for plane in planes])
+    plane = av.audio.plane.AudioPlane(frame, 0)
+    return np.frombuffer(memoryview(plane), kind, frame.samples * channels).reshape(-1, channels).T
 
 
 class LibavDecoder:
