@@ -25,6 +25,12 @@ def test_a_large_mean_costs_no_digits():
     assert torch.allclose(norm(features.float()).double(), expected, atol=1e-3)
 
 
+def test_the_variance_of_a_million_numbers_keeps_six_digits():
+    features = torch.randn(1, 8000, 128)
+    _, variance = moments(features, dim=(1, 2))
+    assert torch.allclose(variance.double(), features.double().var(correction=0), rtol=1e-6, atol=0)
+
+
 def test_moments_of_features_give_those_of_all():
     features = torch.randn(2, 30, 4, dtype=torch.float64) * torch.tensor([1.0, 2.0, 3.0, 4.0]) + 7
     pooled, whole = pooled_moments(*moments(features, dim=(1,))), moments(features, dim=(1, 2))

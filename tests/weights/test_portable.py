@@ -28,7 +28,7 @@ pytest.importorskip("onnxruntime", reason="needs the extra onnx")
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "onnx_numpy.py"
 REFUSED = {"sfc-mamba": "one after the other", "sfsrnet": "super-resolution", "super-resolution": "super-resolution"}
-REFUSED |= {"s4m-live": "states", "dprnn": "recurrent"}
+REFUSED["s4m-live"] = "states"
 
 
 @pytest.fixture(autouse=True)
@@ -130,7 +130,8 @@ def test_torch_export(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["s4m-tiny", "s4m", "sepformer", "sfc-ca-small", "sfc-ca-small-cinematic", "bs-small", "resunet", "mtfa"]
+    "name",
+    ["s4m-tiny", "s4m", "sepformer", "dprnn", "sfc-ca-small", "sfc-ca-small-cinematic", "bs-small", "resunet", "mtfa"],
 )
 def test_every_core_runs_as_onnx(name, tmp_path):
     model, path = exported(name, tmp_path)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import nn
 
 from unbraid.axes import Float, Tensor
+from unbraid.layers.kernels.recurrent_op import recurrence
 from unbraid.layers.linear import Linear
 from unbraid.options import PositiveInt, check_options
 
@@ -37,4 +39,6 @@ class Recurrent(nn.Module):
         self.out = Linear(config.hidden_dim * (2 if config.bidirectional else 1), dim)
 
     def forward(self, features: Float[Tensor, "batch frame dim"]) -> Float[Tensor, "batch frame dim"]:
+        if torch.compiler.is_exporting():
+            return self.out(recurrence(self.states, features))
         return self.out(self.states(features)[0])

@@ -1,7 +1,7 @@
 """The part of a model that exports: real numbers in and out, any number of rows and frames.
 
 What lies around it, an STFT or S4M's encoder and decoder, stays with the model: complex numbers have no form that the
-runtimes share. SepFormer, which has none, exports whole.
+runtimes share. DPRNN and SepFormer, which have none, export whole.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from torch import nn
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
 from unbraid.models.contract import SeparationModel
+from unbraid.models.dprnn.model import DPRNN
 from unbraid.models.resunet.model import ResUNet
 from unbraid.models.s4m.model import S4M
 from unbraid.models.s4m.parts import StateSpaceResidual
-from unbraid.models.sepformer.model import SepFormer
 from unbraid.models.sfc.mamba import MambaCompressionConfig
 from unbraid.models.sfc.model import SFC
 
@@ -61,19 +61,18 @@ def exportable_core(model: SeparationModel) -> ExportableCore:
         return ExportableCore(
             module=module, example=example, free={0: "batch", 1: "frame"}, input_name="encoded", most_frames=most
         )
-    if isinstance(model, SepFormer):
+    if isinstance(model, DPRNN):
         example = torch.randn(2, 1, 40 * model.config.chunk_frames)
         return ExportableCore(module=model, example=example, free={0: "batch", 2: "sample"}, input_name="mixture")
     kind = type(model).__name__
     raise ConfigError(
         f"{kind} does not export: {_REASONS.get(kind, 'it has no core in real numbers')}",
-        remedy="export a model of SFC, S4M, SepFormer, ResUNet or MTFA",
+        remedy="export a model of SFC, S4M, SepFormer, DPRNN, ResUNet or MTFA",
     )
 
 
 _REASONS = {
     "WithSuperResolution": "its super-resolution has transforms of its own between two networks",
-    "DPRNN": "its recurrent layers have no form here for any number of frames",
     "CausalS4M": "it carries states from block to block, which one pass does not return",
     "Ensemble": "it is several networks; export each",
     "PackagedDemucs": "its network is another package's, which has its own exporters",
@@ -83,7 +82,7 @@ _REASONS = {
 
 def replace_core(model: SeparationModel, core: Callable[[Tensor], Tensor]) -> None:
     """Has a model ask `core` instead of its own, which is dropped."""
-    if isinstance(model, SepFormer):
+    if isinstance(model, DPRNN):
         for name in ("encoder", "norm", "bottleneck", "blocks", "heads"):
             delattr(model, name)
         object.__setattr__(model, "forward", core)

@@ -24,6 +24,7 @@ from unbraid.models.catalog import architecture_name, config_of
 from unbraid.models.contract import SeparationModel
 from unbraid.models.exporting import ExportableCore, exportable_core, replace_core
 from unbraid.weights.precision import Precision, change_precision, without_remarks
+from unbraid.weights.recurrent_programs import onnx_translations, with_pytorch_layers
 
 ProgramFormat = Literal["onnx", "torch-export"]
 _MOST_DIFFERENCE: dict[Precision, float] = {"float32": 1e-4, "float16": 1e-2, "int8": 0.5}
@@ -49,7 +50,7 @@ def export_program(
         if kind == "onnx":
             _write_onnx(core, made, header, precision)
         else:
-            torch.export.save(_trace(core), made, extra_files={"unbraid": header})
+            torch.export.save(with_pytorch_layers(_trace(core)), made, extra_files={"unbraid": header})
         pending = PendingFile(path)
         try:
             write_pending(pending, made.read_bytes())
@@ -109,10 +110,12 @@ def _write_onnx(core: ExportableCore, path: Path, header: str, precision: Precis
     with without_remarks():
         # Not the exporter's own optimisation: it takes a sum with 1e-8 or less for one with zero, and with it goes
         # what keeps the norm and the logarithm of silence finite. onnxruntime simplifies what it loads by itself.
+        traced = _trace(core)
         try:
             program = torch.onnx.export(
-                _trace(core),
+                traced,
                 dynamo=True,
+                custom_translation_table=onnx_translations(traced),
                 optimize=False,
                 verbose=False,
                 input_names=[core.input_name],

@@ -126,14 +126,16 @@ class ResUNetCore(nn.Module):
         # In this form, and not as a remainder, the exporter can follow what becomes of the number of frames.
         filled = (num_frames + FRAME_STEP - 1) // FRAME_STEP * FRAME_STEP
         features = F.pad(seen, (0, 0, 0, missing, 0, filled - num_frames))
-        features = self.unet(features)[:, :num_frames, : num_freqs // config.subbands]
-        return rearrange(
+        features = self.unet(features)[:, :, : num_freqs // config.subbands]
+        maps = rearrange(
             self.head(features),
             "batch frame freq (band source channel map) -> batch source channel map (band freq) frame",
             band=config.subbands,
             source=len(config.sources),
             channel=config.num_channels,
         )
+        # Cut behind the linear map: before it, an exported program would take either multiples of the step or none.
+        return maps[..., :num_frames]
 
     def _normalised(
         self, spectrum: Float[Tensor, "batch channel part freq frame"]
