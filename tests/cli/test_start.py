@@ -7,11 +7,15 @@ import sys
 from typing import get_args, get_type_hints
 
 import pytest
+import typer
 
 import unbraid
 from tests.cli.conftest import environment
+from unbraid.cli.commands import COMMANDS
+from unbraid.cli.main import app
 from unbraid.cli.separate import separate
 
+LISTED = ["unbraid.cli.separate", "unbraid.cli.models", "rich.markdown", "rich.traceback", "markdown_it", "pygments"]
 HEAVY = ("torch", "numpy", "scipy", "einops", "soundfile", "av", "soxr", "safetensors", "jaxtyping", "lightning")
 """What takes longer to import than help may take to come up."""
 
@@ -30,6 +34,41 @@ def test_help_imports_nothing_heavy(arguments):
     assert done.stderr.strip() == "[]"
 
 
+def test_help_imports_no_command_and_formats_no_markdown():
+    program = (
+        "import sys\n"
+        "from unbraid.cli.main import main\n"
+        "sys.argv = ['unbraid', '--help']\n"
+        "try:\n    main()\n"
+        f"finally:\n    print([name for name in {LISTED!r} if name in sys.modules], file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment())
+    assert (done.returncode, done.stderr.strip()) == (0, "[]")
+
+
+def test_what_help_lists_is_what_the_commands_say_of_themselves():
+    group = typer.main.get_command(app)
+    assert list(group.commands) == list(COMMANDS)
+    for name, command in group.commands.items():
+        assert command.name == name
+        assert " ".join(command.help.split("\n\n")[0].split()) == COMMANDS[name].summary
+
+
+def test_the_formatter_has_its_parts_where_it_needs_them():
+    """They are stood in for while it is imported; what is made of them is the real thing."""
+    program = (
+        "import sys\n"
+        "from unbraid.cli.commands import import_help_formatter\n"
+        "import_help_formatter()\n"
+        "from typer import rich_utils\n"
+        "made = rich_utils.Markdown('*text*')\n"
+        "from rich.markdown import Markdown\n"
+        "print(type(made) is Markdown)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment())
+    assert done.stdout == "True\n", done.stderr
+
+
 @pytest.mark.parametrize(
     ("program", "absent"),
     [
@@ -38,7 +77,7 @@ def test_help_imports_nothing_heavy(arguments):
         (
             "import numpy as np, unbraid\n"
             "unbraid.Separator('speech', device='cpu').separate(np.ones((1, 99), np.float32), 16_000)",
-            ("torch._dynamo", "torch._inductor", "torch.distributed.fsdp", "sympy", "scipy.signal", "lightning", "av"),
+            ("torch._dynamo", "torch._inductor", "torch.distributed.fsdp", "sympy", "scipy", "lightning", "av"),
         ),
     ],
     ids=["the package", "its names", "the first chunk"],

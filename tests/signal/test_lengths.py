@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.fft import next_fast_len
 
 from unbraid.signal.lengths import fast_fft_length, fit_length, stretch
 
@@ -30,6 +31,11 @@ def test_fast_lengths_are_even_smooth_and_not_much_longer(at_least):
     length = fast_fft_length(at_least)
     assert smooth_and_even(length)
     assert at_least <= length <= 1.15 * at_least + 2
+
+
+def test_fast_lengths_are_those_of_scipy():
+    lengths = [*range(1, 3000), 529_205, 2**31 - 1]
+    assert [fast_fft_length(2 * half) for half in lengths] == [2 * next_fast_len(half, real=True) for half in lengths]
 
 
 @pytest.mark.parametrize("make", [np.ones, torch.ones], ids=["array", "tensor"])

@@ -39,10 +39,9 @@ def test_a_package_that_is_not_there_is_named_when_it_is_needed():
         "import numpy\nfrom unbraid.audio.rate import resample\nfrom unbraid.errors import UnbraidError\n"
         "try: resample(numpy.zeros((1, 8), numpy.float32), 8000, 16000)\n"
         "except UnbraidError as error: print(error)\n"
-        "from unbraid.signal.lengths import fast_fft_length\nprint([fast_fft_length(n) for n in (1, 2, 3, 1000)])\n"
     )
     done = run_without(script, absent=(*ABSENT, "scipy"))
-    assert done.stdout.splitlines() == ["the package 'soxr' is not installed: pip install soxr", "[2, 2, 4, 1024]"]
+    assert done.stdout.splitlines() == ["the package 'soxr' is not installed: pip install soxr"]
 
 
 @pytest.mark.parametrize("recipe", ["speech", "speech-noisy", "cinematic", "music"])

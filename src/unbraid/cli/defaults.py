@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +98,8 @@ def _rivals(name: str) -> Iterator[str]:
 
 
 def _read(file: Path) -> dict[str, Any]:
+    import tomllib
+
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -126,6 +126,8 @@ def _options(
     for key, value in table.items():
         parameter = known.get(key.replace("-", "_"))
         if parameter is None or parameter.name is None:
+            from difflib import get_close_matches
+
             near = get_close_matches(key.replace("-", "_"), known, 1)
             remedy = f"did you mean '{near[0]}'?" if near else f"unbraid {command.name} --help  lists the options"
             raise ConfigError(f"'{key}' is no option of {command.name}", subject=_shown(file), remedy=remedy)

@@ -1,45 +1,64 @@
-"""The command line: one module per command; what is heavy to import is imported inside the commands."""
+"""The command line: one module per command, imported when it is asked for; inside them what is heavy to import."""
 
 from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 import unbraid
-from unbraid.cli import (
-    check_data,
-    compare,
-    demo,
-    doctor,
-    evaluate,
-    models_published,
-    prepare,
-    profile,
-    separate,
-    serve,
-    stream,
-    train,
-)
-from unbraid.cli.defaults import CommandWithDefaults, read_defaults
-from unbraid.cli.messages import complain
-from unbraid.cli.settings import in_options
+from unbraid.cli.commands import COMMANDS, LazyCommands, import_help_formatter
 from unbraid.cli.start import begin_command
 from unbraid.errors import UnbraidError
-from unbraid.files.names import printable
 from unbraid.separation.process import tune_process
 
 
 class _Commands(TyperGroup):
     """Turns what users can mend into one sentence and a status; defects of ours keep their traceback."""
 
+    def __init__(self, **settings) -> None:
+        super().__init__(**settings)
+        self.commands = cast(dict[str, Any], LazyCommands())
+        self._listing = False
+
+    def list_commands(self, ctx):
+        return list(self.commands)
+
+    def get_command(self, ctx, cmd_name):
+        if self._listing:
+            return TyperCommand(cmd_name, help=COMMANDS[cmd_name].summary)
+        return super().get_command(ctx, cmd_name)
+
+    @contextmanager
+    def _commands_are_only_listed(self) -> Iterator[None]:
+        self._listing = True
+        try:
+            yield
+        finally:
+            self._listing = False
+
+    def format_help(self, ctx, formatter):
+        import_help_formatter()
+        with self._commands_are_only_listed():
+            super().format_help(ctx, formatter)
+
+    def shell_complete(self, ctx, incomplete):
+        with self._commands_are_only_listed():
+            return super().shell_complete(ctx, incomplete)
+
     def resolve_command(self, ctx, args):
+        from unbraid.cli.defaults import read_defaults
+
         # No command has a dot in its name: a recording was named without one.
         if args and args[0] not in self.commands and ("." in args[0] or Path(args[0]).exists()):
+            from unbraid.files.names import printable
+
             ctx.fail(f"'{printable(args[0])}' is no command; to separate it: unbraid separate {printable(args[0])}")
         found = super().resolve_command(ctx, args)
         # The doctor runs whatever is wrong with a file of settings, and says it.
@@ -59,6 +78,9 @@ class _Commands(TyperGroup):
             error.message = error.message.removeprefix("Value error, ")
             raise
         except UnbraidError as error:
+            from unbraid.cli.messages import complain
+            from unbraid.cli.settings import in_options
+
             # A program further down the pipe that has seen enough is nothing to complain about.
             if not isinstance(error.__cause__, BrokenPipeError):
                 complain(in_options(error))
@@ -66,6 +88,8 @@ class _Commands(TyperGroup):
         except BrokenPipeError as error:
             raise typer.Exit(1) from error
         except KeyboardInterrupt as error:
+            from unbraid.cli.messages import complain
+
             complain(f"interrupted; {str(error) or 'nothing half-written is left behind'}", kind="")
             raise typer.Exit(130) from error
 
@@ -110,20 +134,6 @@ def unbraid_command(
     unbraid separate --help
         all settings, with more examples
     """
-
-
-app.command("separate", cls=CommandWithDefaults)(separate.separate)
-app.add_typer(models_published.models)
-app.command("profile", cls=CommandWithDefaults)(profile.profile)
-app.command("train", cls=CommandWithDefaults)(train.train)
-app.command("evaluate", cls=CommandWithDefaults)(evaluate.evaluate)
-app.command("compare", cls=CommandWithDefaults)(compare.compare)
-app.command("check-data", cls=CommandWithDefaults)(check_data.check_data)
-app.add_typer(prepare.prepare, name="prepare")
-app.command("doctor", cls=CommandWithDefaults)(doctor.doctor)
-app.command("serve", cls=CommandWithDefaults)(serve.serve)
-app.command("stream", cls=CommandWithDefaults)(stream.stream)
-app.command("demo", cls=CommandWithDefaults)(demo.demo)
 
 
 def main() -> None:

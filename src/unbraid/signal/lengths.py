@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, overload
 
 from torch.nn import functional as F
@@ -13,18 +14,28 @@ if TYPE_CHECKING:
 
 
 def fast_fft_length(at_least: int) -> int:
-    """The smallest length from `at_least` up that is even and has no prime factor above 5."""
-    try:
-        from scipy.fft import next_fast_len
-    except ModuleNotFoundError:  # as on a machine for training to which only the code was copied
-        return 1 << max(1, (at_least - 1).bit_length())
-    half = next_fast_len(max(1, -(-at_least // 2)), real=True)
-    assert half is not None  # as its type stub has it
-    return 2 * half
+    """The smallest length from `at_least` up that is even and has no prime factor above 5.
+
+    By hand, because all of `scipy.fft` takes a quarter of a second to import.
+    """
+    return 2 * _smooth(max(1, -(-at_least // 2)))
 
 
-# Nothing of SciPy can be traced; the length is a constant to whoever compiles. This is all that
-# torch.compiler.assume_constant_result does, after it has imported the compiler, which takes as long as PyTorch itself.
+@cache
+def _smooth(at_least: int) -> int:
+    best = 1 << (at_least - 1).bit_length()
+    fives = 1
+    while fives < best:
+        odd = fives
+        while odd < best:
+            best = min(best, odd << (-(-at_least // odd) - 1).bit_length())
+            odd *= 3
+        fives *= 5
+    return best
+
+
+# A constant to whoever compiles. This is all that torch.compiler.assume_constant_result does, after it has imported the
+# compiler, which takes as long as PyTorch itself.
 fast_fft_length._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
