@@ -91,10 +91,10 @@ release-files: $(VENV)/.dev
 lock: $(VENV)/.torch
 	$(BIN)/python .ci/lock.py requirements.lock .
 
-# Whether a version that is pinned is known to be vulnerable; asks the index.
+# Whether a version that is pinned is known to be vulnerable; asks the index, and fails where that knows nothing of one.
 audit: $(BIN)/python
 	@$(PIP) pip-audit
-	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
+	$(BIN)/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
 
 clean:
 	rm -rf $(VENV) site separated .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import subprocess
 import sys
 import tempfile
 from contextlib import closing
@@ -189,3 +190,41 @@ def test_a_folder_that_vanishes_costs_its_own_recordings_only(tiny, talk, tmp_pa
     assert "does not exist" in failed.message
     assert not failed.is_defect
     assert len(tree(tmp_path / "out")) == 3
+
+
+def test_thousands_of_files_below_a_folder_are_found_and_named_each_once(tmp_path):
+    """A hundred thousand take as long for each; see docs/reliability.md."""
+    for folder in range(30):
+        (tmp_path / f"in/{folder:02d}").mkdir(parents=True)
+        for number in range(100):
+            (tmp_path / f"in/{folder:02d}/talk{number}.wav").touch()
+    (tmp_path / "in/00/talk1.flac").touch()  # the same name but for its ending
+    found = discover_audio([tmp_path / "in"])
+    assert (len(found.files), found.errors) == (3001, ())
+    jobs = plan_jobs(found.files, tmp_path / "out", ("a", "b"), model="m")
+    paths = [path for job in jobs for path in job.paths.stems.values()]
+    assert len(set(paths)) == 6002
+    assert {path.parents[2].name for path in paths} == {"m"}
+
+
+def test_in_the_locale_c_names_are_kept_on_the_disk_and_escaped_on_the_terminal(tmp_path):
+    if sys.platform != "linux":
+        pytest.skip("names are bytes on Linux only")
+    folder = os.fsencode(tmp_path / "in")
+    os.mkdir(folder)
+    for name in (b"sch\xc3\xb6n.wav", b"\xff.wav"):
+        os.close(os.open(folder + b"/" + name, os.O_CREAT))
+    code = (
+        "import sys; from unbraid.audio.discovery import discover_audio; from unbraid.cli.messages import complain; "
+        "from unbraid.files.names import printable; from unbraid.files.pending import PendingFile, write_pending; "
+        "files = [file.path for file in discover_audio([sys.argv[1]]).files]; "
+        "[complain(f\"'{printable(path)}' is empty\") for path in files]; "
+        "[write_pending(PendingFile(path.with_suffix('.txt')), b'x') for path in files]"
+    )
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([sys.executable, "-c", code, folder], env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.isascii()
+    said = [line.rpartition(b"/")[2] for line in done.stderr.splitlines()]
+    assert said == [b"sch\\udcc3\\udcb6n.wav' is empty", b"\\udcff.wav' is empty"]
+    assert sorted(os.listdir(folder)) == sorted([b"sch\xc3\xb6n.wav", b"\xff.wav", b"sch\xc3\xb6n.txt", b"\xff.txt"])

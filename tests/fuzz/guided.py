@@ -130,7 +130,7 @@ def _search(
         f"-seed={seed + 1}",
         f"-max_len={max(4096, 2 * max(map(len, target.seeds)))}",
         "-len_control=0",
-        "-timeout=0",
+        "-timeout=86400",  # ours is in processor time
         "-rss_limit_mb=0",
         "-malloc_limit_mb=0",
         "-close_fd_mask=2",

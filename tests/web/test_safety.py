@@ -8,6 +8,7 @@ from tests.conftest import PATIENCE_SECONDS
 from tests.web.conftest import noise, submit, wait, wav
 from unbraid.errors import ConfigError
 from unbraid.output.export import export
+from unbraid.web import store
 from unbraid.web.config import ServeConfig
 from unbraid.web.store import SeparationStore
 from unbraid.web.uploads import plain_name
@@ -153,6 +154,26 @@ def test_results_expire_by_time_and_by_space(client, tmp_path):
     object.__setattr__(queue.config, "keep_bytes", queue.store.total_bytes() - 1)
     queue.sweep()
     assert [path.name for path in uploads(tmp_path)] == [ids[1]]
+
+
+def test_a_clock_that_is_set_ages_no_results(client, monkeypatch):
+    queue = client.app.state.queue
+    id = wait(client, submit(client, wav(noise())).json()["id"])["id"]
+    ended, now, up = queue.store.get(id).ended, time.time, store._uptime
+    for years in (30, -20):  # from 1970 to today, and a clock that was ahead
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "time", lambda years=years: now() + years * 31_536_000)
+            queue.sweep()
+            assert queue.store.get(id).ended == pytest.approx(ended + years * 31_536_000, abs=5)
+            assert client.get(f"/api/separations/{id}").status_code == 200
+    queue.sweep()
+    assert queue.store.get(id).ended == pytest.approx(ended, abs=5)
+    # Days that have really passed count.
+    days = 86_400 * 30
+    monkeypatch.setattr(time, "time", lambda: now() + days)
+    monkeypatch.setattr(store, "_uptime", lambda: up() + days)
+    queue.sweep()
+    assert client.get(f"/api/separations/{id}").status_code == 404
 
 
 def test_a_failure_has_words_and_leaves_nothing(client, tmp_path, monkeypatch):

@@ -166,7 +166,8 @@ class SeparationQueue:
         return total / len(self.devices)
 
     def sweep(self) -> None:
-        """Removes results that are too old, and the oldest where all take too much space."""
+        """Removes results that are too old, whatever the clock is set to, and the oldest where they take too much."""
+        self.store.follow_clock()
         oldest = time.time() - self.config.keep_hours * 3600
         ended = self.store.ended()
         for stored in ended:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -66,12 +67,17 @@ class StoredSeparation:
     """Of one that is done: its stems and what should be known about them."""
 
 
+_LEAST_JUMP_SECONDS = 60.0
+"""ours: less is a clock that is kept right."""
+
+
 class SeparationStore:
     """Every change is on the disk when its method returns; safe to use from several threads."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
+        self._clocks = time.time(), _uptime()
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=NORMAL")
@@ -171,6 +177,17 @@ class SeparationStore:
         with self._changing():
             self._connection.execute("UPDATE separations SET bytes = bytes + ? WHERE id = ?", (size, id))
 
+    def follow_clock(self) -> None:
+        """Where the time of day was set since the last call, all ends become what they would have been by that clock.
+
+        A small machine begins in 1970 and learns the time later: what it has done by then is not old.
+        """
+        with self._changing():
+            before, self._clocks = self._clocks, (time.time(), _uptime())
+            set_by = (self._clocks[0] - before[0]) - (self._clocks[1] - before[1])
+            if abs(set_by) >= _LEAST_JUMP_SECONDS:
+                self._connection.execute("UPDATE separations SET ended = ended + ?", (set_by,))
+
     def remove(self, id: str) -> None:
         with self._changing():
             self._connection.execute("DELETE FROM separations WHERE id = ?", (id,))
@@ -197,6 +214,13 @@ class SeparationStore:
                 values_by_name[name] = json.loads(values_by_name[name])
             found.append(StoredSeparation(**values_by_name))
         return found
+
+
+def _uptime() -> float:
+    """Seconds by a clock that nobody sets, and that goes on while the machine sleeps where the system has one."""
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
 
 
 def new_id() -> str:
