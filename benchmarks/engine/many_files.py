@@ -64,6 +64,9 @@ def recordings(folder: Path, count: int, seconds: float) -> None:
 
 def overhead(place: Path, options: argparse.Namespace, lanes: int) -> None:
     """In this process, whose model is warm: what a million files cost, not what a start costs."""
+    from unbraid.separation.process import tune_process
+
+    tune_process()  # as the command line does
     from unbraid.audio.discovery import discover_audio
     from unbraid.output.batch import run_jobs
     from unbraid.output.jobs import RecordingDone, plan_jobs
@@ -85,7 +88,8 @@ def overhead(place: Path, options: argparse.Namespace, lanes: int) -> None:
     print(
         f"{len(files)} files of {options.seconds:g} s, {lanes} in work: {wall:.1f} s, of which the model had "
         f"{model:.1f} s ({100 * (wall - model) / model:+.1f} %); processor {busy:.1f} s, of which the model's thread "
-        f"{own:.1f} s; {busy / hours / 3600:.3f} processor hours per hour"
+        f"{own:.1f} s (all else is {100 * (busy - own) / own:.1f} % of that); "
+        f"{busy / hours / 3600:.3f} processor hours per hour"
     )
 
 

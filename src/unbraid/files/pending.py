@@ -65,10 +65,9 @@ class PendingFile:
     def __init__(self, path: str | os.PathLike[str], *, follow_link: bool = True) -> None:
         self.name = f"'{printable(path)}'"
         with writing_to(self.name):
-            self.path = Path(os.path.realpath(path))
+            path = Path(path)
+            self.path = Path(os.path.realpath(path)) if follow_link else Path(os.path.realpath(path.parent), path.name)
             self._refuse_others()
-            if not follow_link:
-                self.path = Path(os.path.realpath(Path(path).parent), Path(path).name)
             self.partial = partial_path(self.path)
             try:
                 descriptor = self._create()
@@ -78,7 +77,8 @@ class PendingFile:
             self.file: BinaryIO = open(descriptor, "w+b", buffering=1 << 16)  # noqa: SIM115
 
     def _create(self) -> int:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.path.isdir(self.path.parent):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(self.path.parent)
         return os.open(self.partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
 

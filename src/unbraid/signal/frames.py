@@ -16,8 +16,7 @@ def add_frames(frames: Float[Tensor, "batch frame sample"], hop: int) -> Float[T
     num_frames, num_blocks = frames.shape[1], -(-frames.shape[2] // hop)
     frames = F.pad(frames, (0, num_blocks * hop - frames.shape[2]))
     blocks = frames.unflatten(2, (num_blocks, hop))
-    summed = F.pad(blocks[:, :, 0], (0, 0, 0, num_blocks - 1))
-    for block in range(1, num_blocks):
-        summed = summed + F.pad(blocks[:, :, block], (0, 0, block, num_blocks - 1 - block))
-    assert summed.shape[1] == num_frames + num_blocks - 1
+    summed = frames.new_zeros(frames.shape[0], num_frames + num_blocks - 1, hop)
+    for block in range(num_blocks):
+        summed[:, block : block + num_frames] += blocks[:, :, block]
     return summed.flatten(1)

@@ -10,7 +10,7 @@ from unbraid.axes import Float, Tensor
 _TAPS = 12
 """Per phase, as the standard's own filter has."""
 _FINE_RATE_HZ = 192_000
-_LOOK_SAMPLES = 4096
+_LOOK_SAMPLES = 32_768
 
 
 class TruePeakMeter:

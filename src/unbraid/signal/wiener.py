@@ -12,7 +12,7 @@ import torch
 from einops import rearrange
 
 from unbraid.axes import Float, Tensor
-from unbraid.signal.stft import istft, stft
+from unbraid.signal.stft import istft, power_spectrum, stft
 from unbraid.signal.windows import hann
 
 _WINDOW_SECONDS = 0.032
@@ -36,11 +36,14 @@ def wiener_refine(
     window = hann(n_fft).to(mixture)
     spectra = stft(estimates, n_fft, n_fft // 4, window)
     whole = stft(mixture, n_fft, n_fft // 4, window).unsqueeze(1)
-    floor = _FLOOR * whole.square().sum(dim=-3, keepdim=True) + torch.finfo(whole.dtype).tiny
-    powers = spectra.square().sum(dim=-3, keepdim=True) + floor
-    refined = powers / powers.sum(dim=1, keepdim=True) * whole
+    floor = _FLOOR * power_spectrum(whole) + torch.finfo(whole.dtype).tiny
+    powers = power_spectrum(spectra) + floor
+    share = (powers / powers.sum(dim=1, keepdim=True)).unsqueeze(-3)
     if from_hz > 0:
-        refined = torch.lerp(spectra, refined, _onset(n_fft, sample_rate, from_hz).to(refined))
+        onset = _onset(n_fft, sample_rate, from_hz).to(share)
+        refined = torch.addcmul(spectra * (1 - onset), share * onset, whole)
+    else:
+        refined = share * whole
     return istft(refined, n_fft, n_fft // 4, window, num_samples)
 
 

@@ -59,10 +59,14 @@ class Agreement:
 def find_agreement(evidence: Evidence) -> Agreement:
     """The most plausible order of each piece; which speaker comes first is arbitrary, but always the same."""
     if evidence.voices.count.shape[:2] == (1, 1):
-        # Of many short files, most are one piece, which has no other to agree with.
-        alone = evidence.overlap.new_ones(1, 1)
-        return Agreement(rows=torch.zeros(1, 1, dtype=torch.long), confidence=alone, joins=alone[0, 1:])
+        return agreement_of_one()
     return _Search(evidence).run()
+
+
+def agreement_of_one() -> Agreement:
+    """Of many short files, most are one piece, which has no other to agree with."""
+    sure = torch.ones(1, 1, dtype=torch.float64)
+    return Agreement(rows=torch.zeros(1, 1, dtype=torch.long), confidence=sure, joins=sure[0, 1:])
 
 
 class _Search:

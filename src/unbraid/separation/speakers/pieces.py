@@ -7,7 +7,7 @@ from einops import rearrange
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
-from unbraid.separation.speakers.voice import VoiceMeter, VoiceStatistics
+from unbraid.separation.speakers.voice import VoiceMeter, VoiceStatistics, voice_meter
 
 MAX_SPEAKERS = 4
 MIN_RATE = 4000
@@ -28,13 +28,28 @@ def can_track(num_sources: int, sample_rate: int) -> bool:
     return 2 <= num_sources <= MAX_SPEAKERS and sample_rate >= MIN_RATE
 
 
+class Voices:
+    """Those of one piece, which are measured when somebody asks: the only piece of a short recording is not asked."""
+
+    def __init__(self, meter: VoiceMeter, power: Float[Tensor, "source freq frame"]) -> None:
+        self._meter, self._power = meter, power
+        self._statistics: VoiceStatistics | None = None
+
+    def statistics(self) -> VoiceStatistics:
+        """Measures them now if that was not done, and lets go of the spectra, which are large."""
+        if self._statistics is None:
+            self._statistics = self._meter.measure(self._power)
+            del self._power
+        return self._statistics
+
+
 @dataclass(frozen=True, kw_only=True)
 class Piece:
     """What is kept of a piece; about 3 kB for two speakers."""
 
     first_block: int
     """Where in the recording its first quarter of a second lies."""
-    voices: VoiceStatistics
+    measured: Voices
     blocks: Float[Tensor, "source block"]
     """Mean power."""
     match: Float[Tensor, "source source2"]
@@ -42,6 +57,10 @@ class Piece:
     overlap_power: float
     across: dict[int, Float[Tensor, "source source2"]]
     """With the estimates of other channels of the chunk, by their index."""
+
+    @property
+    def voices(self) -> VoiceStatistics:
+        return self.measured.statistics()
 
     def audible(self, level: float) -> Tensor:
         """Estimates in which somebody is heard now and then, not just noise or a trace of another."""
@@ -75,7 +94,8 @@ class PieceMeter:
                 f"Voices need a sample rate of at least {MIN_RATE} Hz to be told apart, not {sample_rate}."
             )
         self.num_sources, self.sample_rate, self.overlap_samples = num_sources, sample_rate, overlap_samples
-        self._voice = VoiceMeter(sample_rate)
+        self._voice = voice_meter(sample_rate)
+        self._latest_voices: Voices | None = None
         self._tails: dict[int, tuple[int, Tensor]] = {}
         """By channel, where the end of its latest estimate begins, and that end."""
         self._powers: dict[int, tuple[float, int]] = {}
@@ -103,11 +123,14 @@ class PieceMeter:
         loudness = self._voice.loudness(power)
         blocks = self._blocks(loudness)
         match, overlap_power = self._match_overlap(channel_index, start_sample, estimate)
+        if self._latest_voices is not None:
+            self._latest_voices.statistics()
+        self._latest_voices = Voices(self._voice, power)
         total, count = self._powers.get(channel_index, (0.0, 0))
         self._powers[channel_index] = total + float(blocks.amax(0).sum()), count + blocks.shape[1]
         return Piece(
             first_block=round(start_sample / self.sample_rate / BLOCK_SECONDS),
-            voices=self._voice.measure(power),
+            measured=self._latest_voices,
             blocks=blocks,
             match=match,
             overlap_power=overlap_power,

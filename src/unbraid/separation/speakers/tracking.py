@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from unbraid.axes import Float, Tensor
-from unbraid.separation.speakers.agreement import Evidence, find_agreement
+from unbraid.separation.speakers.agreement import Evidence, agreement_of_one, find_agreement
 from unbraid.separation.speakers.ordering import all_orders
 from unbraid.separation.speakers.pieces import BLOCK_SECONDS, Piece, PieceMeter
 from unbraid.separation.speakers.voice import VoiceStatistics
@@ -60,7 +60,8 @@ class RecordingTracker:
         chunks = sorted({chunk for chunk, _ in self._pieces})
         channels = sorted({channel for _, channel in self._pieces})
         level = self._meter.levels()
-        agreement = find_agreement(self._evidence(chunks, channels, level))
+        is_alone = len(self._pieces) == 1
+        agreement = agreement_of_one() if is_alone else find_agreement(self._evidence(chunks, channels, level))
         orders = all_orders(self.num_sources)[agreement.rows]
         place = {
             (chunk, channel): (row, column)

@@ -11,11 +11,12 @@ The full covariance matters: on read speech it halves the mistakes that means al
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
 from unbraid.axes import Float, Int, Tensor
-from unbraid.signal.stft import stft
+from unbraid.signal.stft import power_spectrum, stft
 from unbraid.signal.windows import hann
 
 NUM_CEPSTRA = 20
@@ -105,7 +106,7 @@ class VoiceMeter:
 
     def power(self, estimate: Float[Tensor, "source sample"]) -> Float[Tensor, "source freq frame"]:
         """Power spectra, one frame every 16 ms."""
-        return stft(estimate, self.n_fft, self.hop, self.window, "constant").square().sum(dim=-3)
+        return power_spectrum(stft(estimate, self.n_fft, self.hop, self.window, "constant"))
 
     def loudness(self, power: Float[Tensor, "source freq frame"]) -> Float[Tensor, "source frame"]:
         """Mean power per sample in the band of speech, relative to full scale."""
@@ -139,9 +140,9 @@ class VoiceMeter:
         """Pitch by autocorrelation: the shortest lag whose peak comes near the highest peak."""
         spectrum = (power * self.pitch_band[:, None]).transpose(-1, -2)
         correlation = torch.fft.irfft(spectrum + 1e-20)
-        correlation = correlation / correlation[..., :1] / self.taper_correlation
         low, high = (self.sample_rate / hz for hz in reversed(_PITCH_RANGE_HZ))
-        lags = correlation[..., math.ceil(low) - 1 : math.floor(high) + 2]
+        near = slice(math.ceil(low) - 1, math.floor(high) + 2)
+        lags = correlation[..., near] / correlation[..., :1] / self.taper_correlation[near]
         middle = lags[..., 1:-1]
         is_peak = (middle >= lags[..., :-2]) & (middle >= lags[..., 2:]) & (middle > 0.85 * middle.amax(-1, True))
         first = is_peak.float().argmax(-1)
@@ -151,6 +152,13 @@ class VoiceMeter:
         place = octaves / math.log2(_PITCH_RANGE_HZ[1] / _PITCH_RANGE_HZ[0]) * NUM_PITCHES
         histogram = torch.zeros(power.shape[0], NUM_PITCHES)
         return histogram.scatter_add(-1, place.long().clamp(0, NUM_PITCHES - 1), voiced)
+
+
+@cache
+def voice_meter(sample_rate: int) -> VoiceMeter:
+    """One for all recordings of a rate, in Hz."""
+    with torch.inference_mode(False):
+        return VoiceMeter(sample_rate)
 
 
 @dataclass(frozen=True, kw_only=True)
