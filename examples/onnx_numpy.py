@@ -41,6 +41,9 @@ def hann(n_fft):
 
 
 def main(model, recording, folder):
+    for path in (model, recording):
+        if not Path(path).is_file():
+            sys.exit(f"error: there is no file {path}")
     session = onnxruntime.InferenceSession(model)
     spec = json.loads(session.get_modelmeta().custom_metadata_map["unbraid"])["spec"]
     samples, rate = soundfile.read(recording, always_2d=True)
@@ -58,4 +61,6 @@ def main(model, recording, folder):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit("usage: python onnx_numpy.py MODEL.onnx RECORDING FOLDER")
     main(*sys.argv[1:])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import pytest
+from pydantic import Field, TypeAdapter, ValidationError
 
 from unbraid.errors import ConfigError
 from unbraid.options import (
@@ -16,6 +17,7 @@ from unbraid.options import (
     SampleRate,
     check_option,
     check_options,
+    why_invalid,
 )
 
 
@@ -95,3 +97,26 @@ def test_a_word_given_to_a_function() -> None:
     check_option("join", "fade", Literal["fade", "average"])
     with pytest.raises(ConfigError, match="join is 'fade' or 'average', not 'fades'"):
         check_option("join", "fades", Literal["fade", "average"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "sentence"),
+    [
+        (int, "abc", "'abc' is not a whole number"),
+        (int, 1.5, "1.5 is not a whole number"),
+        (int, "9" * 5000, "is too large"),
+        (float, "loud", "'loud' is not a number"),
+        (bool, "perhaps", "'perhaps' is neither true nor false"),
+        (str, 3, "3 is not text"),
+        (Literal["a", "b"], "c", "'c' is not 'a' or 'b'"),
+        (Annotated[int, Field(ge=2, le=7)], 8, "8 is above 7"),
+        (Annotated[int, Field(ge=2, le=7)], 1, "1 is below 2"),
+        (list[int], "x", "it should be a valid list"),
+    ],
+)
+def test_what_pydantic_finds_is_said_plainly(kind, given, sentence):
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(kind).validate_python(given)
+    said = why_invalid(caught.value.errors()[0])
+    assert sentence in said
+    assert len(said) < 100

@@ -8,6 +8,8 @@ Messages name settings as Python has them, in backticks (`device="cpu"`); the co
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 Kind = TypeVar("Kind", bound="UnbraidError")
@@ -55,6 +57,12 @@ class AudioReadError(UnbraidError):
 
 class AudioWriteError(UnbraidError):
     """A recording cannot be written: no permission, no space, or a format that cannot hold it."""
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str | None:
+    """The question, where something is called nearly so."""
+    near = difflib.get_close_matches(name, list(names), n=2, cutoff=0.7)
+    return f"did you mean {' or '.join(near)}?" if near else None
 
 
 class WeightsError(UnbraidError):

@@ -13,6 +13,7 @@ allowed.
 from __future__ import annotations
 
 import types
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from numbers import Integral, Real
@@ -44,6 +45,40 @@ class Range:
         bounds = {"of at least": self.at_least, "above": self.above, "of at most": self.at_most, "below": self.below}
         return " and ".join(f"{words} {bound:g}" for words, bound in bounds.items() if bound is not None)
 
+
+def why_invalid(problem: Mapping[str, Any]) -> str:
+    """What pydantic found, one of the `errors()` of a ValidationError, as the end of a sentence naming the setting.
+
+    Its own words are for programmers: "Input should be a valid integer, unable to parse string as an integer".
+    """
+    given = repr(problem.get("input"))
+    given = given if len(given) <= _LONGEST_GIVEN else f"{given[:_LONGEST_GIVEN]}..."
+    if words := _PROBLEMS.get(problem["type"]):
+        return words.format(given=given, **problem.get("ctx", {}))
+    plain = problem["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+    return plain[:1].lower() + plain[1:]
+
+
+_LONGEST_GIVEN = 50
+_PROBLEMS = {
+    "int_parsing": "{given} is not a whole number",
+    "int_type": "{given} is not a whole number",
+    "int_from_float": "{given} is not a whole number",
+    "int_parsing_size": "{given} is too large",
+    "float_parsing": "{given} is not a number",
+    "float_type": "{given} is not a number",
+    "finite_number": "{given} is not a finite number",
+    "bool_parsing": "{given} is neither true nor false",
+    "bool_type": "{given} is neither true nor false",
+    "string_type": "{given} is not text",
+    "greater_than": "{given} is not above {gt}",
+    "greater_than_equal": "{given} is below {ge}",
+    "less_than": "{given} is not below {lt}",
+    "less_than_equal": "{given} is above {le}",
+    "literal_error": "{given} is not {expected}",
+    "missing": "it is missing",
+    "extra_forbidden": "there is no such setting",
+}
 
 PositiveInt = Annotated[int, Range(at_least=1.0)]
 NonNegativeInt = Annotated[int, Range(at_least=0.0)]

@@ -231,6 +231,17 @@ def test_headers_of_any_bytes_are_walked_without_error():
             find_truncation(io.BytesIO(head + bytes(length)))
 
 
+def test_chunks_without_end_are_refused_before_a_decoder_walks_them():
+    flood = b"RIFF\xff\xff\xff\xffWAVE" + b"junk\0\0\0\0" * 10_001
+    assert "has no samples in its first 10,000 chunks: it is damaged, or no recording" in complaint(flood)
+    # Marks behind the samples are no fault, however many.
+    data = io.BytesIO()
+    soundfile.write(data, np.zeros((1_000, 1)), 8_000, format="WAV")
+    marked = bytearray(data.getvalue() + b"mark\0\0\0\0" * 10_001)
+    marked[4:8] = struct.pack("<I", len(marked) - 8)
+    assert count(bytes(marked)) == 1_000
+
+
 def test_a_header_that_counts_itself_is_forgiven():
     data = io.BytesIO()
     soundfile.write(data, np.zeros((1_000, 1)), 8_000, format="WAV")

@@ -287,3 +287,22 @@ def test_a_defect_of_ours_keeps_its_traceback_and_the_others_are_done(separate, 
     assert "Traceback" in outcome.err
     assert outcome.errors == ["'a.wav' could not be separated because of a defect of unbraid (IndexError: a defect)"]
     assert "1 of 2 recordings separated (1 failed)" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ("separate", "a.wav", "--mp3-bitrate", "abc"),
+            "value for '--mp3-bitrate': 'abc' is not a whole number",
+        ),
+        (("separate", "a.wav", "--overlap", "much"), "value for '--overlap': 'much' is not a number"),
+        (("models", "download", "htdemuc"), "no published model 'htdemuc': did you mean htdemucs"),
+        (("models", "remove", "htdemuc"), "nothing was downloaded for 'htdemuc': did you mean htdemucs"),
+    ],
+)
+def test_what_is_misspelt_is_said_in_plain_words(run, monkeypatch, arguments, sentence):
+    monkeypatch.setenv("COLUMNS", "200")
+    outcome = run(*arguments)
+    assert outcome.code != 0
+    assert sentence in " ".join(outcome.err.split())

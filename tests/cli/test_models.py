@@ -154,11 +154,11 @@ def test_doctor_says_what_is_broken(run, monkeypatch):
         (("speech",), "no data is named"),
         (("speech", "--set", "steps"), "--set steps is not a setting"),
         (("speech", "--set", "step=3"), "there is no setting 'step' here; there are: name, model"),
-        (("speech", "--set", "steps=many"), "--set steps=many: input should be a valid integer"),
+        (("speech", "--set", "steps=many"), "--set steps=many: 'many' is not a whole number"),
         (("speech", "--set", "steps=0"), "steps is a whole number of at least 1"),
         (("speech", "--set", "model=3"), "'model' is a group of settings: name one of model.sample_rate"),
         (("speech", "--set", "steps.more=3"), "'steps' is a single value"),
-        (("speech", "--set", "precision=8"), "--set precision=8: input should be '32-true'"),
+        (("speech", "--set", "precision=8"), "--set precision=8: '8' is not '32-true'"),
     ],
 )
 def test_train_refuses(run, tmp_path, monkeypatch, arguments, sentence):

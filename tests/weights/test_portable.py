@@ -101,6 +101,15 @@ def test_the_example_separates_without_pytorch(tiny, tmp_path):
         assert np.allclose(made.T, estimate, atol=1e-4)
 
 
+def test_the_example_says_what_is_missing(tmp_path):
+    for arguments, sentence in (([], "usage: "), (["a.onnx", "b.wav", "stems"], "error: there is no file a.onnx")):
+        done = subprocess.run(
+            [sys.executable, str(EXAMPLE), *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        assert done.stderr.startswith(sentence)
+
+
 def test_the_separator_runs_it(tiny):
     _, weights, path = tiny
     mixture = 0.1 * np.random.default_rng(0).standard_normal((2, 9000)).astype(np.float32)

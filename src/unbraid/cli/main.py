@@ -16,6 +16,7 @@ import unbraid
 from unbraid.cli.commands import COMMANDS, LazyCommands, import_help_formatter
 from unbraid.cli.start import begin_command
 from unbraid.errors import UnbraidError
+from unbraid.options import why_invalid
 from unbraid.separation.process import tune_process
 
 
@@ -74,8 +75,9 @@ class _Commands(TyperGroup):
             begin_command()
             return super().invoke(ctx)
         except typer.BadParameter as error:
-            # Whose error it is inside typer helps nobody.
-            error.message = error.message.removeprefix("Value error, ")
+            found = getattr(error.__cause__, "errors", None)
+            if found is not None:
+                error.message = why_invalid(found()[0])
             raise
         except UnbraidError as error:
             from unbraid.cli.messages import complain

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from unbraid.errors import ConfigError
 from unbraid.files.json_text import JsonError, parse_json
+from unbraid.options import why_invalid
 
 Config = TypeVar("Config")
 
@@ -61,11 +62,11 @@ def _parsed(kind: Any, text: str, item: str) -> Any:
         candidates.append(parse_json(text))
     except JsonError:
         candidates.append([part.strip() for part in text.strip("()[]").split(",")])
-    problem = ""
+    problem: Mapping[str, Any] = {}
     for candidate in candidates:
         try:
             return adapter.validate_python(candidate)
         except ValidationError as error:
             if candidate is text:
-                problem = error.errors()[0]["msg"]
-    raise ConfigError(f"--set {item}: {problem[:1].lower()}{problem[1:]}")
+                problem = error.errors()[0]
+    raise ConfigError(f"--set {item}: {why_invalid(problem)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,7 +10,7 @@ import typer
 
 from unbraid.cli.messages import complain
 from unbraid.cli.options import flag
-from unbraid.errors import ConfigError, MissingExtraError, UnknownNameError
+from unbraid.errors import ConfigError, MissingExtraError, UnknownNameError, did_you_mean
 
 if TYPE_CHECKING:
     from unbraid.recipes.recipe import Recipe
@@ -25,8 +24,7 @@ def find_recipe(name: str) -> Recipe:
     from unbraid.recipes import RECIPES
 
     if name not in RECIPES:
-        near = difflib.get_close_matches(name, RECIPES, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "unbraid train --list  shows what there is"
+        hint = did_you_mean(name, RECIPES) or "unbraid train --list  shows what there is"
         raise UnknownNameError(f"there is no recipe '{name}': {hint}")
     return RECIPES[name]
 

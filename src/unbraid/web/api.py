@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 import unbraid
 from unbraid.files.names import printable
+from unbraid.options import why_invalid
 from unbraid.output.config import OutputConfig
 from unbraid.output.remix import remix_stems
 from unbraid.pictures.player.views import HEADROOM, draw_spectrogram, draw_waveform
@@ -190,7 +191,7 @@ def read_options(fields: dict[str, str]) -> SeparationOptions:
     except ValidationError as error:
         problem = error.errors()[0]
         name = ".".join(str(part) for part in problem["loc"])
-        raise Refused(422, f"`{name[:100]}`: {problem['msg'][:1].lower()}{problem['msg'][1:]}") from error
+        raise Refused(422, f"`{name[:100]}`: {why_invalid(problem)}") from error
 
 
 @api.get("/separations")

@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 import unbraid
 from unbraid.errors import UnbraidError
+from unbraid.options import why_invalid
 from unbraid.pictures.player import assets
 from unbraid.web.api import api
 from unbraid.web.config import ServeConfig
@@ -101,7 +102,7 @@ def build_app(config: ServeConfig, choices: ModelChoices | None = None) -> FastA
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         problem = error.errors()[0]
         name = ".".join(str(part) for part in problem["loc"][1:])
-        return _problem(f"`{name}`: {problem['msg'][:1].lower()}{problem['msg'][1:]}", 422)
+        return _problem(f"`{name}`: {why_invalid(problem)}", 422)
 
     return app
 

@@ -5,7 +5,6 @@ Nothing is ever unpickled. The hash is over the tensors' names, types, shapes an
 
 from __future__ import annotations
 
-import difflib
 import errno
 import hashlib
 import json
@@ -15,13 +14,13 @@ from pathlib import Path
 
 import torch
 
-from unbraid.errors import ConfigError, UnknownNameError, WeightsError
+from unbraid.errors import ConfigError, UnknownNameError, WeightsError, did_you_mean
 from unbraid.files.json_text import JsonError, entries, member, of_kind, parse_json
 from unbraid.files.names import printable
 from unbraid.files.pending import PendingFile, write_pending
 from unbraid.models.catalog import ARCHITECTURES, PRESETS, ModelConfig, architecture_name, build_model, config_of
 from unbraid.models.contract import ModelSpec, SeparationModel
-from unbraid.options import allowed_values, check_option
+from unbraid.options import allowed_values, check_option, why_invalid
 from unbraid.weights.listing import PRETRAINED, bundled_models
 from unbraid.weights.tensors import read_metadata, read_safetensors
 
@@ -193,7 +192,7 @@ def read_config(config_class: type[ModelConfig], values: dict[str, object], path
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
         raise WeightsError(
-            f"has a config that this version does not read: {where}: {problem['msg']}", subject=printable(path)
+            f"has a config that this version does not read: {where}: {why_invalid(problem)}", subject=printable(path)
         ) from error
     except (ConfigError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise WeightsError(f"has a config that this version does not read: {error}", subject=printable(path)) from error
@@ -230,10 +229,10 @@ def find_weights(source: str | Path) -> Path:
         raise WeightsError(f"there is no weights file {path}", remedy=f"give its path or one of: {_bundled_names()}")
     hint = " (a preset has no trained weights; train it first)" if source in PRESETS else ""
     names = (*bundled_models(), *published_names())
-    near = [] if hint or source in names else difflib.get_close_matches(source, names, n=2, cutoff=0.7)
+    near = None if hint or source in names else did_you_mean(str(source), names)
     raise UnknownNameError(
         f"there is no model '{source}'{hint}" + ("" if near else f"; bundled are: {_bundled_names()}"),
-        remedy=f"did you mean {' or '.join(near)}?" if near else "unbraid models list  shows all",
+        remedy=near or "unbraid models list  shows all",
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unbraid.audio.decode.headers import is_mpeg_audio
-from unbraid.audio.decode.riff import WaveHeader, is_wave, read_wave_header
+from unbraid.audio.decode.riff import MOST_CHUNKS, WaveHeader, is_wave, read_wave_header
 from unbraid.audio.formats import TAG_NAMES, AudioInfo, Encoding, SampleFormat
 from unbraid.audio.layout import USUAL_MASKS, from_vorbis
 from unbraid.audio.sources import Source
@@ -59,6 +59,12 @@ class SoundfileDecoder:
             if is_mpeg_audio(head):
                 raise NotForThisDecoder("its length would be a guess")
             wave = read_wave_header(view) if is_wave(head) else None
+        if wave is not None and wave.is_endless:
+            raise AudioReadError(
+                f"has no samples in its first {MOST_CHUNKS:,} chunks: it is damaged, or no recording",
+                subject=source.name,
+                remedy="get another copy",
+            )
         try:
             self._file = soundfile.SoundFile(source.open())
         except (soundfile.SoundFileError, RuntimeError) as error:

@@ -29,6 +29,9 @@ _INFO_TAGS = {
 
 _LONGEST_TAGS_BYTES = 1 << 20
 
+MOST_CHUNKS = 10_000
+"""ours: recorders write a few, and with marks some hundred; decoders would go through millions for minutes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class WaveHeader:
@@ -43,6 +46,8 @@ class WaveHeader:
     block_samples: int = 0
     """Per channel, in one compressed block; 0 where it is not told."""
     tags: Mapping[str, str] = field(default_factory=dict)
+    is_endless: bool = False
+    """None of the first `MOST_CHUNKS` chunks holds samples."""
 
     def true_length(self, decoded: int) -> int | None:
         """How many of the samples that a decoder finds are the recording; None where nothing promises a length.
@@ -70,7 +75,9 @@ def iter_chunks(file: Seekable, size: int) -> Iterator[tuple[bytes, int, int]]:
     file.seek(0)
     order = ">" if file.read(4) in (b"RIFX", b"FORM") else "<"
     position = 12
-    while position + 8 <= size:
+    for _ in range(MOST_CHUNKS):
+        if position + 8 > size:
+            return
         file.seek(position)
         name, length = struct.unpack(f"{order}4sI", file.read(8))
         yield name, length, position + 8
@@ -83,8 +90,10 @@ def read_wave_header(file: Seekable) -> WaveHeader:
     file.seek(0)
     order = ">" if file.read(4) == b"RIFX" else "<"
     found: dict = {}
+    names: list[bytes] = []
     try:
         for name, length, position in iter_chunks(file, size):
+            names.append(name)
             file.seek(position)
             if name == b"fmt ":
                 found |= _format(file.read(min(length, 64)), order)
@@ -97,7 +106,7 @@ def read_wave_header(file: Seekable) -> WaveHeader:
                     found["tags"] = {**_info(content[4:], order), **found.get("tags", {})}
     except struct.error:
         pass  # The header is cut; the decoder says what is missing.
-    return WaveHeader(**found)
+    return WaveHeader(**found, is_endless=len(names) == MOST_CHUNKS and b"data" not in names)
 
 
 def _format(content: bytes, order: str) -> dict:

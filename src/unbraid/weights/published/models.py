@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from unbraid.errors import UnknownNameError
+from unbraid.errors import UnknownNameError, did_you_mean
 from unbraid.files.cache import cache_folder
 from unbraid.weights.published.catalogues import PREFIXES, list_entries
 from unbraid.weights.published.hub import remove_from_cache
@@ -74,6 +74,8 @@ def download(name: str) -> Path:
     """The file of ours that a published name or a reference becomes, fetched where it is not here."""
     path = find_elsewhere(name)
     if path is None:
+        if near := did_you_mean(name, published_names()):
+            raise UnknownNameError(f"there is no published model '{name}'", remedy=near)
         raise UnknownNameError(
             f"there is no published model '{name}'; there are: {', '.join(published_names())}, and "
             "hf:owner/name and pymss:NAME"
@@ -98,7 +100,8 @@ def remove(name: str) -> int:
     local = find_downloaded(name)
     references = _references(name)
     if local is None or not references:
-        raise UnknownNameError(f"nothing was downloaded for '{name}'")
+        near = None if name in published_names() else did_you_mean(name, published_names())
+        raise UnknownNameError(f"nothing was downloaded for '{name}'", remedy=near or "")
     freed = _remove_converted(local)
     for reference in references:
         freed += _remove_source(reference, local.files.files)
