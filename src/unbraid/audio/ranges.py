@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -89,8 +89,8 @@ def read_info(path: Path, stream: int = 0) -> AudioInfo:
     return _info(path, round(seconds * rate), rate, channels)
 
 
-def _name(path: Path) -> str | bytes:
-    """As libsndfile takes it: names on a disk need not be UTF-8, but on Windows."""
+def _name(path: Path) -> Any:
+    """As libsndfile takes it: names on a disk need not be UTF-8, but on Windows. Its types do not know of bytes."""
     return str(path) if sys.platform == "win32" else os.fsencode(path)
 
 
