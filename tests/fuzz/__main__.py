@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,27 +60,28 @@ def _run(options: argparse.Namespace, guided: bool) -> int:
     with tempfile.TemporaryDirectory(dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None) as scratch:
         folder = options.folder or Path(scratch, "kept")
         folder.mkdir(parents=True, exist_ok=True)
-        targets: dict[str, Target] = {}
         for round_ in range(options.rounds):
             print("{:<16} {:>9} {:>9} {:>9} {:>6} {:>6} {:>9} {:>9}".format(*_COLUMNS), flush=True)
             for name in options.readers or BUILDERS:
-                if name not in targets:
-                    targets[name] = build_target(name, Path(scratch))
-                    for seed in targets[name].seeds:
-                        targets[name].read(seed)
-                kinds += _fuzz(name, targets[name], options, folder, guided, options.seed + round_)
+                place = Path(scratch, f"{round_} {name}")
+                place.mkdir()
+                build = partial(build_target, name, place)
+                kinds += _fuzz(name, build, options, folder, guided, options.seed + round_)
+                shutil.rmtree(place)
     return kinds > 0
 
 
-def _fuzz(name: str, target: Target, options: argparse.Namespace, folder: Path, guided: bool, seed: int) -> int:
+def _fuzz(
+    name: str, build: Callable[[], Target], options: argparse.Namespace, folder: Path, guided: bool, seed: int
+) -> int:
     """One reader; tells what became of it, and gives how many kinds of faults were found."""
     from tests.fuzz import guided as search
     from tests.fuzz.counts import add_counts
 
     if guided:
-        outcome = search.fuzz(name, target, options.executions, options.seconds, seed, folder)
+        outcome = search.fuzz(name, build, options.executions, options.seconds, seed, folder)
     else:
-        outcome = _at_random(name, target, options, folder, seed)
+        outcome = _at_random(name, build(), options, folder, seed)
     counts = outcome.counts
     print(
         f"{name:<16} {counts.executions:>9,} {counts.read:>9,} {counts.refused:>9,} {counts.kinds:>6} "

@@ -79,7 +79,10 @@ def _tree(folder: Path) -> Target:
             for line in data.split(b"\n")[:_MOST_FILES]:
                 _place(root, line)
             discover_audio([root])
-            open_splits(root)
+            for dataset in open_splits(root):
+                for item in dataset.items:
+                    # As scores and pages have them.
+                    "".join([item.name, *item.sources, *item.labels.values()]).encode()
         finally:
             shutil.rmtree(root)
 

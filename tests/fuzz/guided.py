@@ -1,6 +1,7 @@
 """Fuzzing that looks which code an input reaches, and goes on from those that reach new code: atheris on libFuzzer.
 
-A child process per reader, since libFuzzer never returns and a decoder may crash; the parent watches it.
+A child process per reader, since libFuzzer never returns and a decoder may crash; the parent watches it. What is to be
+read is built in the child, because threads do not outlive a fork.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import re
 import signal
 import sys
 import time
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +24,8 @@ _FIRST = 64
 """Damaged files that the search begins with, beside the whole ones."""
 
 _MOST_CRASHES = 5
+_START_SECONDS, _WAIT_SECONDS = 30.0, 600.0
+"""Of processor time until the first input, and of anything between two."""
 _NEWS = re.compile(r"#(\d+)\s+(NEW|REDUCE|INITED|pulse|DONE|RELOAD)\s+cov: (\d+)")
 
 
@@ -36,16 +41,11 @@ class Outcome:
     """The execution that found the last of them."""
 
 
-def fuzz(name: str, target: Target, executions: int | None, seconds: float | None, seed: int, folder: Path) -> Outcome:
+def fuzz(
+    name: str, build: Callable[[], Target], executions: int | None, seconds: float | None, seed: int, folder: Path
+) -> Outcome:
     """Until so many executions or seconds are over; corpus, log and findings are kept in `folder`."""
     corpus = folder / "corpus" / name.replace(" ", "-")
-    if not corpus.exists():
-        corpus.mkdir(parents=True)
-        random_ = random.Random(seed)
-        for number, data in enumerate(target.seeds):
-            (corpus / f"seed-{number}").write_bytes(data)
-        for number in range(_FIRST):
-            (corpus / f"damaged-{number}").write_bytes(damaged(random_.choice(target.seeds), random_))
     log = folder / "logs" / f"{name.replace(' ', '-')}.log"
     log.parent.mkdir(exist_ok=True)
     done, began, crashes = Counts(), time.monotonic(), 0
@@ -55,7 +55,7 @@ def fuzz(name: str, target: Target, executions: int | None, seconds: float | Non
         wanted = None if executions is None else executions - done.executions
         if (left is not None and left < 1) or (wanted is not None and wanted <= 0) or crashes > _MOST_CRASHES:
             break
-        counts, crash = _watch(name, target, corpus, log, folder / "findings", wanted, left, seed + crashes)
+        counts, crash = _watch(name, build, corpus, log, folder / "findings", wanted, left, seed + crashes)
         found, new = _read_log(log)
         edges, last_new = max(edges, found), new + done.executions if found > edges else last_new
         done = _sum(done, counts)
@@ -67,15 +67,27 @@ def fuzz(name: str, target: Target, executions: int | None, seconds: float | Non
 
 
 def _watch(
-    name: str, target: Target, corpus: Path, log: Path, findings: Path, runs: int | None, left: float | None, seed: int
+    name: str,
+    build: Callable[[], Target],
+    corpus: Path,
+    log: Path,
+    findings: Path,
+    runs: int | None,
+    left: float | None,
+    seed: int,
 ) -> tuple[Counts, str | None]:
     """One child until it ends; what it died of, if it did."""
     shared = Shared()
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
-        _search(name, target, corpus, log, findings, shared, runs, left, seed)
-    before, changed = Counts(), 0.0
+        try:
+            _search(name, build(), corpus, log, findings, shared, runs, left, seed)
+        except BaseException as error:
+            keep_finding(findings, name, "whole", b"", "".join(traceback.format_exception(error)))
+        finally:
+            os._exit(1)
+    before, changed, told = Counts(), 0.0, time.monotonic()
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
         counts = shared.read()
@@ -83,11 +95,11 @@ def _watch(
             break
         taken = _seconds_of(child)
         if counts != before:
-            before, changed = counts, taken
-        if counts.executions and taken - changed > 3 * SECONDS:
+            before, changed, told = counts, taken, time.monotonic()
+        if taken - changed > 3 * SECONDS + _START_SECONDS or time.monotonic() - told > _WAIT_SECONDS:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-            keep_finding(findings, name, "hang", shared.read_input(), f"no answer within {3 * SECONDS:g} s")
+            keep_finding(findings, name, "hang", shared.read_input(), "no answer")
             return counts, "hang"
         time.sleep(0.05)
     if counts.input_bytes == 0:
@@ -117,6 +129,15 @@ def _search(
     """In the child: never returns."""
     import atheris
 
+    for data in target.seeds:
+        target.read(data)
+    if not corpus.exists():
+        corpus.mkdir(parents=True)
+        random_ = random.Random(seed)
+        for number, data in enumerate(target.seeds):
+            (corpus / f"seed-{number}").write_bytes(data)
+        for number in range(_FIRST):
+            (corpus / f"damaged-{number}").write_bytes(damaged(random_.choice(target.seeds), random_))
     said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(said, 2)
     limit_memory()

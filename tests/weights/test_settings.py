@@ -16,10 +16,11 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         (BOMB, "more than 1,000,000 values"),
         ("[" * 5000, "nested more than 100 deep"),
         ("{a: " * 200 + "1" + "}" * 200, "nested more than 100 deep"),
+        ("".join(f"{' ' * depth}a:\n" for depth in range(200)), "nested more than 100 deep"),
         ("a: &a [1, *a]", "a part of it contains itself"),
         ("a: !!python/object/apply:os.system [echo]", "nothing else is read"),
     ],
-    ids=["aliases", "brackets", "braces", "itself", "program"],
+    ids=["aliases", "brackets", "braces", "indents", "itself", "program"],
 )
 def test_what_is_no_plain_settings_is_refused(tmp_path, text, what):
     (tmp_path / "a.yaml").write_text(text)

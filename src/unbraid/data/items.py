@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 import torch
 
 from unbraid.errors import DataError
+from unbraid.files.names import well_formed
 
 Split = Literal["train", "valid", "test"]
 
@@ -64,6 +65,15 @@ class Item:
 
     labels: Mapping[str, str] = field(default_factory=dict)
     """What is known besides: speaker, sex, collection, and the like."""
+
+    def __post_init__(self) -> None:
+        # They are written into scores, tables and pages, and come from the names of files.
+        object.__setattr__(self, "name", well_formed(self.name))
+        for field_ in ("sources", "labels"):
+            if not all(key.isascii() for key in getattr(self, field_)):
+                object.__setattr__(self, field_, {well_formed(key): one for key, one in getattr(self, field_).items()})
+        if not all(text.isascii() for text in self.labels.values()):
+            object.__setattr__(self, "labels", {key: well_formed(text) for key, text in self.labels.items()})
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,9 @@ def mappings(settings: object) -> Iterator[dict[str, object]]:
 
 
 def _parse_yaml(text: str, name: str) -> object:
+    if _bracket_depth(text) > _MOST_DEPTH:
+        # The parser takes a third of a second for a thousand of them.
+        raise WeightsError(f"is nested more than {_MOST_DEPTH} deep, and nothing like it is read", subject=name)
     try:
         import yaml
     except ImportError as error:
@@ -91,6 +95,12 @@ def _parse_yaml(text: str, name: str) -> object:
         raise WeightsError(
             f"holds more than plain settings, and nothing else is read: {reason}", subject=name
         ) from error
+
+
+def _bracket_depth(text: str) -> int:
+    """At most; brackets in words count as well, of which settings have few."""
+    steps = (1 if letter in "[{" else -1 for letter in text if letter in "[{]}")
+    return max(accumulate(steps, lambda depth, step: max(0, depth + step)), default=0)
 
 
 def _size(value: object, known: dict[int, int]) -> int:

@@ -1,5 +1,8 @@
 """Song folders, MUSDB18 and MUSDB18-HQ."""
 
+import os
+import sys
+
 import numpy as np
 import pytest
 import soundfile
@@ -12,6 +15,7 @@ from unbraid.data.layouts.layout import NoSplitError, share_out
 from unbraid.data.layouts.musdb18 import VALIDATION_SONGS
 from unbraid.data.open import open_dataset, open_splits
 from unbraid.errors import DataError, UnknownNameError
+from unbraid.evaluation.matching.source_names import fold
 
 STEMS = ("vocals", "drums", "bass", "other")
 
@@ -65,6 +69,25 @@ def test_shares_are_stable(songs):
     assert shares == share_out(sorted(songs, reverse=True))
     grown = share_out({*songs, "one more song"})
     assert sum(shares[song] != grown[song] for song in songs) <= 2
+
+
+def test_names_that_are_no_utf8_have_their_share():
+    assert set(share_out(["a", "sch\udcf6n", "\udcff"])) == {"a", "sch\udcf6n", "\udcff"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are Unicode")
+def test_songs_and_stems_whose_names_are_no_utf8_have_names_that_can_be_written(tmp_path):
+    song = tmp_path / os.fsdecode(b"train/sch\xf6n")
+    write_song(tmp_path / "train/song", ("vocals", "drums"))
+    (tmp_path / "train/song").rename(song)
+    (song / "drums.wav").rename(song / os.fsdecode(b"tr\xf6te.wav"))
+    (item,) = open_dataset(tmp_path, "train").items
+    assert item.name == "sch\\udcf6n"
+    assert item.labels == {"song": "sch\\udcf6n"}
+    assert set(item.sources) == {"vocals", "tr\\udcf6te"}
+    assert item.sources["tr\\udcf6te"][0].path.is_file()
+    # Estimates in folders of the same name are found.
+    assert fold(song.name) == fold(item.name)
 
 
 def test_without_a_folder_for_validation_some_training_songs_are_kept_for_it(tmp_path):

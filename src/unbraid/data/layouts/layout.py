@@ -123,13 +123,18 @@ def _search(root: Path, is_it: Callable[[Path], bool], descend: frozenset[str], 
                 yield from _search(folder, is_it, descend, depth - 1)
 
 
+def _bytes(name: str) -> bytes:
+    """Of a name from a disk, which need not be UTF-8."""
+    return name.encode("utf-8", "surrogateescape")
+
+
 def share_out(names: Iterable[str]) -> dict[str, Split]:
     """A split for each name where the data set has none: a tenth each, at least one, to valid and test.
 
     Decided by a hash of the name, so that it is the same on every machine, and adding a song moves at most one other
     across each border. ours: no paper says how.
     """
-    ranked = sorted(names, key=lambda name: hashlib.sha256(f"unbraid/{name}".encode()).digest())
+    ranked = sorted(names, key=lambda name: hashlib.sha256(_bytes(f"unbraid/{name}")).digest())
     share = max(1, round(len(ranked) / 10))
     splits: dict[str, Split] = dict.fromkeys(ranked, "train")
     if len(ranked) >= 2:

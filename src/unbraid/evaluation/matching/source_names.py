@@ -6,6 +6,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from unbraid.files.names import well_formed
+
 OTHER_NAMES = (
     ("vocals", "vocal", "voice", "singing"),
     ("drums", "drum", "percussion"),
@@ -56,5 +58,5 @@ def rest_of(source: str) -> str | None:
 
 def fold(text: str) -> str:
     """Lower case, composed accents, and one space for anything that only separates."""
-    words = re.split(r"[\s_\-.()\[\]/]+", unicodedata.normalize("NFC", text).casefold())
+    words = re.split(r"[\s_\-.()\[\]/]+", unicodedata.normalize("NFC", well_formed(text)).casefold())
     return " ".join(word for word in words if word)
