@@ -10,6 +10,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Tests compile nothing but where that is what they test.
 os.environ.setdefault("UNBRAID_COMPILED_SCAN", "0")
 
+import jaxtyping
 import numpy as np
 import pytest
 import soundfile
@@ -106,6 +107,15 @@ TINY["s4m-tiny-super-resolution"] = {
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def symbolic_sizes():
+    """While a network is traced its sizes are symbols, which are no `int` to a checker of types."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)
 
 
 @pytest.fixture

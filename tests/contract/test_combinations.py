@@ -126,6 +126,7 @@ def test_every_form_takes_any_length_silence_and_number_of_sources(name):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("symbolic_sizes")
 @pytest.mark.parametrize("name", FORMS)
 def test_every_form_exports(name):
     """Its core with free rows and frames where it has one, and else the whole for one length.

@@ -3,21 +3,13 @@
 import io
 import warnings
 
-import jaxtyping
 import pytest
 import torch
 
 from unbraid.layers.recurrent import Recurrent, RecurrentConfig
 from unbraid.weights.recurrent_programs import with_pytorch_layers
 
-
-@pytest.fixture(autouse=True)
-def _symbolic_sizes():
-    """While a layer is traced its sizes are symbols, which are no `int` to a checker of types."""
-    before = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", before)
+pytestmark = pytest.mark.usefixtures("symbolic_sizes")
 
 
 @pytest.mark.parametrize("bidirectional", [True, False])

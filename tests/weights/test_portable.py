@@ -31,13 +31,7 @@ REFUSED = {"sfc-mamba": "one after the other", "sfsrnet": "super-resolution", "s
 REFUSED["s4m-live"] = "states"
 
 
-@pytest.fixture(autouse=True)
-def _symbolic_sizes():
-    """While a core is traced its sizes are symbols, which are no `int` to a checker of types."""
-    before = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", before)
+pytestmark = pytest.mark.usefixtures("symbolic_sizes")
 
 
 @pytest.fixture(scope="module")
