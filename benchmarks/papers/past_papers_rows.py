@@ -137,7 +137,8 @@ STRIDED = replace(
     SPEECH,
     name="sr",
     about="super-resolution on S4M at 8 kHz with filters of 16 ms, 64 and 128 features, three rounds, two speakers",
-    cpu_seconds=40.0,
+    cpu_seconds=30.0,
+    steps=100,
 )
 
 COARSE = replace(S4M, kernel_ms=16.0, num_rounds=3)
