@@ -165,8 +165,7 @@ Stems keep the rate, the channels and, as nearly as the format can, the depth of
 {head}
 {_lines(writing())}
 
-Title, artist and other tags are those of the recording, and WAV, FLAC and MP3 have its cover, from whatever
-format it comes.
+Title, artist and other tags are those of the recording, and so is the cover, from whatever format it comes.
 
 A video with a stem as its sound is MP4, MOV or Matroska with AAC, ALAC, FLAC or the stem as it is, and a file of
 four stems MP4 with AAC:

@@ -20,6 +20,7 @@ import tempfile
 import time
 import tracemalloc
 from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -71,25 +72,40 @@ def overhead(place: Path, options: argparse.Namespace, lanes: int) -> None:
     from unbraid.output.batch import run_jobs
     from unbraid.output.jobs import RecordingDone, plan_jobs
     from unbraid.output.record import ModelIdentity
+    from unbraid.separation.inference import runner
     from unbraid.separation.separator import Separator
 
+    refining = list[float]()
+    refine = runner.wiener_refine
+
+    def timed(*arguments: Any) -> Any:
+        since = time.thread_time()
+        refined = refine(*arguments)
+        refining.append(time.thread_time() - since)
+        return refined
+
+    runner.wiener_refine = timed
     separator, identity = Separator(MODEL, device="cpu"), ModelIdentity.of(MODEL)
     stems = separator.stem_plan.names
     files = discover_audio([place / "in"]).files
     list(run_jobs(plan_jobs(files[:2], place / "warm", stems, model=MODEL), separator, identity))
     jobs = plan_jobs(files, place / f"out{lanes}", stems, model=MODEL)
     model = 0.0
+    refining.clear()
     began, busy, own = time.perf_counter(), cpu_seconds(), time.thread_time()
     for event in run_jobs(jobs, separator, identity, lanes=lanes):
         if isinstance(event, RecordingDone):
             model += event.exported.record["model_seconds"]
     wall, busy, own = time.perf_counter() - began, cpu_seconds() - busy, time.thread_time() - own
+    runner.wiener_refine = refine
     hours = len(files) * options.seconds / 3600
+    asked, rest = sum(refining), busy - own - sum(refining)
     print(
         f"{len(files)} files of {options.seconds:g} s, {lanes} in work: {wall:.1f} s, of which the model had "
         f"{model:.1f} s ({100 * (wall - model) / model:+.1f} %); processor {busy:.1f} s, of which the model's thread "
-        f"{own:.1f} s (all else is {100 * (busy - own) / own:.1f} % of that); "
-        f"{busy / hours / 3600:.3f} processor hours per hour"
+        f"{own:.1f} s; refining, which is part of the result, is {100 * asked / own:.1f} % of that "
+        f"({1000 * asked / len(files):.1f} ms a file), all else {100 * rest / own:.1f} % "
+        f"({1000 * rest / len(files):.1f} ms a file); {busy / hours / 3600:.3f} processor hours per hour"
     )
 
 

@@ -24,6 +24,17 @@ from unbraid.audio.sources import Source
 from unbraid.audio.writing import AudioWriter
 
 RATE = 16_000
+
+
+def remainder(byte: int) -> int:
+    """Of a byte and four that are zero, by the polynomial of Ogg's checksum."""
+    value = byte << 24
+    for _ in range(8):
+        value = (value << 1 ^ (0x04C11DB7 if value >> 31 else 0)) & 0xFFFFFFFF
+    return value
+
+
+REMAINDERS = [remainder(byte) for byte in range(256)]
 TAGS = {"title": "Größe", "artist": "Somebody", "date": "2024-05-01", "comment": "No. 7"}
 
 
@@ -69,7 +80,8 @@ def heard(source) -> np.ndarray:
 
 @pytest.mark.parametrize("cover", [PNG, JPEG], ids=["png", "jpeg"])
 @pytest.mark.parametrize(
-    ("extension", "sample"), [("flac", "int24"), ("flac", "int16"), ("mp3", None), ("wav", "int16"), ("wav", "float32")]
+    ("extension", "sample"),
+    [("flac", "int24"), ("flac", "int16"), ("mp3", None), ("ogg", None), ("wav", "int16"), ("wav", "float32")],
 )
 def test_a_cover_comes_back_and_the_sound_is_the_same(tmp_path, extension, sample, cover):
     with_cover = write(tmp_path / f"with.{extension}", cover, sample=sample)
@@ -83,8 +95,41 @@ def test_a_cover_comes_back_and_the_sound_is_the_same(tmp_path, extension, sampl
     with av.open(str(with_cover)) as container:
         [picture] = container.streams.video
         assert picture.metadata["comment"] == "Cover (front)"
-        assert container.metadata["title"] == TAGS["title"]
+        tags = container.metadata | container.streams.audio[0].metadata  # Ogg has them in the stream
+        assert {name.lower(): text for name, text in tags.items()}["title"] == TAGS["title"]
     assert soundfile.info(with_cover).frames == soundfile.info(without).frames
+
+
+@pytest.mark.parametrize("size", [100, 48_000, 48_766, 300_000])
+def test_a_cover_of_any_size_goes_into_ogg(tmp_path, size):
+    """Over one page or many, even to the last segment of a page; the pages stay whole and in their order."""
+    cover = Cover(kind="image/png", data=np.random.default_rng(size).bytes(size))
+    file = write(tmp_path / "a.ogg", cover)
+    data, numbers, position = file.read_bytes(), [], 0
+    while position < len(data):
+        table = data[position + 27 : position + 27 + data[position + 26]]
+        length = 27 + len(table) + sum(table)
+        page = data[position : position + length]
+        checksum = 0
+        for byte in page[:22] + bytes(4) + page[26:]:
+            checksum = checksum << 8 & 0xFFFFFFFF ^ REMAINDERS[checksum >> 24 ^ byte]
+        assert checksum == int.from_bytes(page[22:26], "little")
+        numbers.append(int.from_bytes(page[18:22], "little"))
+        position += length
+    assert numbers == list(range(len(numbers)))
+    block = base64.b64encode(flac_picture_block(cover)[4:])
+    assert block in b"".join(_bodies(data))
+    np.testing.assert_array_equal(heard(file), heard(write(tmp_path / "b.ogg", None)))
+    assert data == write(tmp_path / "a.ogg", cover).read_bytes()
+
+
+def _bodies(data: bytes):
+    position = 0
+    while position < len(data):
+        table = data[position + 27 : position + 27 + data[position + 26]]
+        begin = position + 27 + len(table)
+        position = begin + sum(table)
+        yield data[begin:position]
 
 
 def test_a_file_of_stems_takes_the_cover_of_its_recording(tmp_path):

@@ -92,3 +92,12 @@ def test_headers_that_are_wrong_end_in_one_sentence(data, said):
 def test_formats_are_checked():
     with pytest.raises(ConfigError, match="at least one"):
         PcmFormat(num_channels=0)
+
+
+@pytest.mark.parametrize("sample", ["int16", "int24", "int32"])
+def test_rounding_in_float32_is_that_in_float64(sample):
+    """Ties, what is beyond full scale, and everything between."""
+    half = 0.5 / 2 ** (15 if sample == "int16" else 23)
+    block = np.random.default_rng(0).uniform(-1.2, 1.2, (2, 5000)).astype(np.float32)
+    block[0, :6] = half, -half, 3 * half, 1.0, -1.0, 1.0 - half
+    assert encode_pcm(block, sample) == encode_pcm(block.astype(np.float64), sample)

@@ -40,6 +40,19 @@ def test_one_gain_for_all_so_that_they_still_add_up(tmp_path, stems, encoding):
     assert writers.peaks["vocals"] == pytest.approx(np.abs(stems[0]).max())
 
 
+@pytest.mark.parametrize("encoding", [Encoding(sample="int16"), Encoding(container="flac")])
+def test_stems_that_wait_on_the_disk_are_the_same_bytes_as_those_that_wait_in_memory(
+    tmp_path, stems, encoding, monkeypatch
+):
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "disk").mkdir()
+    write(tmp_path / "memory", stems, encoding)
+    monkeypatch.setattr("unbraid.output.stem_files._MEMORY_BYTES", 3 * 200_000)
+    write(tmp_path / "disk", stems, encoding)
+    for path in (tmp_path / "memory").iterdir():
+        assert path.read_bytes() == (tmp_path / "disk" / path.name).read_bytes()
+
+
 def test_no_gain_where_none_is_needed(tmp_path, stems):
     writers, read = write(tmp_path, stems / 4, Encoding(sample="int16"))
     assert writers.gain == 1.0

@@ -37,6 +37,19 @@ def test_below_the_frequency_estimates_stay_as_they_are():
     torch.testing.assert_close(refined[:, 1, :, 500:-500], sources[:, 1, :, 500:-500], atol=2e-2, rtol=0)
 
 
+def test_pieces_of_spectra_make_what_the_whole_makes(monkeypatch):
+    torch.manual_seed(0)
+    estimates, mixture = torch.randn(2, 3, 2, 9001), torch.randn(2, 2, 9001)
+    whole = wiener_refine(estimates, mixture, RATE, from_hz=1500.0)
+    monkeypatch.setattr("unbraid.signal.wiener._CACHED_SAMPLES", 1)
+    torch.testing.assert_close(wiener_refine(estimates, mixture, RATE, from_hz=1500.0), whole, atol=1e-6, rtol=0)
+
+
+def test_from_above_the_highest_frequency_nothing_changes():
+    estimates, mixture = torch.randn(1, 2, 1, 3000), torch.randn(1, 1, 3000)
+    assert torch.equal(wiener_refine(estimates, mixture, RATE, from_hz=RATE), estimates)
+
+
 def test_silence_stays_silence_and_what_no_estimate_has_is_shared_out():
     assert not wiener_refine(torch.zeros(1, 2, 1, 900), torch.zeros(1, 1, 900), RATE).any()
     mixture = torch.randn(1, 1, 900)

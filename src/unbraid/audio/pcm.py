@@ -16,9 +16,10 @@ def is_sample(block: np.ndarray) -> np.ndarray:
 def quantise(block: np.ndarray, bits: int) -> np.ndarray:
     """Round samples to integers of `bits` bits, in int32; what is beyond full scale is clamped and never wraps."""
     full_scale = 2.0 ** (bits - 1)
-    # float32 cannot hold 2 ** 31 - 1, so that the clamp would come out one too high.
-    scaled = np.rint(block.astype(np.float64) * full_scale)
-    return np.clip(scaled, -full_scale, full_scale - 1).astype(np.int32)
+    # float32 holds every integer of up to 24 bits, and not 2 ** 31 - 1: there the clamp would come out one too high.
+    scaled = block * (np.float32 if block.dtype == np.float32 and bits <= 24 else np.float64)(full_scale)
+    np.rint(scaled, out=scaled)
+    return np.clip(scaled, -full_scale, full_scale - 1, out=scaled).astype(np.int32)
 
 
 def to_float32(samples: np.ndarray) -> np.ndarray:

@@ -18,26 +18,24 @@ from unbraid.files.protocols import Writable
 class AudioWriter:
     """Writes float32 (channel, sample) blocks; the file appears on `commit`, and never without it.
 
+    path: a name, or a file of that name that is pending already.
     expected_samples: per channel; lets a short WAV keep the plain header, and must not be too small by much.
-    follow_link: see `PendingFile`.
     channel_mask: as in `AudioInfo`; kept in WAV. Ogg and FLAC imply the speakers by the number of channels.
-    cover: kept in WAV, FLAC and MP3.
     """
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | PendingFile,
         sample_rate: int,
         num_channels: int,
         encoding: Encoding,
         expected_samples: int | None = None,
         tags: Mapping[str, str] | None = None,
-        follow_link: bool = True,
         channel_mask: int | None = None,
         cover: Cover | None = None,
     ) -> None:
         check_target(sample_rate, num_channels, encoding)
-        self.pending = PendingFile(path, follow_link=follow_link)
+        self.pending = path if isinstance(path, PendingFile) else PendingFile(path)
         self.peak = 0.0
         """The largest magnitude written so far; full scale is 1."""
         self.num_samples = 0

@@ -10,6 +10,7 @@ import time
 from collections.abc import Generator, Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,8 @@ def export_to_stream(
 
 def refuse_to_overwrite(source: os.PathLike[str], paths: OutputPaths) -> None:
     """Raise AudioWriteError if a stem would take the place of the recording itself."""
-    if any(os.path.realpath(path) == os.path.realpath(source) for path in paths.all_stems_and_extras):
+    there = [path for path in paths.all_stems_and_extras if os.path.lexists(path)]
+    if there and os.path.realpath(source) in map(os.path.realpath, there):
         raise AudioWriteError(
             f"a stem of '{printable(source)}' would overwrite it", remedy="choose another `out` or `filename`"
         )
@@ -208,8 +210,10 @@ def refuse_to_overwrite(source: os.PathLike[str], paths: OutputPaths) -> None:
 
 def missing_folders(paths: OutputPaths) -> set[Path]:
     """Folders that will have to be made."""
-    folders = {folder for path in paths.all_stems_and_extras for folder in path.parents}
-    return {folder for folder in folders if not os.path.exists(folder)}
+    missing = set[Path]()
+    for folder in {path.parent for path in paths.all_stems_and_extras}:
+        missing.update(takewhile(lambda above: not os.path.exists(above), (folder, *folder.parents)))
+    return missing
 
 
 def remove_empty(folders: Iterable[Path]) -> None:

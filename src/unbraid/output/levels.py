@@ -1,43 +1,48 @@
-"""How loud a stem is: its integrated loudness and its true peak, measured while it is written."""
+"""How loud stems are: their integrated loudness and their true peak, measured while they are written."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-import numpy as np
 import torch
 
+from unbraid.axes import Float, Tensor
 from unbraid.signal.loudness import LoudnessMeter
 from unbraid.signal.true_peak import TruePeakMeter
 
 
 class LevelMeter:
-    """Takes one stem, block by block."""
+    """Takes all stems of a recording together, block by block."""
 
-    def __init__(self, num_channels: int, sample_rate: int) -> None:
-        self._loudness = LoudnessMeter((num_channels,), sample_rate)
-        self._peak = TruePeakMeter(num_channels, sample_rate)
+    def __init__(self, num_stems: int, num_channels: int, sample_rate: int) -> None:
+        self._loudness = LoudnessMeter((num_stems, num_channels), sample_rate)
+        self._peak = TruePeakMeter((num_stems, num_channels), sample_rate)
 
-    def push(self, block: np.ndarray) -> None:
-        """(channel, sample)."""
-        samples = torch.from_numpy(block)
-        self._loudness.push(samples)
-        self._peak.push(samples)
+    def push(self, stems: Float[Tensor, "source channel sample"]) -> None:
+        """The next block."""
+        self._loudness.push(stems)
+        self._peak.push(stems)
 
-    def lufs(self, gain: float = 1.0) -> float:
-        """Integrated loudness in LUFS at that gain; -inf for silence."""
-        return float(self._loudness.integrated(gain))
+    def lufs(self) -> list[float]:
+        """Integrated loudness of each stem; -inf for silence."""
+        return self._loudness.integrated().tolist()
 
-    def true_peak(self) -> float:
-        """The peak between the samples too, at the gain 1; full scale is 1."""
-        return self._peak.finish()
+    def true_peaks(self) -> list[float]:
+        """The peak of each stem, between the samples too; full scale is 1."""
+        return self._peak.finish().tolist()
 
-    def facts(self, gain: float) -> dict[str, float | None]:
-        """For a record: None stands for silence, which JSON has no number for."""
-        return {
-            "loudness_lufs": _rounded(self.lufs(gain)),
-            "true_peak_db": _rounded(20 * math.log10(peak) if (peak := gain * self.true_peak()) > 0 else -math.inf),
-        }
+    def facts(self, gains: Sequence[float]) -> list[dict[str, float | None]]:
+        """Of each stem at its gain, for a record: None stands for silence, which JSON has no number for."""
+        loudness = self._loudness.integrated(torch.tensor(gains, dtype=torch.float64)[:, None, None]).tolist()
+        peaks = [gain * peak for gain, peak in zip(gains, self.true_peaks(), strict=True)]
+        return [
+            {
+                "loudness_lufs": _rounded(lufs),
+                "true_peak_db": _rounded(20 * math.log10(peak) if peak > 0 else -math.inf),
+            }
+            for lufs, peak in zip(loudness, peaks, strict=True)
+        ]
 
 
 def _rounded(value: float) -> float | None:

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,9 @@ class ModelIdentity:
 
 def record_settings(separator: Separator, output: OutputConfig) -> dict[str, Any]:
     """What the files depend on, beside model and recording: every setting but those that the files' names show."""
-    separation = asdict(separator.config)
+    separation = {field.name: getattr(separator.config, field.name) for field in fields(separator.config)}
+    if separator.config.raw is not None:
+        separation["raw"] = asdict(separator.config.raw)
     if separator.config.remix:
         separation["remix"] = {name: _gain(gain_db) for name, gain_db in separator.config.remix.items()}
     written = asdict(output)
@@ -114,6 +116,7 @@ def build_record(
     seconds_taken: float,
 ) -> dict[str, Any]:
     """What the file says."""
+    levels = writers.levels()
     return {
         "format": FORMAT,
         "model": {"name": model.name, "sha256": model.sha256},
@@ -137,7 +140,7 @@ def build_record(
             stem: {
                 "file": _relative(path, paths.folder),
                 "peak": round(writers.peaks[stem] * writers.gain_of(stem), 6),
-                **writers.meters[stem].facts(writers.gain_of(stem)),
+                **levels[stem],
                 **({"gain": writers.own_gains[stem]} if stem in writers.own_gains else {}),
             }
             for stem, path in paths.stems.items()

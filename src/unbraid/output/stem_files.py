@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from unbraid.audio.formats import Cover, Encoding
 from unbraid.audio.pcm import largest_integer
 from unbraid.audio.writing import AudioWriter, check_target, checked_peak
 from unbraid.errors import ConfigError
-from unbraid.files.pending import PendingFile, commit_all, writing_to
+from unbraid.files.pending import PendingFile, commit_all
 from unbraid.options import check_option
 from unbraid.output.config import TRUE_PEAK_DB, ClipMode
 from unbraid.output.levels import LevelMeter
+from unbraid.output.waiting import WaitingSamples
 
 LOSSY_PEAK = 0.989
 """ours: -0.1 dB, because a lossy codec does not keep the peak exactly."""
 
-_ENCODE_SAMPLES = 1 << 18
+_MEMORY_BYTES = 1 << 23
+"""Of the stems of a recording, which wait on the disk beyond it: a minute of two in mono at 16 kHz."""
 
 
 class StemWriters:
     """Streams every stem to the disk and, on `commit`, makes all files appear together.
 
     Float WAV is written at once as it will be. For integer and lossy targets, and for a stem that gets a loudness, they
-    wait as raw float32 in hidden files beside their final names, because the gain can only be chosen at the end.
+    wait as raw float32, in memory where they are short and else in hidden files beside their final names, because the
+    gain can only be chosen at the end.
     """
 
     def __init__(
@@ -46,8 +50,6 @@ class StemWriters:
         """`loudness_lufs`: by stem, the loudness that it gets; the others keep their levels to each other."""
         if not paths:
             raise ConfigError("no stems to write: name at least one")
-        if len({os.path.realpath(path) for path in paths.values()}) < len(paths):
-            raise ConfigError("two stems have the same file name", remedy="put {stem} into `filename`")
         check_target(sample_rate, num_channels, encoding)
         self.gain = 1.0
         """What all stems but those of a given loudness were multiplied by, known after `encode`."""
@@ -55,8 +57,7 @@ class StemWriters:
         """Of the stems of a given loudness."""
         self.held_back: dict[str, float] = {}
         """Stems that would have exceeded the true peak at their loudness, and by how much in dB they are softer."""
-        self.meters = {stem: LevelMeter(num_channels, sample_rate) for stem in paths}
-        """Of each stem, before the gain."""
+        self._meter = LevelMeter(len(paths), num_channels, sample_rate)
         self._loudness = dict(loudness_lufs or {})
         self.num_samples = 0
         """Per channel."""
@@ -70,15 +71,20 @@ class StemWriters:
         self._tags = tags
         self._channel_mask = channel_mask
         self._cover = cover
+        self._pending: dict[str, PendingFile] = {}
         self._writers: dict[str, AudioWriter] = {}
-        self._raw: dict[str, PendingFile] = {}
+        self._waiting: dict[str, WaitingSamples] = {}
         self._encoded = False
         try:
+            for stem, path in self._paths.items():
+                self._pending[stem] = PendingFile(path, follow_link=False)
+            if len({pending.path for pending in self._pending.values()}) < len(paths):
+                raise ConfigError("two stems have the same file name", remedy="put {stem} into `filename`")
             for stem, path in self._paths.items():
                 if self._is_direct(stem):
                     self._writers[stem] = self._writer(stem)
                 else:
-                    self._raw[stem] = PendingFile(path, follow_link=False)
+                    self._waiting[stem] = WaitingSamples(path, num_channels, _MEMORY_BYTES // len(paths))
         except BaseException:
             self.discard()
             raise
@@ -92,19 +98,17 @@ class StemWriters:
         for stem, block in zip(self._paths, stems, strict=True):
             name = f"'{stem}'"
             self.peaks[stem] = max(self.peaks[stem], checked_peak(block, self._num_channels, name))
-            self.meters[stem].push(block)
             if self._is_direct(stem):
                 self._writers[stem].write(block)
             else:
-                raw = self._raw[stem]
-                with writing_to(raw.name):
-                    raw.file.write(block.T.astype(np.float32).tobytes())
+                self._waiting[stem].append(block)
+        self._meter.push(torch.from_numpy(stems))
         self.num_samples += stems.shape[2]
 
     def commit(self, clip_mode: ClipMode = "rescale", beside: Sequence[PendingFile] = ()) -> None:
         """Encode, unless that is done, and give all stems and the files `beside` them their names, or none of them."""
         self.encode(clip_mode)
-        commit_all([*(writer.pending for writer in self._writers.values()), *beside])
+        commit_all([*self._pending.values(), *beside])
 
     def encode(self, clip_mode: ClipMode = "rescale") -> None:
         """Everything but the names; `gain` is known then. Float targets keep every value, see `OutputConfig`."""
@@ -112,8 +116,10 @@ class StemWriters:
         if self._encoded:
             return
         self._encoded = True
-        for stem, target in self._loudness.items():
-            self._set_loudness(stem, target)
+        if self._loudness:
+            levels = dict(zip(self._paths, zip(self._meter.lufs(), self._meter.true_peaks(), strict=True), strict=True))
+            for stem, target in self._loudness.items():
+                self._set_loudness(stem, target, *levels[stem])
         if not self._encoding.is_float:
             peak = max((peak for stem, peak in self.peaks.items() if stem not in self._loudness), default=0.0)
             if clip_mode == "rescale" and peak > 1.0:
@@ -127,17 +133,20 @@ class StemWriters:
 
     def partial(self, stem: str) -> Path:
         """The file of a stem before it has its name; whole after `encode`."""
-        return self._writers[stem].pending.partial
+        return self._pending[stem].partial
 
     def gain_of(self, stem: str) -> float:
         return self.own_gains.get(stem, self.gain)
+
+    def levels(self) -> dict[str, dict[str, float | None]]:
+        """Loudness and true peak of each stem as it is written, for a record."""
+        return dict(zip(self._paths, self._meter.facts([self.gain_of(stem) for stem in self._paths]), strict=True))
 
     def _is_direct(self, stem: str) -> bool:
         """Whether a stem is written at once as it will be."""
         return self._encoding.is_float and stem not in self._loudness
 
-    def _set_loudness(self, stem: str, target: float) -> None:
-        measured, true_peak = self.meters[stem].lufs(), self.meters[stem].true_peak()
+    def _set_loudness(self, stem: str, target: float, measured: float, true_peak: float) -> None:
         if not math.isfinite(measured):
             self.own_gains[stem] = 1.0
             return
@@ -149,10 +158,8 @@ class StemWriters:
 
     def discard(self) -> None:
         """Remove what was written; harmless after `commit`."""
-        for writer in self._writers.values():
-            writer.discard()
-        for raw in self._raw.values():
-            raw.discard()
+        for part in (*self._writers.values(), *self._waiting.values(), *self._pending.values()):
+            part.discard()
 
     def __enter__(self) -> StemWriters:
         return self
@@ -162,34 +169,21 @@ class StemWriters:
 
     def _writer(self, stem: str) -> AudioWriter:
         return AudioWriter(
-            self._paths[stem],
+            self._pending[stem],
             self._sample_rate,
             self._num_channels,
             self._encoding,
             expected_samples=self._expected_samples,
             tags=self._tags,
-            follow_link=False,
             channel_mask=self._channel_mask,
             cover=self._cover,
         )
 
     def _encode(self, stem: str) -> None:
-        raw = self._raw[stem]
+        waiting, gain = self._waiting[stem], np.float32(self.gain_of(stem))
         self._expected_samples = self.num_samples
         writer = self._writers[stem] = self._writer(stem)
-        gain = np.float32(self.gain_of(stem))
-        for block in self._waiting(raw):
-            writer.write(block * gain)
+        for block in waiting.blocks():
+            writer.write(block if gain == 1 else block * gain)
         writer.seal()
-        raw.discard()  # at once, so that the disk holds one stem twice at most
-
-    def _waiting(self, raw: PendingFile) -> Iterator[np.ndarray]:
-        with writing_to(raw.name):
-            raw.file.seek(0)
-        frame_bytes = 4 * self._num_channels
-        while True:
-            with writing_to(raw.name):
-                data = raw.file.read(_ENCODE_SAMPLES * frame_bytes)
-            if not data:
-                return
-            yield np.frombuffer(data, np.float32).reshape(-1, self._num_channels).T
+        waiting.discard()  # at once, so that the disk holds one stem twice at most

@@ -191,6 +191,8 @@ class OverlapAdder:
         """
         plan = self.plan
         length = samples.shape[-1]
+        if is_last and self._sum is None:  # the only one
+            return samples[..., plan.edge : length - plan.edge]
         weights = self._window(samples, is_last)
         weighted = samples * weights
         begin, end = plan.context, length - plan.edge if is_last else plan.hop + plan.context

@@ -14,7 +14,8 @@ def add_frames(frames: Float[Tensor, "batch frame sample"], hop: int) -> Float[T
     is many times as fast as `fold` or a transposed convolution on a CPU.
     """
     num_frames, num_blocks = frames.shape[1], -(-frames.shape[2] // hop)
-    frames = F.pad(frames, (0, num_blocks * hop - frames.shape[2]))
+    if missing := num_blocks * hop - frames.shape[2]:
+        frames = F.pad(frames, (0, missing))
     blocks = frames.unflatten(2, (num_blocks, hop))
     summed = frames.new_zeros(frames.shape[0], num_frames + num_blocks - 1, hop)
     for block in range(num_blocks):

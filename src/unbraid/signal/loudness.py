@@ -79,8 +79,8 @@ class LoudnessMeter:
         self._energies += [self._rest[..., None], _energy(steps.unflatten(-1, (num_steps, self.hop)))]
         self._rest, self._rest_samples = _energy(tail), tail.shape[-1]
 
-    def integrated(self, gain: float = 1.0) -> Float[Tensor, "*axes"]:
-        """In LUFS, of the programme so far at that gain; -inf for silence."""
+    def integrated(self, gain: float | Tensor = 1.0) -> Float[Tensor, "*axes"]:
+        """In LUFS, of the programme so far at that gain (one for all, or one for each channel); -inf for silence."""
         steps = torch.cat([*self._energies, self._rest[..., None]], -1)
         num_samples = self.hop * (steps.shape[-1] - 1) + self._rest_samples
         if steps.shape[-1] <= 4:

@@ -21,7 +21,7 @@ Padding = Literal["reflect", "constant"]
 
 # The inverse divides by the summed squared windows. Over a whole transform of ours that sum stays above 0.2, but a
 # model that drops the last frame leaves its tail on the rim of one window; below this it fades out and stays finite.
-_SMALLEST_ENVELOPE = 1e-8
+SMALLEST_ENVELOPE = 1e-8
 
 
 def num_frames(num_samples: int, hop: int, window_samples: int) -> int:
@@ -55,7 +55,7 @@ def stft(
     flat = flat.float() if flat.dtype in (torch.float16, torch.bfloat16) else flat
     frames = num_frames(num_samples, hop, window.shape[-1])
     right = (frames - 1) * hop + n_fft // 2 - num_samples
-    padded = _pad(flat, n_fft // 2, right, padding)
+    padded = pad_ends(flat, n_fft // 2, right, padding)
     spectrum = torch.stft(
         padded, n_fft, hop, window.shape[-1], window.to(flat), center=False, onesided=True, return_complex=True
     )
@@ -87,7 +87,7 @@ def istft(
     taper = functional.pad(window.to(flat), (missing // 2, missing - missing // 2))
     summed = add_frames(torch.fft.irfft(bins, n_fft) * taper, hop)
     envelope = add_frames(taper.square().expand(1, frames, n_fft), hop)
-    signal = (summed / envelope.clamp(min=_SMALLEST_ENVELOPE))[:, n_fft // 2 : n_fft // 2 + length]
+    signal = (summed / envelope.clamp(min=SMALLEST_ENVELOPE))[:, n_fft // 2 : n_fft // 2 + length]
     signal = functional.pad(signal, (0, length - signal.shape[-1]))
     return signal.reshape(*batch_shape, length)
 
@@ -157,8 +157,8 @@ def _check(n_fft: int, hop: int, window_samples: int) -> None:
         raise ConfigError(f"The hop must be 1 to half the window ({window_samples // 2} samples), not {hop}.")
 
 
-def _pad(signal: Tensor, left: int, right: int, padding: Padding) -> Tensor:
-    """Reflect as far as the signal goes (one sample less than its length), zeros beyond."""
+def pad_ends(signal: Float[Tensor, "batch sample"], left: int, right: int, padding: Padding) -> Tensor:
+    """Room for frames at both ends: reflected as far as the signal goes (one sample less than it has), zeros beyond."""
     if padding == "reflect":
         reach = signal.shape[-1] - 1
         mirrored = min(left, reach), min(max(right, 0), reach)

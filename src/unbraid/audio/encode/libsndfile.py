@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unbraid.audio.encode.labels import FLAC_PICTURE_AT, WithInsertion, flac_picture_block, id3_tag
-from unbraid.audio.encode.ogg import settle_serial_number
+from unbraid.audio.encode.ogg import finish_ogg
 from unbraid.audio.formats import TAG_NAMES, Container, Cover, Encoding
 from unbraid.audio.layout import to_vorbis
 from unbraid.audio.pcm import quantise
@@ -41,8 +41,7 @@ class SoundfileSink:
         tags: Mapping[str, str] | None = None,
         cover: Cover | None = None,
     ) -> None:
-        """Ogg is written without the cover."""
-        self._encoding = encoding
+        self._encoding, self._cover = encoding, cover
         self._waiting = np.zeros((num_channels, 0), np.float32)
         tags = tags or {}
         self._target, self._guarded = file, _GuardedFile(_labelled(file, encoding.container, tags, cover))
@@ -81,7 +80,7 @@ class SoundfileSink:
         with self._guarded:
             self._file.close()
         if self._encoding.container == "ogg":
-            settle_serial_number(self._target)
+            finish_ogg(self._target, self._cover)
 
     def abandon(self) -> None:
         """Close the encoder of a file that will be thrown away."""

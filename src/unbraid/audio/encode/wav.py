@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
@@ -95,23 +96,25 @@ class WavSink:
             return
         if self._data_bytes % 2:
             self._file.write(b"\0")
+        assert isinstance(self._file, Rewritable)
+        patch = partial(_patch, self._file)
         num_frames = self._data_bytes // self._frame_bytes
         riff_bytes = self._head_bytes - 8 + self._data_bytes + self._data_bytes % 2
         if riff_bytes <= LARGEST_32:
-            self._patch(4, struct.pack("<I", riff_bytes))
-            self._patch(self._head_bytes - 4, struct.pack("<I", self._data_bytes))
+            patch(4, struct.pack("<I", riff_bytes))
+            patch(self._head_bytes - 4, struct.pack("<I", self._data_bytes))
         else:
             if not self._reserved:
                 raise ValueError("it grew past 4 GiB although a short recording was announced")
-            self._patch(0, b"RF64")
-            self._patch(12, b"ds64" + struct.pack("<IQQQI", 28, riff_bytes, self._data_bytes, num_frames, 0))
+            patch(0, b"RF64")
+            patch(12, b"ds64" + struct.pack("<IQQQI", 28, riff_bytes, self._data_bytes, num_frames, 0))
         if self._fact_at is not None:
-            self._patch(self._fact_at, struct.pack("<I", min(num_frames, LARGEST_32)))
+            patch(self._fact_at, struct.pack("<I", min(num_frames, LARGEST_32)))
 
-    def _patch(self, position: int, data: bytes) -> None:
-        assert isinstance(self._file, Rewritable)
-        self._file.seek(position)
-        self._file.write(data)
+
+def _patch(file: Rewritable, position: int, data: bytes) -> None:
+    file.seek(position)
+    file.write(data)
 
 
 def _format_chunk(sample_rate: int, num_channels: int, encoding: Encoding, channel_mask: int | None) -> bytes:

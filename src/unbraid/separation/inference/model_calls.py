@@ -172,7 +172,7 @@ def call_model(
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """A model in evaluation mode for as long as the block lasts; every module is then in the mode it was in."""
-    training = [module for module in model.modules() if module.training]
+    training = [module for module in _parts(model) if module.training]
     for module in training:
         module.training = False
     try:
@@ -180,3 +180,13 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+def _parts(model: nn.Module) -> list[nn.Module]:
+    """The model and everything in it, as `modules` gives them, which puts a name together for each."""
+    parts, met = [model], {model}
+    for part in parts:
+        inside = [child for child in part._modules.values() if child is not None and child not in met]
+        met.update(inside)
+        parts += inside
+    return parts

@@ -49,7 +49,7 @@ class ModelRunner:
         Channels that are equal, as in a mono recording stored in stereo, go through it once. Each chunk is looked at
         by itself, so that its estimates do not depend on its neighbours in the batch.
         """
-        kinds = [(chunk.samples.shape[-1], bool((chunk.samples == chunk.samples[:1]).all())) for chunk in batch]
+        kinds = [(chunk.samples.shape[-1], _is_mono(chunk.samples)) for chunk in batch]
         alike = groupby(zip(kinds, batch, strict=True), key=itemgetter(0))
         parts = [self._begin_alike([chunk for _, chunk in members], single=kind[1]) for kind, members in alike]
         return lambda: (separated for part in parts for separated in part())
@@ -94,7 +94,10 @@ class ModelRunner:
             mean = self._mean(shifts, [self._received(request) for request in asked])
             if self.refine_from_hz is not None:
                 mean = wiener_refine(mean, scaled, self.spec.sample_rate, self.refine_from_hz)
-            result[heard] = mean * gain.unsqueeze(1) + offset.unsqueeze(1)
+            scaled_back = mean * gain.unsqueeze(1) + offset.unsqueeze(1)
+            if heard.all():
+                return scaled_back
+            result[heard] = scaled_back
             return result
 
         return finish
@@ -107,6 +110,8 @@ class ModelRunner:
     def _mean(self, shifts: list[int], passes: list[Tensor]) -> Float[Tensor, "row source channel sample"]:
         """Of the first pass, over all samples, and of those that begin later."""
         total, *others = passes
+        if not others:
+            return total
         count = torch.ones(total.shape[-1])
         for shift, shifted in zip(shifts[1:], others, strict=True):
             if self.spec.exchangeable:
@@ -116,3 +121,8 @@ class ModelRunner:
             total[..., shift:] += shifted
             count[shift:] += 1
         return total / count
+
+
+def _is_mono(samples: Float[Tensor, "channel sample"]) -> bool:
+    """Whether all channels are equal."""
+    return samples.shape[0] == 1 or bool((samples == samples[:1]).all())

@@ -82,19 +82,27 @@ class _Search:
         silent = self.pair[0].new_zeros(self.chunks, self.channels, len(self.orders))
         linked = self._improve_rows(torch.zeros(self.chunks, self.channels, dtype=torch.long), silent)
         best_rows, best_score = linked, -float("inf")
+        seen = set[tuple[int, ...]]()
         for start in [linked, *self._seeded_starts(linked, silent)]:
-            rows, score = self._settle(start)
+            rows, score = self._settle(start, seen)
             if score > best_score + 1e-6:
                 best_rows, best_score = rows, score
         return self._judge(best_rows)
 
-    def _settle(self, rows: Tensor) -> tuple[Tensor, float]:
-        """Turns of fitting the speakers and choosing the orders, until nothing changes."""
+    def _settle(self, rows: Tensor, seen: set[tuple[int, ...]]) -> tuple[Tensor, float]:
+        """Turns of fitting the speakers and choosing the orders, until nothing changes.
+
+        What follows from orders that were `seen` from an earlier start is known already, and no better.
+        """
         for _ in range(_MAX_ROUNDS):
+            place = tuple(rows.flatten().tolist())
+            if place in seen:
+                return rows, -float("inf")
+            seen.add(place)
             unary = self._voice_scores(self._speakers(rows))
             improved = self._improve_rows(rows, limit_voices(unary))
             if torch.equal(improved, rows):
-                break
+                return rows, self._score(rows, unary)
             rows = improved
         return rows, self._score(rows, self._voice_scores(self._speakers(rows)))
 

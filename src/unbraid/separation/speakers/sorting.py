@@ -96,7 +96,7 @@ class SortRecording:
             self._file = tempfile.SpooledTemporaryFile(_MEMORY_BYTES, dir=self.scratch)  # type: ignore[assignment]  # noqa: SIM115
         assert self._file is not None
         try:
-            self._file.write(estimate.numpy().tobytes())
+            self._file.write(np.ascontiguousarray(estimate.numpy()).reshape(-1))
         except OSError as error:
             raise no_room("estimates that wait until all speakers are known", error, self.scratch) from error
         # Only where the samples were is still needed. A slice of none of them would keep them all in memory.
@@ -112,9 +112,11 @@ class SortRecording:
         with self._file as file:
             file.seek(0)
             for chunk, shape in self._waiting:
-                data = np.frombuffer(file.read(4 * int(np.prod(shape))), dtype=np.float32).reshape(shape)
-                estimate = torch.from_numpy(data.copy())
+                data = np.empty(shape, np.float32)
+                file.readinto(data.reshape(-1))  # type: ignore[attr-defined]
+                estimate = torch.from_numpy(data)
                 for channel in range(shape[1]):
                     order = assignment.orders[chunk.index, channel]
-                    estimate[:, channel] = estimate[list(order), channel]
+                    if order != tuple(range(shape[0])):
+                        estimate[:, channel] = estimate[list(order), channel]
                 yield chunk, estimate

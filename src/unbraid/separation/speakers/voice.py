@@ -95,14 +95,20 @@ class VoiceMeter:
         self.window = hann(self.n_fft)
         hz = torch.arange(self.n_fft // 2 + 1, dtype=torch.float64) * sample_rate / self.n_fft
         self.voice_band = ((hz > 100) & (hz < 4000)).float()
-        self.pitch_band = (hz < 1500).float()
         self.mel = _mel_bands(hz, 80.0, min(7600.0, 0.475 * sample_rate))
         order = torch.arange(1, NUM_CEPSTRA + 1)[:, None]
         phase = (torch.arange(_NUM_MEL_BANDS) + 0.5) / _NUM_MEL_BANDS
         self.cosines = math.sqrt(2 / _NUM_MEL_BANDS) * torch.cos(math.pi * order * phase)
         self.upper = torch.triu_indices(NUM_CEPSTRA, NUM_CEPSTRA)
+        low, high = (sample_rate / hz for hz in reversed(_PITCH_RANGE_HZ))
+        self.lags = torch.arange(math.ceil(low) - 1, math.floor(high) + 2)
+        """At which the autocorrelation is taken: the range of pitch, and a sample more at both ends."""
         taper = torch.fft.irfft(torch.fft.rfft(self.window).abs().square())
-        self.taper_correlation = taper / taper[0]
+        self.taper_correlation = (taper / taper[0])[self.lags]
+        bins = torch.arange(int((hz < 1500).sum()), dtype=torch.float64)[:, None]
+        sums = torch.cos(2 * torch.pi * bins * torch.cat([torch.zeros(1), self.lags]) / self.n_fft)
+        self.waves = (sums * (2 - (bins == 0).double()) / self.n_fft).float()
+        """From powers below 1500 Hz to the autocorrelation at no lag and at those."""
 
     def power(self, estimate: Float[Tensor, "source sample"]) -> Float[Tensor, "source freq frame"]:
         """Power spectra, one frame every 16 ms."""
@@ -115,18 +121,23 @@ class VoiceMeter:
         )
 
     def measure(self, power: Float[Tensor, "source freq frame"]) -> VoiceStatistics:
-        """The statistics of each source over the frames that it dominates."""
+        """The statistics of each source over the frames that it dominates; the others are not looked at."""
         weight = self._dominance(self.loudness(power))
         mel = torch.einsum("bf,sft->stb", self.mel, power)
         # Valleys 40 dB below the mean hold noise and leakage rather than voice.
-        cepstra = (mel + 1e-4 * mel.mean() + 1e-20).log() @ self.cosines.T
-        weighted = weight[..., None] * cepstra
-        outer = torch.einsum("std,ste->sde", weighted, cepstra)
+        floor = 1e-4 * mel.mean() + 1e-20
+        low = power.mT[..., : len(self.waves)]
+        each = zip(low, mel, weight > 0, strict=True)
+        return VoiceStatistics.stack([self._sums(one[own], bands[own] + floor) for one, bands, own in each])
+
+    def _sums(self, low: Float[Tensor, "frame freq"], mel: Float[Tensor, "frame band"]) -> VoiceStatistics:
+        """Of one voice that is heard in all of these frames."""
+        cepstra = mel.log() @ self.cosines.T
         return VoiceStatistics(
-            count=weight.sum(-1),
-            total=weighted.sum(-2),
-            scatter=outer[..., self.upper[0], self.upper[1]],
-            pitch=self._pitch_histogram(power, weight),
+            count=torch.tensor(float(len(cepstra))),
+            total=cepstra.sum(0),
+            scatter=(cepstra.T @ cepstra)[self.upper[0], self.upper[1]],
+            pitch=self._pitch_histogram(low),
         )
 
     def _dominance(self, loudness: Tensor) -> Tensor:
@@ -136,22 +147,18 @@ class VoiceMeter:
         loud = loudness > 0.00316 * loudness.amax(0).quantile(0.95)
         return (lead_db > 4).float() * loud * (loudness > 1e-12)
 
-    def _pitch_histogram(self, power: Tensor, weight: Tensor) -> Tensor:
+    def _pitch_histogram(self, low: Float[Tensor, "frame freq"]) -> Float[Tensor, " pitch"]:
         """Pitch by autocorrelation: the shortest lag whose peak comes near the highest peak."""
-        spectrum = (power * self.pitch_band[:, None]).transpose(-1, -2)
-        correlation = torch.fft.irfft(spectrum + 1e-20)
-        low, high = (self.sample_rate / hz for hz in reversed(_PITCH_RANGE_HZ))
-        near = slice(math.ceil(low) - 1, math.floor(high) + 2)
-        lags = correlation[..., near] / correlation[..., :1] / self.taper_correlation[near]
-        middle = lags[..., 1:-1]
-        is_peak = (middle >= lags[..., :-2]) & (middle >= lags[..., 2:]) & (middle > 0.85 * middle.amax(-1, True))
-        first = is_peak.float().argmax(-1)
-        strength = middle.gather(-1, first[..., None])[..., 0]
-        voiced = weight * (is_peak.any(-1) & (strength > 0.6))
-        octaves = torch.log2(self.sample_rate / (first + math.ceil(low)) / _PITCH_RANGE_HZ[0])
+        correlation = low @ self.waves
+        lags = correlation[:, 1:] / (correlation[:, :1] + 1e-20) / self.taper_correlation
+        middle = lags[:, 1:-1]
+        is_peak = (middle >= lags[:, :-2]) & (middle >= lags[:, 2:]) & (middle > 0.85 * middle.amax(-1, True))
+        first = is_peak.byte().argmax(-1)
+        strength = middle.gather(-1, first[:, None])[:, 0]
+        voiced = is_peak.any(-1) & (strength > 0.6)
+        octaves = torch.log2(self.sample_rate / (first[voiced] + self.lags[0] + 1) / _PITCH_RANGE_HZ[0])
         place = octaves / math.log2(_PITCH_RANGE_HZ[1] / _PITCH_RANGE_HZ[0]) * NUM_PITCHES
-        histogram = torch.zeros(power.shape[0], NUM_PITCHES)
-        return histogram.scatter_add(-1, place.long().clamp(0, NUM_PITCHES - 1), voiced)
+        return torch.bincount(place.long().clamp(0, NUM_PITCHES - 1), minlength=NUM_PITCHES).float()
 
 
 @cache
