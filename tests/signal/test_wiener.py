@@ -47,7 +47,7 @@ def test_pieces_of_spectra_make_what_the_whole_makes(monkeypatch):
 
 def test_from_above_the_highest_frequency_nothing_changes():
     estimates, mixture = torch.randn(1, 2, 1, 3000), torch.randn(1, 1, 3000)
-    assert torch.equal(wiener_refine(estimates, mixture, RATE, from_hz=RATE), estimates)
+    assert torch.equal(wiener_refine(estimates, mixture, RATE, from_hz=float(RATE)), estimates)
 
 
 def test_silence_stays_silence_and_what_no_estimate_has_is_shared_out():

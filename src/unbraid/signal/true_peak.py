@@ -67,7 +67,7 @@ class TruePeakMeter:
 
 @cache
 def _filters(factor: int) -> tuple[Float[Tensor, "sample between"], float]:
-    """From a step, and the samples beyond it that the taps reach, to what lies between; and how much it lifts at most."""
+    """From a step, and the samples beyond it that the taps reach, to what lies between; and what it lifts at most."""
     with torch.inference_mode(False):
         taps = _TAPS * factor
         at = (torch.arange(taps) - (taps - 1) / 2) / factor

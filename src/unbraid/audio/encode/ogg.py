@@ -44,7 +44,7 @@ def finish_ogg(file: Rewritable, cover: Cover | None) -> None:
         struct.pack_into("<III", page, _SERIAL, serial, number, 0)
         struct.pack_into("<I", page, _CHECKSUM, _checksum(page))
         file.seek(start)
-        file.write(page)
+        file.write(bytes(page))
     file.seek(0, 2)
 
 

@@ -96,7 +96,7 @@ class SortRecording:
             self._file = tempfile.SpooledTemporaryFile(_MEMORY_BYTES, dir=self.scratch)  # type: ignore[assignment]  # noqa: SIM115
         assert self._file is not None
         try:
-            self._file.write(np.ascontiguousarray(estimate.numpy()).reshape(-1))
+            self._file.write(np.ascontiguousarray(estimate.numpy()).reshape(-1).data)
         except OSError as error:
             raise no_room("estimates that wait until all speakers are known", error, self.scratch) from error
         # Only where the samples were is still needed. A slice of none of them would keep them all in memory.
