@@ -223,6 +223,39 @@ def test_what_a_container_does_not_hold_is_told(tmp_path):
     ]
 
 
+def test_data_that_is_not_copied_is_told_and_chapters_and_a_timecode_are_kept(tmp_path):
+    write_film(tmp_path / "film.mp4", is_full=True)
+    write_film(tmp_path / "film.ts")
+    for old, new in (("film.mp4", "clock.mov"), ("film.ts", "data.ts")):
+        with av.open(str(tmp_path / old)) as film, av.open(str(tmp_path / new), "w") as out:
+            picture = film.streams.video[0]
+            copy = out.add_stream_from_template(picture)
+            positions = out.add_data_stream("klv") if new == "data.ts" else None
+            out.metadata["timecode"] = "01:00:00:00"
+            for packet in film.demux(picture):
+                if packet.dts is not None:
+                    packet.stream = copy
+                    out.mux(packet)
+            if positions is not None:
+                packet = av.Packet(b"north")
+                packet.stream, packet.time_base, packet.pts, packet.dts = positions, Fraction(1, 90_000), 0, 0
+                out.mux(packet)
+    soundfile.write(tmp_path / "stem.wav", tone(1.0), RATE)
+    told = {}
+    for name, container in (("film.mp4", "mp4"), ("data.ts", "mkv"), ("clock.mov", "mov")):
+        with open_audio(tmp_path / "stem.wav") as reader, open(tmp_path / f"new-{name}", "w+b") as file:
+            told[name] = write_with_sounds(file, container, [Sound(reader=reader)], picture=Source(tmp_path / name))
+    assert told == {
+        "film.mp4": [],
+        "data.ts": ["has a track of data (klv), which the video is without"],
+        "clock.mov": [],
+    }
+    with av.open(str(tmp_path / "new-clock.mov")) as clock:
+        assert [track.metadata["timecode"] for track in clock.streams.data] == ["01:00:00:00"]
+    with av.open(str(tmp_path / "new-film.mp4")) as film:
+        assert len(film.chapters()) == 2
+
+
 def test_a_picture_that_is_turned_stays_so(tmp_path):
     """As telephones record upright: by a matrix in the header of the track."""
     write_film(tmp_path / "film.mp4")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from unbraid.audio.decode.containers import read_metadata
+from unbraid.audio.decode.containers import read_chapters, read_metadata
 from unbraid.errors import AudioWriteError
 from unbraid.files.names import printable
 from unbraid.lazy import LazyModule
@@ -56,6 +56,20 @@ def copy_streams(streams: Iterable[Any], out: Any, remarks: list[str]) -> dict[A
         _keep_tag(stream, copy, out)
         copies[stream] = copy
     return copies
+
+
+def other_data(container: Any) -> list[str]:
+    """Names of tracks of data, such as the positions of a drone, which are not copied.
+
+    The chapters of an MP4 and its timecode are such tracks too, and are written anew from what is known of them.
+    """
+    num_chapters = len(read_chapters(container))
+    others = [
+        stream
+        for stream in container.streams.data
+        if "timecode" not in stream.metadata and not (num_chapters and stream.frames == num_chapters)
+    ]
+    return [printable(read_metadata(stream).get("handler_name") or stream.name or "unknown") for stream in others]
 
 
 def _what(stream: Any) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from unbraid.audio.decode.containers import open_container, read_chapters, read_metadata
 from unbraid.audio.decode.tracks import choose_track, late_seconds
 from unbraid.audio.encode.sound_tracks import CopiedSound, CopiedTrack, EncodedTrack, Sound
-from unbraid.audio.encode.stream_copies import copy_streams, is_cover, start_of, timed
+from unbraid.audio.encode.stream_copies import copy_streams, is_cover, other_data, start_of, timed
 from unbraid.audio.sources import Source
 from unbraid.errors import AudioReadError, AudioWriteError
 from unbraid.files.protocols import Rewritable
@@ -85,6 +85,7 @@ def write_with_sounds(
                     copy.disposition = stream.disposition & ~av.stream.Disposition.default
             copies |= behind
             out.set_chapters(read_chapters(source))
+            remarks += [f"has a track of data ({name}), which the video is without" for name in other_data(source)]
         _begin(out)
         packets = [stream for stream in copies if stream.type != "attachment"]
         for packet in timed(source.demux(packets)) if source is not None and packets else ():
