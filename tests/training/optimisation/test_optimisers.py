@@ -143,6 +143,40 @@ def test_muon_takes_matrices_and_adam_the_rest():
         assert torch.allclose(bias.abs(), torch.full_like(bias, 1e-3), rtol=1e-3)
 
 
+def test_muon_and_its_adam_shrink_weights_apart_from_the_gradient():
+    model = torch.nn.Linear(3, 4)
+    config = OptimiserConfig(name="muon", learning_rate=1e-2, matrix_learning_rate=1e-2, weight_decay=0.5)
+    optimiser, before = build_optimiser(model, config), [one.detach().clone() for one in model.parameters()]
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimiser.step()
+    for parameter, old in zip(model.parameters(), before, strict=True):
+        assert torch.allclose(parameter, old * (1 - 1e-2 * 0.5), rtol=1e-5)
+
+
+def test_muon_takes_kernels_of_convolutions_as_matrices():
+    torch.manual_seed(0)
+    dense, depthwise = torch.nn.Conv1d(3, 4, 5), torch.nn.Conv1d(4, 4, 3, groups=4)
+    model = torch.nn.Sequential(dense, depthwise)
+    config = OptimiserConfig(name="muon", matrix_learning_rate=1e-2, state_space_learning_rate=None)
+    assert not any(group["matrix"] for group in parameter_groups(model, config))
+    optimiser = build_optimiser(model, replace(config, matrix_kernels=True))
+    before = dense.weight.detach().clone()
+    model(torch.randn(2, 3, 16)).square().sum().backward()
+    optimiser.step()
+    values = torch.linalg.svdvals((dense.weight.detach() - before).flatten(1))
+    scale = 0.2 * 1e-2 * 15**0.5
+    assert (values > 0.6 * scale).all()
+    assert (values < 1.3 * scale).all()
+    state = optimiser.state_dict()
+    again = build_optimiser(model, replace(config, matrix_kernels=True))
+    again.load_state_dict(state)
+    kept = again.state[dense.weight]["momentum_buffer"]
+    assert torch.equal(kept, optimiser.state[dense.weight]["momentum_buffer"])
+    again.step()
+    assert torch.isfinite(dense.weight).all()
+
+
 def test_muon_goes_on_from_its_state_as_if_it_had_not_stopped():
     def run(optimiser, model, steps):
         for step in steps:
