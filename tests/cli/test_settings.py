@@ -23,6 +23,7 @@ from unbraid.errors import ConfigError, DataError
         ("`remix=dialogue=+6,music=off`", "--remix dialogue=+6,music=off"),
         ("`unbraid check-data` lists them", "`unbraid check-data` lists them"),
         ("`nothing_known`", "`nothing_known`"),
+        ("is a finite number from 0 to 0.95 or None, not 0.96", "is a finite number from 0 to 0.95, not 0.96"),
     ],
 )
 def test_settings_read_as_options(told: str, shown: str):

@@ -253,5 +253,8 @@ def test_stems_are_chosen_of_those_there_are():
         OutputConfig(stems=())
     with pytest.raises(ConfigError, match="leaves stems without a name"):
         OutputConfig(filename="{track}/")
+    with pytest.raises(ConfigError, match="name of OGG, and the files are WAV"):
+        OutputConfig(filename="{track}/{stem}.ogg")
+    assert OutputConfig(filename="{track}/{stem}.OGG", container="ogg").filename == "{track}/{stem}.OGG"
     with pytest.raises(ConfigError, match="kbit/s"):
         OutputConfig(bitrate_kbps=3)

@@ -46,6 +46,11 @@ LARGEST_COVER_BYTES = (1 << 24) - 1024
 _LOSSLESS = 'pass `container="wav"` or `container="flac"`'
 
 
+def container_of(path: str | PurePath) -> Container | None:
+    """The container that the extension of a name means."""
+    return _BY_EXTENSION.get(PurePath(path).suffix.lower())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
     """How samples are stored: a container and, in it, a sample format or a bit rate."""
@@ -83,7 +88,7 @@ class Encoding:
     @classmethod
     def for_path(cls, path: str | PurePath) -> Encoding:
         """The default encoding of the container that the extension names."""
-        container = _BY_EXTENSION.get(PurePath(path).suffix.lower())
+        container = container_of(path)
         if container is None:
             raise ConfigError(
                 f"cannot tell a format from the name '{path}'", remedy="end it in .wav, .flac, .mp3 or .ogg"

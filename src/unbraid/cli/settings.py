@@ -95,8 +95,9 @@ def in_options(error: UnbraidError) -> str:
 
 
 def as_options(sentence: str) -> str:
-    """The sentence with its settings in backticks replaced: `device="cpu"` reads --device cpu."""
-    return _SETTING.sub(_option, sentence)
+    """The sentence with its settings in backticks replaced: `device="cpu"` reads --device cpu. None, which stands for
+    an option that is left out, is nothing that can be written there."""
+    return _SETTING.sub(_option, sentence.replace(" or None, not ", ", not "))
 
 
 def _option(found: re.Match[str]) -> str:

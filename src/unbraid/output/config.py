@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from unbraid.audio.encode.stem_file import NUM_STEMS
-from unbraid.audio.formats import AudioInfo, Container, Encoding, SampleFormat
+from unbraid.audio.formats import AudioInfo, Container, Encoding, SampleFormat, container_of
 from unbraid.errors import ConfigError, UnknownNameError
 from unbraid.options import PositiveInt, Range, check_options
 from unbraid.output.naming import FilenameTemplate
@@ -62,6 +62,13 @@ class OutputConfig:
         check_options(self)
         Encoding(container=self.container, sample=self.sample, bitrate_kbps=self.bitrate_kbps)
         FilenameTemplate(self.filename)
+        named = container_of(self.filename)
+        if named is not None and named != self.container:
+            raise ConfigError(
+                f"ends with a name of {named.upper()}, and the files are {self.container.upper()}",
+                subject=f"`filename` '{self.filename}'",
+                remedy="end it with {ext}, or choose that format",
+            )
         if self.video is None and (self.video_sound != "aac" or self.video_keep_sounds):
             name = "video_keep_sounds" if self.video_keep_sounds else "video_sound"
             raise ConfigError("is for a video, and none is written", subject=f"`{name}`", remedy="add `video`")
