@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jaxtyping
@@ -15,8 +16,10 @@ from tests.conftest import TINY
 from unbraid.cli.main import app
 from unbraid.errors import ConfigError, SignalError, WeightsError
 from unbraid.layers.convolution import _pool_by_running_sum, pool_average
-from unbraid.layers.state_space import convolve, convolve_directly
-from unbraid.models.catalog import PRESETS, build_model
+from unbraid.layers.mamba import MambaConfig
+from unbraid.layers.state_space import StateSpaceConfig, convolve, convolve_directly
+from unbraid.models.catalog import PRESETS, build_model, config_of
+from unbraid.models.dprnn.model import DPRNNConfig
 from unbraid.models.exporting import exportable_core, replace_core
 from unbraid.separation.backends.onnxruntime import load_onnx
 from unbraid.separation.separator import Separator
@@ -168,6 +171,23 @@ def test_what_does_not_export_is_refused_with_the_reason(name):
     reason = next(text for part, text in REFUSED.items() if part in name)
     with pytest.raises(ConfigError, match=reason):
         exportable_core(build_model(name, **TINY[name]))
+
+
+@pytest.mark.parametrize("layer", [MambaConfig(), StateSpaceConfig()])
+@pytest.mark.parametrize("name", ["fb-tiny", "dprnn"])
+def test_a_loop_over_frames_is_refused_and_not_exported_for_one_length(name, layer):
+    config = config_of(build_model(name, **TINY[name]))
+    if isinstance(config, DPRNNConfig):
+        config = replace(config, sequence=layer)
+    else:
+        config = replace(config, separator=replace(config.separator, sequence=layer))
+    with pytest.raises(ConfigError, match="neither form can loop over"):
+        exportable_core(build_model(config))
+
+
+def test_mamba_in_s4m_is_refused_too():
+    with pytest.raises(ConfigError, match="Mamba reads one frame after the other"):
+        exportable_core(build_model("s4m-tiny", **TINY["s4m-tiny"] | {"coarsest": "mamba"}))
 
 
 def test_wrong_files_and_endings_are_refused(tmp_path):

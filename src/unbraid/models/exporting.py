@@ -6,7 +6,7 @@ runtimes share. DPRNN and SepFormer, which have none, export whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import cast
@@ -16,6 +16,8 @@ from torch import nn
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
+from unbraid.layers.mamba import Mamba
+from unbraid.layers.state_space import StateSpaceLayer
 from unbraid.models.contract import SeparationModel
 from unbraid.models.dprnn.model import DPRNN
 from unbraid.models.resunet.model import ResUNet
@@ -41,15 +43,18 @@ class ExportableCore:
     most_frames: int | None = None
     """None: as many as there is memory for."""
 
+    def inputs(self) -> Iterator[Float[Tensor, "*axes"]]:
+        """What a program of it is tried with: the example, a third of its frames, and twice as many in one row."""
+        frames = max(self.free)
+        yield self.example
+        yield self.example.narrow(frames, 0, self.example.shape[frames] // 3 + 1)
+        yield torch.cat([self.example[:1], self.example[1:]], dim=frames)
+
 
 def exportable_core(model: SeparationModel) -> ExportableCore:
     """The core of a model; ConfigError says in one sentence why there is none."""
+    _refuse_loops(model)
     if isinstance(model, SFC | ResUNet):
-        if isinstance(model, SFC) and isinstance(model.config.compression, MambaCompressionConfig):
-            raise ConfigError(
-                "SFC-Mamba reads more than a thousand bins one after the other, which neither form can loop over",
-                remedy="export a model of SFC-CA, band split or filterbank",
-            )
         spec, freqs = model.spec, model.stft.num_freqs
         example = torch.randn(2, spec.num_channels, 2, freqs, _EXAMPLE_FRAMES)
         core = cast(nn.Module, model.core)
@@ -69,6 +74,33 @@ def exportable_core(model: SeparationModel) -> ExportableCore:
         f"{kind} does not export: {_REASONS.get(kind, 'it has no core in real numbers')}",
         remedy="export a model of SFC, S4M, SepFormer, DPRNN, ResUNet or MTFA",
     )
+
+
+def _refuse_loops(model: SeparationModel) -> None:
+    """Traced, a loop over frames is a program for as many frames as the example has, and no others."""
+    if not isinstance(model, SFC | S4M | DPRNN):
+        return
+    layers = {type(module) for module in model.modules()}
+    remedy = "export a model with attention or a recurrent layer instead"
+    if isinstance(model, SFC) and isinstance(model.config.compression, MambaCompressionConfig):
+        what = "SFC-Mamba reads more than a thousand bins one after the other"
+        remedy = "export a model of SFC-CA, band split or filterbank"
+    elif Mamba in layers:
+        what = "Mamba reads one frame after the other"
+    elif StateSpaceLayer in layers and not isinstance(model, S4M):
+        what = "outside of S4M, a state-space layer doubles its impulse responses up to the length that it gets"
+    else:
+        return
+    raise ConfigError(f"{what}, which neither form can loop over", remedy=remedy)
+
+
+def trace_core(core: ExportableCore) -> torch.export.ExportedProgram:
+    """The core as a program, whatever its free axes hold."""
+    # Where sizes are symbols, keys for PyTorch's cache of shapes take longer than the shapes do.
+    uncached = torch._dynamo.config.patch(fake_tensor_cache_enabled=False)
+    free = ({axis: torch.export.Dim.AUTO for axis in core.free},)
+    with torch.no_grad(), uncached:
+        return torch.export.export(core.module.eval(), (core.example,), dynamic_shapes=free, strict=False)
 
 
 _REASONS = {

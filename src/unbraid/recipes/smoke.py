@@ -28,7 +28,7 @@ from unbraid.training.config import (
     ValidationConfig,
 )
 
-_TINY_UNET = {"sample_rate": 8000, "n_fft": 128, "hop": 64, "width": 1.0, "channels": (4, 4, 4, 4, 8)}
+_TINY_UNET = {"sample_rate": 8000, "n_fft": 128, "hop": 64, "width": 1.0, "channels": (4, 4, 4, 4, 8), "units": 1}
 
 TINY: Mapping[str, Mapping[str, object]] = {
     "dprnn": {"dim": 8, "num_blocks": 2, "chunk_frames": 40, "sequence": {"hidden_dim": 6}},

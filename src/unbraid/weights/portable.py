@@ -22,7 +22,7 @@ from unbraid.files.json_text import entries, member, of_kind
 from unbraid.files.pending import PendingFile, write_pending
 from unbraid.models.catalog import architecture_name, config_of
 from unbraid.models.contract import SeparationModel
-from unbraid.models.exporting import ExportableCore, exportable_core, replace_core
+from unbraid.models.exporting import ExportableCore, exportable_core, replace_core, trace_core
 from unbraid.weights.precision import Precision, change_precision, without_remarks
 from unbraid.weights.recurrent_programs import onnx_translations, with_pytorch_layers
 
@@ -50,7 +50,9 @@ def export_program(
         if kind == "onnx":
             _write_onnx(core, made, header, precision)
         else:
-            torch.export.save(with_pytorch_layers(_trace(core)), made, extra_files={"unbraid": header})
+            program = with_pytorch_layers(trace_core(core))
+            check_program(core, program.module(), precision)
+            torch.export.save(program, made, extra_files={"unbraid": header})
         pending = PendingFile(path)
         try:
             write_pending(pending, made.read_bytes())
@@ -93,12 +95,6 @@ def read_weights_around(header: dict[str, Any]) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _trace(core: ExportableCore) -> torch.export.ExportedProgram:
-    free = ({axis: torch.export.Dim.AUTO for axis in core.free},)
-    with torch.no_grad():
-        return torch.export.export(core.module.eval(), (core.example,), dynamic_shapes=free, strict=False)
-
-
 def _write_onnx(core: ExportableCore, path: Path, header: str, precision: Precision) -> None:
     try:
         import onnx
@@ -110,7 +106,7 @@ def _write_onnx(core: ExportableCore, path: Path, header: str, precision: Precis
     with without_remarks():
         # Not the exporter's own optimisation: it takes a sum with 1e-8 or less for one with zero, and with it goes
         # what keeps the norm and the logarithm of silence finite. onnxruntime simplifies what it loads by itself.
-        traced = _trace(core)
+        traced = trace_core(core)
         try:
             program = torch.onnx.export(
                 traced,
@@ -144,8 +140,9 @@ def _write_onnx(core: ExportableCore, path: Path, header: str, precision: Precis
 
 
 def check_program(core: ExportableCore, run: Callable[[Tensor], Tensor], precision: Precision) -> None:
-    """Refuses a program that gives other numbers than the model: noise and silence go through both."""
-    for features in (torch.zeros_like(core.example), core.example):
+    """Refuses a program that gives other numbers than the model: silence and noise go through both, the latter with
+    other numbers of rows and frames as well."""
+    for features in (torch.zeros_like(core.example), *core.inputs()):
         with torch.inference_mode():
             made, expected = run(features), core.module(features)
         if not made.isfinite().all():

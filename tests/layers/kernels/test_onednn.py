@@ -51,3 +51,24 @@ def test_gradients_that_repeat_in_memory_are_taken(chosen, shape):
     layer(features).sum().backward()
     assert torch.allclose(features.grad, layer.weight.sum(0).expand(shape), atol=1e-6)
     assert torch.allclose(layer.weight.grad, features.detach().flatten(0, -2).sum(0).expand(5, -1), atol=1e-5)
+
+
+@pytest.mark.usefixtures("symbolic_sizes")
+def test_exported_it_takes_one_row_of_what_lies_crosswise():
+    """PyTorch's own asks whether there are more rows than one, and a program that saw two would then refuse one."""
+
+    class Crosswise(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = Linear(6, 5)
+
+        def forward(self, features):
+            return self.layer(features.transpose(1, 2))
+
+    free = ({0: torch.export.Dim.AUTO, 2: torch.export.Dim.AUTO},)
+    layer = Crosswise()
+    with torch.no_grad():
+        program = torch.export.export(layer, (torch.randn(2, 6, 9),), dynamic_shapes=free, strict=False).module()
+        for rows in (1, 3):
+            features = torch.randn(rows, 6, 7)
+            assert torch.allclose(program(features), layer(features), atol=1e-6)

@@ -20,6 +20,9 @@ def linear(
     On AMD processors, PyTorch's float32 products go through a library that uses half of the processor there; oneDNN,
     which comes with PyTorch as well, is two to three times as fast (`benchmarks/networks/speed.py`).
     """
+    if torch.compiler.is_exporting():
+        # Of what does not lie in one piece PyTorch asks whether it has more rows than one, and the program then must.
+        return F.linear(features.contiguous(), weight, bias)
     if not (onednn_takes(features, gradients=True) and weight.dtype == torch.float32 and onednn_is_faster()):
         return F.linear(features, weight, bias)
     if torch.is_grad_enabled():
