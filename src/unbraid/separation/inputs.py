@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
@@ -110,7 +111,7 @@ def open_input(
         raise ConfigError("sample_rate goes with an array or a tensor; files carry their own")
     if isinstance(source, Recording):
         return MemoryReader(source, replace_nonfinite=replace_nonfinite, passage=passage)
-    if isinstance(source, Reader):
+    if not isinstance(source, (str, os.PathLike, bytes)) and isinstance(source, Reader):  # a look at every member
         if passage is not None:
             raise ConfigError("a passage is taken of files and of samples, not of a reader of one's own")
         return source

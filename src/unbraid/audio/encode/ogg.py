@@ -78,15 +78,15 @@ def _add_comment(file: Rewritable, comment: bytes) -> None:
 def _paged(packets: list[bytes]) -> bytes:
     """Packets of headers in pages, whose serial numbers, numbers and checksums are still to come."""
     table = [size for packet in packets for size in (*[_FULL] * (len(packet) // _FULL), len(packet) % _FULL)]
-    body, pages, is_continued = b"".join(packets), b"", 0
+    body, parts, at, is_continued = b"".join(packets), list[bytes](), 0, 0
     for start in range(0, len(table), _FULL):
         segments = table[start : start + _FULL]
         granule = 0 if min(segments) < _FULL else _NO_PACKET_ENDS
         header = struct.pack("<4sBBQIIIB", b"OggS", 0, is_continued, granule, 0, 0, 0, len(segments))
-        pages += header + bytes(segments) + body[: sum(segments)]
-        body = body[sum(segments) :]
+        parts += header, bytes(segments), body[at : at + sum(segments)]
+        at += sum(segments)
         is_continued = _CONTINUED if segments[-1] == _FULL else 0
-    return pages
+    return b"".join(parts)
 
 
 def _move(file: Rewritable, start: int, distance: int) -> None:
