@@ -129,13 +129,14 @@ class ResUNetCore(nn.Module):
         features = self.unet(features)[:, :, : num_freqs // config.subbands]
         maps = rearrange(
             self.head(features),
-            "batch frame freq (band source channel map) -> batch source channel map (band freq) frame",
+            "batch frame freq (band source channel map) -> batch source channel map band freq frame",
             band=config.subbands,
             source=len(config.sources),
             channel=config.num_channels,
         )
-        # Cut behind the linear map: before it, an exported program would take either multiples of the step or none.
-        return maps[..., :num_frames]
+        # Cut behind the linear map and before bands are put in one piece: elsewhere an exported program would ask
+        # whether anything is cut, and take either multiples of the step or none.
+        return maps[..., :num_frames].flatten(4, 5)
 
     def _normalised(
         self, spectrum: Float[Tensor, "batch channel part freq frame"]
