@@ -163,6 +163,9 @@ def test_a_program_that_gives_other_numbers_is_refused():
         check_program(core, lambda features: core.module(features) / features.square().sum(), "int8")
     with pytest.raises(ConfigError, match="other numbers"):
         check_program(core, lambda features: 1.001 * core.module(features), "float32")
+    guarded = {core.example.shape: core.module}
+    with pytest.raises(ConfigError, match="sizes of its example only"):
+        check_program(core, lambda features: guarded[features.shape](features), "float32")
     check_program(core, core.module, "float32")
 
 
@@ -188,6 +191,13 @@ def test_a_loop_over_frames_is_refused_and_not_exported_for_one_length(name, lay
 def test_mamba_in_s4m_is_refused_too():
     with pytest.raises(ConfigError, match="Mamba reads one frame after the other"):
         exportable_core(build_model("s4m-tiny", **TINY["s4m-tiny"] | {"coarsest": "mamba"}))
+
+
+def test_relative_positions_are_refused():
+    config = config_of(build_model("mtfa", **TINY["mtfa"]))
+    config = replace(config, attention=replace(config.attention, positions="relative"))
+    with pytest.raises(ConfigError, match="relative positions becomes a program for one length"):
+        exportable_core(build_model(config))
 
 
 def test_wrong_files_and_endings_are_refused(tmp_path):

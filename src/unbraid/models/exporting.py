@@ -16,6 +16,7 @@ from torch import nn
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
+from unbraid.layers.axis_attention import RowAttention
 from unbraid.layers.mamba import Mamba
 from unbraid.layers.state_space import StateSpaceLayer
 from unbraid.models.contract import SeparationModel
@@ -53,7 +54,7 @@ class ExportableCore:
 
 def exportable_core(model: SeparationModel) -> ExportableCore:
     """The core of a model; ConfigError says in one sentence why there is none."""
-    _refuse_loops(model)
+    _refuse_fixed_lengths(model)
     if isinstance(model, SFC | ResUNet):
         spec, freqs = model.spec, model.stft.num_freqs
         example = torch.randn(2, spec.num_channels, 2, freqs, _EXAMPLE_FRAMES)
@@ -76,8 +77,14 @@ def exportable_core(model: SeparationModel) -> ExportableCore:
     )
 
 
-def _refuse_loops(model: SeparationModel) -> None:
-    """Traced, a loop over frames is a program for as many frames as the example has, and no others."""
+def _refuse_fixed_lengths(model: SeparationModel) -> None:
+    """Traced, a loop over frames is a program for as many frames as the example has, and no others; and PyTorch's
+    attention takes a bias between frames for one number of them."""
+    if any(isinstance(module, RowAttention) and module.bias is not None for module in model.modules()):
+        raise ConfigError(
+            "attention with relative positions becomes a program for one length",
+            remedy="export a model whose positions are rotary or none",
+        )
     if not isinstance(model, SFC | S4M | DPRNN):
         return
     layers = {type(module) for module in model.modules()}

@@ -144,7 +144,13 @@ def check_program(core: ExportableCore, run: Callable[[Tensor], Tensor], precisi
     other numbers of rows and frames as well."""
     for features in (torch.zeros_like(core.example), *core.inputs()):
         with torch.inference_mode():
-            made, expected = run(features), core.module(features)
+            expected = core.module(features)
+            try:
+                made = run(features)
+            except Exception as error:  # PyTorch's guards and onnxruntime have a kind of their own for each
+                raise ConfigError(
+                    "this model becomes a program for the sizes of its example only", remedy="export another form of it"
+                ) from error
         if not made.isfinite().all():
             raise ConfigError(f"this model gives no finite numbers in {precision}", remedy="choose another precision")
         difference = float((made - expected).square().mean().sqrt())
