@@ -8,13 +8,17 @@ import pytest
 import benchmarks
 
 ROOT = Path(benchmarks.__file__).parent
-SCRIPTS = sorted(path for path in ROOT.glob("*/*.py") if path.stem != "__init__")
+SCRIPTS = sorted(path for path in ROOT.glob("*/**/*.py") if path.stem != "__init__")
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: f"{path.parent.name}.{path.stem}")
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=name_of)
 def test_it_is_imported(path):
     try:
-        importlib.import_module(f"benchmarks.{path.parent.name}.{path.stem}")
+        importlib.import_module(f"benchmarks.{name_of(path)}")
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in ("benchmarks", "unbraid"):
             raise

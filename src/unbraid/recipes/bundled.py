@@ -118,7 +118,7 @@ MUSIC = TrainingConfig(
 """Trains the bundled model `music` further on audio; begin with `--init music`.
 
 ours. A step on audio costs ten times as much as one on powers in bands, with which the bundled weights were made:
-`benchmarks/training/band_training.py`.
+`benchmarks/training/band_training`.
 """
 
 _SMALL = "S4M, 0.59 M"

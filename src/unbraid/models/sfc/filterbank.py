@@ -4,7 +4,7 @@
     decoder   norm -> linear -> per narrow band and channel the share of every source (softmax) -> the band's bins
 
 ours. The masks are real and the estimates add up to the mixture. As everything happens in bands, a model can learn from
-the powers of the sources in them, without any audio, as `benchmarks/training/band_training.py` does for `music`.
+the powers of the sources in them, without any audio, as `benchmarks/training/band_training` does for `music`.
 """
 
 from __future__ import annotations
