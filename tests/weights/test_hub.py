@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -90,6 +91,9 @@ def test_a_full_disk_is_named(hub, monkeypatch):
         fetch_from_hub(NAME, everything)
 
 
+@pytest.mark.skipif(
+    version("huggingface_hub").startswith("1."), reason="huggingface-hub 1 ends there, and the next run goes on"
+)
 def test_a_cut_download_goes_on_where_it_was(hub, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 10_000)
     hub.cut_after = 100_000

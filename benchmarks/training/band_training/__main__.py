@@ -21,6 +21,12 @@ def main() -> None:
     training.add_argument("out", type=Path)
     training.add_argument("--preset", default="fb-small", help="a model with a fixed filterbank")
     training.add_argument("--init", help="weights of the same preset to begin with, such as `music`")
+    training.add_argument(
+        "--teachers",
+        nargs="+",
+        default=[],
+        help="weights of the same preset whose mean is learned instead of the truth",
+    )
     training.add_argument("--cpu-seconds", type=float, default=1000.0, help="the rate falls over the last quarter")
     training.add_argument("--every-seconds", type=float, default=60.0, help="CPU seconds between validations")
     training.add_argument("--batch-size", type=int, default=8)
