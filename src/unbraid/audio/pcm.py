@@ -17,7 +17,9 @@ def quantise(block: np.ndarray, bits: int) -> np.ndarray:
     """Round samples to integers of `bits` bits, in int32; what is beyond full scale is clamped and never wraps."""
     full_scale = 2.0 ** (bits - 1)
     # float32 holds every integer of up to 24 bits, and not 2 ** 31 - 1: there the clamp would come out one too high.
-    scaled = block * (np.float32 if block.dtype == np.float32 and bits <= 24 else np.float64)(full_scale)
+    # The kind is said to the product, for NumPy 1 takes no notice of that of a single number.
+    kind = np.float32 if block.dtype == np.float32 and bits <= 24 else np.float64
+    scaled = np.multiply(block, full_scale, dtype=kind)
     np.rint(scaled, out=scaled)
     return np.clip(scaled, -full_scale, full_scale - 1, out=scaled).astype(np.int32)
 
