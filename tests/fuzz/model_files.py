@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from unittest import mock
 
@@ -33,6 +34,16 @@ def _weights(folder: Path) -> Target:
     model = build_model("s4m-tiny", **TINY["s4m-tiny"])
     seed = save_model(model, folder / "seed.safetensors").read_bytes()
     return in_file("m.safetensors", inspect_model, seed)(folder)
+
+
+def _onnx(folder: Path) -> Target:
+    """Read, and run on a tenth of a second."""
+    from unbraid.separation.backends.onnxruntime import load_onnx
+    from unbraid.weights.portable import export_program
+
+    model = build_model("fb-tiny", **TINY["fb-tiny"])
+    seed = export_program(model, folder / "seed.onnx", "onnx", name="tiny").read_bytes()
+    return in_file("m.onnx", load_onnx, seed)(folder)
 
 
 def _lock(folder: Path) -> Target:
@@ -91,3 +102,5 @@ BUILDERS: Builders = {
     "demucs bag": _bag,
     "demucs member": _member,
 }
+if all(find_spec(package) for package in ("onnx", "onnxscript", "onnxruntime")):
+    BUILDERS["onnx"] = _onnx

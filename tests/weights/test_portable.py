@@ -26,6 +26,7 @@ from unbraid.separation.separator import Separator
 from unbraid.weights.portable import check_program, export_program, read_weights_around, weights_around
 from unbraid.weights.store import save_model
 
+onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
 pytest.importorskip("onnxscript", reason="needs the extra onnx")
 pytest.importorskip("onnxruntime", reason="needs the extra onnx")
 
@@ -210,6 +211,25 @@ def test_wrong_files_and_endings_are_refused(tmp_path):
         load_onnx(damaged)
     with pytest.raises(ConfigError, match="name or file"):
         Separator(model, device="cpu", backend="onnxruntime")
+
+
+@pytest.mark.parametrize("shape", [None, (1,), (1, 5, 3), (2, 3, 4, 5, 6)])
+def test_the_header_of_one_model_with_the_program_of_another_is_refused(tiny, tmp_path, shape):
+    _, _, path = tiny
+    ours = onnx.load(path)
+    features = onnx.helper.make_tensor_value_info("features", onnx.TensorProto.FLOAT, None)
+    estimates = onnx.helper.make_tensor_value_info("estimates", onnx.TensorProto.FLOAT, None)
+    if shape is None:
+        nodes = [onnx.helper.make_node("Identity", ["features"], ["estimates"])]
+    else:
+        value = onnx.numpy_helper.from_array(np.zeros(shape, np.float32))
+        nodes = [onnx.helper.make_node("Constant", [], ["estimates"], value=value)]
+    graph = onnx.helper.make_graph(nodes, "other", [features], [estimates])
+    other = onnx.helper.make_model(graph, opset_imports=ours.opset_import, ir_version=ours.ir_version)
+    other.metadata_props.extend(ours.metadata_props)
+    onnx.save(other, tmp_path / "other.onnx")
+    with pytest.raises(WeightsError, match="no ONNX file that runs here"):
+        load_onnx(tmp_path / "other.onnx")
 
 
 @pytest.mark.parametrize(("frames", "pooled"), [(12, 3), (13, 4), (100, 7), (5, 5)])

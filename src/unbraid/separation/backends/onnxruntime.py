@@ -58,6 +58,7 @@ def load_onnx(path: Path) -> SeparationModel:
         # What was measured best for these weights is theirs and not their architecture's.
         kept = {key: value for key, value in member(header, "spec", dict).items() if key.startswith("refine")}
         model.spec = replace(model.spec, **kept)
+        _try_out(model)
     except WeightsError:
         raise
     except KeyError as error:
@@ -68,6 +69,16 @@ def load_onnx(path: Path) -> SeparationModel:
         reason = " ".join(str(error).split())[:150]
         raise WeightsError(f"is no ONNX file that runs here: {reason}", subject=printable(path)) from error
     return model.eval()
+
+
+def _try_out(model: SeparationModel) -> None:
+    """Whether the header and the program of a file belong together: a tenth of a second of silence goes through."""
+    mixture = torch.zeros(1, model.spec.num_channels, model.spec.sample_rate // 10)
+    with torch.inference_mode():
+        estimates = model(mixture)
+    expected = (1, len(model.spec.sources), *mixture.shape[1:])
+    if estimates.shape != expected:
+        raise ValueError(f"its program gives estimates of {tuple(estimates.shape)} instead of {expected}")
 
 
 class SessionCore:
@@ -83,7 +94,13 @@ class SessionCore:
                 f"this ONNX file takes at most {self.most_frames} frames at once, not {features.shape[1]}",
                 remedy="choose smaller `segment_seconds`, or the backend torch",
             )
-        outputs = self.session.run(None, {self.input_name: features.detach().contiguous().numpy()})
+        try:
+            outputs = self.session.run(None, {self.input_name: features.detach().contiguous().numpy()})
+        except Exception as error:  # onnxruntime has a kind of its own for each
+            reason = " ".join(str(error).split())[:150]
+            raise WeightsError(
+                f"the program of this ONNX file does not run: {reason}", remedy="export it anew"
+            ) from error
         return torch.from_numpy(outputs[0])
 
 
