@@ -185,6 +185,14 @@ def test_a_stream_goes_on_where_it_stopped(speech):
     assert not torch.equal(first.mixture, next(iter(ResidentStream(drawer, 7, 2, rank=1))).mixture)
 
 
+def test_who_reads_a_stream_still_learns(speech):
+    drawer = build_resident_drawer(speech, SpeakerMixing(segment_seconds=0.2), TWO, "cpu")
+    stream = iter(ResidentStream(drawer, 1, 2))
+    batch = next(stream)
+    assert torch.is_grad_enabled()
+    assert not batch.mixture.requires_grad
+
+
 def test_what_it_does_not_know_is_a_sentence(speech, album):
     for mixing in (
         SpeakerMixing(levels=LoudnessLevels()),

@@ -40,7 +40,8 @@ class ResidentStream(IterableDataset[Example]):
         batch = self.start
         while True:
             with torch.no_grad():
-                yield self.drawer.draw(self.batch_size, self.seed, batch, self.rank)
+                example = self.drawer.draw(self.batch_size, self.seed, batch, self.rank)
+            yield example  # outside, or whoever asks for it would learn nothing until the next one
             batch += 1
 
 
