@@ -3,7 +3,8 @@
 unbraid models export cinematic --to onnx --out cinematic.onnx
 python onnx_numpy.py cinematic.onnx film.wav stems
 
-For models of SFC, whose files take the STFT of the mixture: (batch, channel, real and imaginary part, bin, frame).
+For models of SFC, whose files take the STFT of the mixture, (batch, channel, real and imaginary part, bin, frame), and
+for those that take the mixture itself, (batch, channel, sample), such as `speech`.
 """
 
 import json
@@ -40,6 +41,22 @@ def hann(n_fft):
     return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
 
 
+def whole(session, mixture):
+    """(source, channel, sample)"""
+    (estimates,) = session.run(None, {"mixture": mixture[None].astype(np.float32)})
+    return estimates[0]
+
+
+def between_transforms(session, mixture):
+    """The same by a program that takes and gives spectra."""
+    n_fft = 2 * (session.get_inputs()[0].shape[3] - 1)
+    spectrum = stft(mixture, n_fft)
+    scale = np.sqrt(np.mean(np.abs(spectrum) ** 2))
+    parts = np.stack([spectrum.real, spectrum.imag], axis=1)[None] / scale
+    (estimates,) = session.run(None, {"spectrum": parts.astype(np.float32)})
+    return [inverse(scale * (part[:, 0] + 1j * part[:, 1]), n_fft, mixture.shape[1]) for part in estimates[0]]
+
+
 def main(model, recording, folder):
     for path in (model, recording):
         if not Path(path).is_file():
@@ -49,14 +66,9 @@ def main(model, recording, folder):
     samples, rate = soundfile.read(recording, always_2d=True)
     if rate != spec["sample_rate"] or samples.shape[1] != spec["num_channels"]:
         sys.exit(f"this model takes {spec['num_channels']} channel(s) at {spec['sample_rate']} Hz")
-    n_fft = 2 * (session.get_inputs()[0].shape[3] - 1)
-    spectrum = stft(samples.T, n_fft)
-    scale = np.sqrt(np.mean(np.abs(spectrum) ** 2))
-    parts = np.stack([spectrum.real, spectrum.imag], axis=1)[None] / scale
-    (estimates,) = session.run(None, {session.get_inputs()[0].name: parts.astype(np.float32)})
+    separate = whole if session.get_inputs()[0].name == "mixture" else between_transforms
     Path(folder).mkdir(parents=True, exist_ok=True)
-    for name, estimate in zip(spec["sources"], estimates[0], strict=True):
-        stem = inverse(scale * (estimate[:, 0] + 1j * estimate[:, 1]), n_fft, len(samples))
+    for name, stem in zip(spec["sources"], separate(session, samples.T), strict=True):
         soundfile.write(Path(folder, f"{name}.wav"), stem.T, rate, subtype="FLOAT")
 
 

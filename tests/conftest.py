@@ -28,6 +28,7 @@ from unbraid.models.sfc.filterbank import FilterbankConfig
 from unbraid.models.sfc.locoformer import LocoformerConfig
 from unbraid.models.sfc.mamba import MambaCompressionConfig
 from unbraid.models.super_resolution.network import SuperResolutionConfig
+from unbraid.models.super_resolution.post_filter import PostFilterConfig
 
 PATIENCE_SECONDS = 900
 """How long a test waits for another process: only one that hangs takes so long, however busy the machine."""
@@ -100,6 +101,10 @@ TINY["sfsrnet"] = {
 TINY["s4m-tiny-super-resolution"] = {
     "separator": S4MConfig(**TINY["s4m-tiny"]),  # type: ignore[arg-type]
     "super_resolution": TINY_SUPER_RESOLUTION,
+}
+TINY["s4m-tiny-post-filter"] = {
+    "separator": S4MConfig(**TINY["s4m-tiny"]),  # type: ignore[arg-type]
+    "super_resolution": PostFilterConfig(window_ms=8.0, narrow_bands=12, num_bands=3, network=TINY_LOCOFORMER),
 }
 """For every preset of the catalog, what makes it small enough to be tested in a second."""
 

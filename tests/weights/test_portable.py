@@ -1,5 +1,6 @@
 """Cores as ONNX and PyTorch programs, and what does not export."""
 
+import runpy
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,6 +22,7 @@ from unbraid.layers.state_space import StateSpaceConfig, convolve, convolve_dire
 from unbraid.models.catalog import PRESETS, build_model, config_of
 from unbraid.models.dprnn.model import DPRNNConfig
 from unbraid.models.exporting import exportable_core, replace_core
+from unbraid.models.super_resolution.wrapper import WithSuperResolutionConfig
 from unbraid.separation.backends.onnxruntime import load_onnx
 from unbraid.separation.separator import Separator
 from unbraid.weights.portable import check_program, export_program, read_weights_around, weights_around
@@ -97,6 +99,22 @@ def test_the_example_separates_without_pytorch(tiny, tmp_path):
     for name, estimate in zip(model.spec.sources, expected, strict=True):
         made, _ = soundfile.read(tmp_path / "stems" / f"{name}.wav", dtype="float32")
         assert np.allclose(made.T, estimate, atol=1e-4)
+
+
+def test_with_a_post_filter_a_model_exports_whole(tmp_path):
+    """And runs in the example as well."""
+    model, path = exported("s4m-tiny-post-filter", tmp_path)
+    assert_same(model, path, lengths=(1, 1700, 4001))
+    mixture = 0.1 * torch.randn(1, 1, 3000)
+    soundfile.write(tmp_path / "mixture.wav", mixture[0].T.numpy(), 8000, subtype="FLOAT")
+    runpy.run_path(str(EXAMPLE))["main"](path, tmp_path / "mixture.wav", tmp_path / "stems")
+    with torch.inference_mode():
+        expected = model(mixture)[0]
+    for name, estimate in zip(model.spec.sources, expected, strict=True):
+        made, _ = soundfile.read(tmp_path / "stems" / f"{name}.wav", dtype="float32")
+        assert np.allclose(made, estimate[0], atol=1e-4)
+    with pytest.raises(SignalError, match="at most"):
+        load_onnx(path)(torch.randn(1, 1, 3 * round(model.spec.chunk_seconds * model.spec.sample_rate)))
 
 
 def test_the_example_says_what_is_missing(tmp_path):
@@ -192,6 +210,15 @@ def test_a_loop_over_frames_is_refused_and_not_exported_for_one_length(name, lay
 def test_mamba_in_s4m_is_refused_too():
     with pytest.raises(ConfigError, match="Mamba reads one frame after the other"):
         exportable_core(build_model("s4m-tiny", **TINY["s4m-tiny"] | {"coarsest": "mamba"}))
+
+
+def test_a_post_filter_on_another_separator_is_refused():
+    config = WithSuperResolutionConfig(
+        separator=config_of(build_model("fb-tiny", **TINY["fb-tiny"])),
+        super_resolution=TINY["s4m-tiny-post-filter"]["super_resolution"],
+    )
+    with pytest.raises(ConfigError, match="SFC with a post-filter does not export"):
+        exportable_core(build_model(config))
 
 
 def test_relative_positions_are_refused():

@@ -17,7 +17,7 @@ import soxr
 import torch
 from torch import Tensor
 
-from unbraid.models.sfc.filterbank import bands_of_bins, narrow_band_edges
+from unbraid.models.sfc.filterbank import average_in_bands, narrow_band_edges
 from unbraid.signal.stft import Stft
 
 RATE, N_FFT = 44_100, 4096
@@ -37,10 +37,7 @@ class Bank:
 
     def __init__(self) -> None:
         self.stft = Stft(N_FFT, HOP)
-        band = bands_of_bins(narrow_band_edges(N_FFT // 2 + 1, MEASURED))
-        averages = torch.zeros(len(band), MEASURED)
-        averages[torch.arange(len(band)), band] = 1.0
-        self.averages = averages / averages.sum(0)
+        self.averages = average_in_bands(narrow_band_edges(N_FFT // 2 + 1, MEASURED))
 
     def spectrum(self, samples: np.ndarray) -> Tensor:
         """(part, channel, frame, freq)"""

@@ -23,6 +23,7 @@ from unbraid.models.sfc.locoformer import LocoformerConfig
 from unbraid.models.sfc.mamba import MambaCompressionConfig
 from unbraid.models.sfc.model import SFC, SFCConfig
 from unbraid.models.super_resolution.network import SuperResolutionConfig
+from unbraid.models.super_resolution.post_filter import PostFilterConfig
 from unbraid.models.super_resolution.wrapper import NetworkConfig, WithSuperResolution, WithSuperResolutionConfig
 
 ModelConfig = NetworkConfig | WithSuperResolutionConfig | DemucsConfig | PymssConfig | EnsembleConfig
@@ -82,6 +83,7 @@ PRESETS: dict[str, ModelConfig] = {
     "s4m-tiny-super-resolution": WithSuperResolutionConfig(
         separator=S4MConfig(kernel_ms=16.0), super_resolution=NARROW_SUPER_RESOLUTION
     ),
+    "s4m-tiny-post-filter": WithSuperResolutionConfig(separator=S4MConfig(), super_resolution=PostFilterConfig()),
     "dprnn": DPRNNConfig(),
     "sepformer": SepFormerConfig(),
     "sfsrnet": WithSuperResolutionConfig(separator=sfsrnet_separator(), super_resolution=SuperResolutionConfig()),

@@ -1,7 +1,8 @@
 """The part of a model that exports: real numbers in and out, any number of rows and frames.
 
 What lies around it, an STFT or S4M's encoder and decoder, stays with the model: complex numbers have no form that the
-runtimes share. DPRNN and SepFormer, which have none, export whole.
+runtimes share. DPRNN and SepFormer, which have none, export whole, and so does S4M with a post-filter, whose STFT
+becomes products with cosines and sines.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import cast
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
@@ -26,6 +28,10 @@ from unbraid.models.s4m.model import S4M
 from unbraid.models.s4m.parts import StateSpaceResidual
 from unbraid.models.sfc.mamba import MambaCompressionConfig
 from unbraid.models.sfc.model import SFC
+from unbraid.models.super_resolution.post_filter import PostFilter
+from unbraid.models.super_resolution.wrapper import WithSuperResolution
+from unbraid.signal.frames import add_frames
+from unbraid.signal.stft import SMALLEST_ENVELOPE, Stft
 
 _EXAMPLE_FRAMES = 96
 _MOST_CHUNKS = 2
@@ -42,7 +48,7 @@ class ExportableCore:
     """Axis of the input -> its name, the same as in the output."""
     input_name: str
     most_frames: int | None = None
-    """None: as many as there is memory for."""
+    """Along the last of the free axes; None: as many as there is memory for."""
 
     def inputs(self) -> Iterator[Float[Tensor, "*axes"]]:
         """What a program of it is tried with: the example, a third of its frames, and twice as many in one row."""
@@ -63,9 +69,15 @@ def exportable_core(model: SeparationModel) -> ExportableCore:
     if isinstance(model, S4M):
         most = int(_MOST_CHUNKS * model.spec.chunk_seconds * model.spec.sample_rate) // model.config.stride_samples
         example = torch.randn(2, _EXAMPLE_FRAMES + 1, model.config.kernel_samples // 2 + 1)
-        module = _FixedKernels(model, most)
+        module = _Core(model, most)
         return ExportableCore(
             module=module, example=example, free={0: "batch", 1: "frame"}, input_name="encoded", most_frames=most
+        )
+    if isinstance(model, WithSuperResolution) and isinstance(model.super_resolution, PostFilter):
+        whole, most = _whole(model)
+        example = torch.randn(2, 1, 2 * _EXAMPLE_FRAMES * model.super_resolution.stft.hop)
+        return ExportableCore(
+            module=whole, example=example, free={0: "batch", 2: "sample"}, input_name="mixture", most_frames=most
         )
     if isinstance(model, DPRNN):
         example = torch.randn(2, 1, 40 * model.config.chunk_frames)
@@ -121,8 +133,8 @@ _REASONS = {
 
 def replace_core(model: SeparationModel, core: Callable[[Tensor], Tensor]) -> None:
     """Has a model ask `core` instead of its own, which is dropped."""
-    if isinstance(model, DPRNN):
-        for name in ("encoder", "norm", "bottleneck", "blocks", "heads"):
+    if isinstance(model, DPRNN | WithSuperResolution):
+        for name, _ in list(model.named_children()):
             delattr(model, name)
         object.__setattr__(model, "forward", core)
         return
@@ -135,36 +147,87 @@ def replace_core(model: SeparationModel, core: Callable[[Tensor], Tensor]) -> No
     object.__setattr__(model, "core", core)
 
 
-class _FixedKernels(nn.Module):
-    """The core of S4M with the impulse responses of its state-space layers as constants.
+def _whole(model: WithSuperResolution) -> tuple[nn.Module, int]:
+    """A separator with a post-filter, in real numbers from mixture to estimates; and how many samples it takes."""
+    whole = deepcopy(model)
+    assert isinstance(whole.super_resolution, PostFilter)
+    whole.super_resolution.stft = _RealStft(whole.super_resolution.stft)  # type: ignore[assignment]
+    separator = whole.separator
+    if not isinstance(separator, S4M):
+        raise ConfigError(
+            f"{type(separator).__name__} with a post-filter does not export", remedy="export one whose separator is S4M"
+        )
+    most_samples = int(_MOST_CHUNKS * model.spec.chunk_seconds * model.spec.sample_rate)
+    _store_kernels(separator, most_samples // separator.config.stride_samples + 2)
+    return whole, most_samples
 
-    They are found by doubling in float64, for a length that is known; those of fewer frames are their beginnings.
-    """
+
+class _Core(nn.Module):
+    """The core of S4M with the impulse responses of its state-space layers as constants."""
 
     def __init__(self, model: S4M, most_frames: int) -> None:
         super().__init__()
         self.model = deepcopy(model)
-        self.lengths = [most_frames]
-        block = self.model.rounds.block
-        with torch.no_grad():
-            kernels = block.kernels(most_frames)
-        for index, kernel in enumerate(kernels):
-            self.register_buffer(f"kernel{index}", kernel.detach().clone())
-        with_kernel = isinstance(block.state_space, StateSpaceResidual)
-        depth = len(block.levels)
-
-        def cut(num_frames) -> list[Tensor]:
-            lengths = [num_frames]
-            for _ in range(depth - 1):
-                lengths.append((lengths[-1] + 1) // 2)
-            wanted = [lengths[-1], *lengths[-2::-1]]
-            stored = [getattr(self, f"kernel{index}") for index in range(len(kernels))]
-            return [
-                kernel[..., :length] if with_kernel or index else kernel
-                for index, (kernel, length) in enumerate(zip(stored, wanted, strict=False))
-            ]
-
-        block.__dict__["kernels"] = cut
+        _store_kernels(self.model, most_frames)
 
     def forward(self, encoded: Float[Tensor, "batch frame basis"]) -> Float[Tensor, "batch frame feature"]:
         return self.model.core(encoded)
+
+
+def _store_kernels(model: S4M, most_frames: int) -> None:
+    """Impulse responses are found by doubling in float64, for a length that is known; those of fewer frames are their
+    beginnings."""
+    block = model.rounds.block
+    with torch.no_grad():
+        kernels = block.kernels(most_frames)
+    for index, kernel in enumerate(kernels):
+        model.register_buffer(f"kernel{index}", kernel.detach().clone())
+    with_kernel = isinstance(block.state_space, StateSpaceResidual)
+    depth = len(block.levels)
+
+    def cut(num_frames) -> list[Tensor]:
+        lengths = [num_frames]
+        for _ in range(depth - 1):
+            lengths.append((lengths[-1] + 1) // 2)
+        wanted = [lengths[-1], *lengths[-2::-1]]
+        stored = [getattr(model, f"kernel{index}") for index in range(len(kernels))]
+        return [
+            kernel[..., :length] if with_kernel or index else kernel
+            for index, (kernel, length) in enumerate(zip(stored, wanted, strict=False))
+        ]
+
+    block.__dict__["kernels"] = cut
+
+
+class _RealStft(nn.Module):
+    """An STFT that pads with zeros, and its inverse, as products with cosines and sines: no complex numbers."""
+
+    analysis: Tensor
+    synthesis: Tensor
+    window: Tensor
+
+    def __init__(self, stft: Stft) -> None:
+        super().__init__()
+        assert stft.padding == "constant"
+        self.n_fft, self.hop = stft.n_fft, stft.hop
+        unit = torch.eye(stft.n_fft, dtype=torch.float64)
+        spectra = torch.view_as_real(torch.fft.rfft(unit)).permute(2, 1, 0).flatten(0, 1)
+        bins = torch.eye(spectra.shape[0], dtype=torch.float64).unflatten(1, (2, -1))
+        back = torch.fft.irfft(torch.complex(*bins.unbind(1)), stft.n_fft)
+        self.register_buffer("window", stft.window, persistent=False)
+        self.register_buffer("analysis", (spectra * stft.window).float().unsqueeze(1))
+        self.register_buffer("synthesis", (back * stft.window).float())
+
+    def forward(self, signal: Float[Tensor, "row channel sample"]) -> Float[Tensor, "row channel part freq frame"]:
+        half, num_samples = self.n_fft // 2, signal.shape[-1]
+        right = num_samples // self.hop * self.hop + half - num_samples
+        padded = F.pad(signal.flatten(0, 1).unsqueeze(1), (half, right))
+        spectra = F.conv1d(padded, self.analysis, stride=self.hop)
+        return spectra.unflatten(1, (2, -1)).unflatten(0, (-1, signal.shape[1]))
+
+    def inverse(self, spectrum: Float[Tensor, "*batch part freq frame"], length: int) -> Float[Tensor, "*batch sample"]:
+        frames = spectrum.flatten(-3, -2).transpose(-1, -2) @ self.synthesis
+        envelope = add_frames(self.window.square().expand(1, frames.shape[-2], self.n_fft), self.hop)
+        summed = add_frames(frames.flatten(0, -3), self.hop) / envelope.clamp(min=SMALLEST_ENVELOPE)
+        half = self.n_fft // 2
+        return summed[:, half : half + length].unflatten(0, frames.shape[:-2])

@@ -65,6 +65,9 @@ TINY_SUPER_RESOLUTION = {
     "kernel_sizes": (3, 3, 3, 3),
     "hidden_dim": 4,
     "num_blocks": 2,
+    "narrow_bands": 8,
+    "num_bands": 2,
+    "network": {"dim": 4, "num_blocks": 1, "num_groups": 1, "feedforward_dims": (4, 4)},
 }
 
 _SEGMENT_SECONDS = 0.5

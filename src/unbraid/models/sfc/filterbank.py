@@ -56,10 +56,7 @@ class FilterbankEncoder(Encoder):
         edges = narrow_band_edges(sizes.bands.num_freqs, config.narrow_bands, config.lowest_bins)
         self.num_channels = sizes.parts_in // 2
         self.num_bands, per_band = sizes.bands.num_bands, _per_band(sizes, config)
-        band_of_bin = bands_of_bins(edges)
-        averages = torch.zeros(sizes.bands.num_freqs, config.narrow_bands)
-        averages[torch.arange(len(band_of_bin)), band_of_bin] = 1.0
-        self.register_buffer("averages", averages / averages.sum(0), persistent=False)
+        self.register_buffer("averages", average_in_bands(edges), persistent=False)
         self.embedding = GroupedLinear(self.num_bands, per_band * num_descriptions(self.num_channels), sizes.dim)
 
     def forward(
@@ -164,6 +161,14 @@ def narrow_band_edges(num_freqs: int, num_bands: int, lowest_bins: int = 1) -> t
 def bands_of_bins(edges: tuple[int, ...]) -> Tensor:
     """(freq,): which narrow band each bin lies in."""
     return torch.tensor([band for band, (start, end) in enumerate(pairwise(edges)) for _ in range(start, end)])
+
+
+def average_in_bands(edges: tuple[int, ...]) -> Tensor:
+    """(freq, narrow): takes bins to the mean of each narrow band."""
+    band = bands_of_bins(edges)
+    members = torch.zeros(len(band), len(edges) - 1)
+    members[torch.arange(len(band)), band] = 1.0
+    return members / members.sum(0)
 
 
 def _per_band(sizes: CompressionSizes, config: FilterbankConfig) -> int:

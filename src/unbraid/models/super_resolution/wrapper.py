@@ -1,4 +1,4 @@
-"""Any separator of the catalog with SFSRNet's super-resolution network on its estimates.
+"""Any separator of the catalog with a network on its estimates: SFSRNet's super-resolution, or one of ours.
 
     build_model(WithSuperResolutionConfig(separator=PRESETS["s4m-tiny"]))       # by its config, which can be stored
     WithSuperResolution(separator, SuperResolutionConfig())                     # around a model that is there already
@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from torch import nn
+
 from unbraid.axes import Float, Tensor
 from unbraid.models.contract import SeparationModel
 from unbraid.models.dprnn.model import DPRNNConfig
@@ -21,14 +23,21 @@ from unbraid.models.s4m.model import S4MConfig
 from unbraid.models.sepformer.model import SepFormerConfig
 from unbraid.models.sfc.model import SFCConfig
 from unbraid.models.super_resolution.network import SuperResolution, SuperResolutionConfig
+from unbraid.models.super_resolution.post_filter import PostFilter, PostFilterConfig
 from unbraid.models.super_resolution.time_domain import TimeSuperResolution, TimeSuperResolutionConfig
 from unbraid.options import check_options
 
 NetworkConfig = S4MConfig | CausalS4MConfig | SFCConfig | DPRNNConfig | SepFormerConfig | ResUNetConfig | MTFAConfig
 """What can be wrapped: every architecture of the catalog but this one."""
 
-RefinementConfig = SuperResolutionConfig | TimeSuperResolutionConfig
-"""The paper's network, which mends spectra, and ours, which mends waveforms."""
+RefinementConfig = SuperResolutionConfig | TimeSuperResolutionConfig | PostFilterConfig
+"""The paper's network, which mends magnitudes, and ours, which mend waveforms or weigh bins."""
+
+_NETWORKS: dict[type[RefinementConfig], type[nn.Module]] = {
+    SuperResolutionConfig: SuperResolution,
+    TimeSuperResolutionConfig: TimeSuperResolution,
+    PostFilterConfig: PostFilter,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +62,8 @@ class WithSuperResolution(SeparationModel[WithSuperResolutionConfig | Refinement
         super().__init__()
         self.spec = separator.spec
         self.separator = separator
-        build = TimeSuperResolution if isinstance(super_resolution, TimeSuperResolutionConfig) else SuperResolution
-        self.super_resolution = build(super_resolution, self.spec.sample_rate, self.spec.num_sources)  # type: ignore[arg-type]
+        build = _NETWORKS[type(super_resolution)]
+        self.super_resolution = build(super_resolution, self.spec.sample_rate, self.spec.num_sources)
         # Around a separator that is not of the catalog, the settings known are those of the network.
         self.config = super_resolution
         if isinstance(separator.config, NetworkConfig):

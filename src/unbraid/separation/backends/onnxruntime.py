@@ -53,7 +53,7 @@ def load_onnx(path: Path) -> SeparationModel:
         header = of_kind(parse_json(session.get_modelmeta().custom_metadata_map["unbraid"]), dict, "header")
         config_class = ARCHITECTURES[member(header, "architecture", str)][0]
         model = build_model(read_config(config_class, member(header, "config", dict), path))
-        replace_core(model, SessionCore(session, header.get("most_frames")))
+        replace_core(model, SessionCore(session, header.get("most_frames"), member(header, "frame_axis", int)))
         model.load_state_dict(read_weights_around(header))
         # What was measured best for these weights is theirs and not their architecture's.
         kept = {key: value for key, value in member(header, "spec", dict).items() if key.startswith("refine")}
@@ -84,14 +84,14 @@ def _try_out(model: SeparationModel) -> None:
 class SessionCore:
     """A core that a session of onnxruntime computes."""
 
-    def __init__(self, session: Any, most_frames: int | None) -> None:
-        self.session, self.most_frames = session, most_frames
+    def __init__(self, session: Any, most_frames: int | None, frame_axis: int) -> None:
+        self.session, self.most_frames, self.frame_axis = session, most_frames, frame_axis
         self.input_name = session.get_inputs()[0].name
 
     def __call__(self, features: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes_out"]:
-        if self.most_frames is not None and features.shape[1] > self.most_frames:
+        if self.most_frames is not None and (frames := features.shape[self.frame_axis]) > self.most_frames:
             raise SignalError(
-                f"this ONNX file takes at most {self.most_frames} frames at once, not {features.shape[1]}",
+                f"this ONNX file takes at most {self.most_frames} frames at once, not {frames}",
                 remedy="choose smaller `segment_seconds`, or the backend torch",
             )
         try:

@@ -1,0 +1,206 @@
+"""Trains a post-filter on a trained separator, which stays as it is.
+
+python -m benchmarks.training.post_filter speech CORPUS OUT               from nothing
+python -m benchmarks.training.post_filter speech CORPUS OUT --init FILE   on from a state of it
+
+`unbraid train RECIPE --init NAME --set freeze=separator` does the same and separates every mixture anew; that costs as
+much as the post-filter's own step. Here each mixture is separated once and used about four times: a step takes one that
+is new and three of the last thousands. OUT gets `best.safetensors` (an average of the weights, the best on validation),
+`state.pt`, from which the same command goes on, and `log.jsonl`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unbraid.data.items import Example
+from unbraid.evaluation.scoring import score_estimates
+from unbraid.models.contract import SeparationModel
+from unbraid.models.super_resolution.post_filter import PostFilter, PostFilterConfig
+from unbraid.models.super_resolution.wrapper import WithSuperResolution
+from unbraid.recipes import RECIPES
+from unbraid.training.config import TrainingConfig
+from unbraid.training.optimisation.objective import Objective
+from unbraid.training.optimisation.optimisers import OptimiserConfig, build_optimiser
+from unbraid.training.run_examples import Examples
+from unbraid.weights.store import load_model, save_model
+
+_MOST_KEPT = 4000
+_FIRST = 60
+"""Mixtures that are kept before the first step."""
+
+
+class Replay:
+    """Mixtures with what the separator made of them: one new, the others of those before."""
+
+    def __init__(self, separator: SeparationModel, new: Iterator[Example], size: int, seed: int) -> None:
+        self.separator, self.new, self.size = separator, new, size
+        self.rng, self.kept = np.random.default_rng(seed), list[tuple[Tensor, ...]]()
+
+    def draw(self) -> tuple[Example, Tensor]:
+        """A batch and its estimates (batch, source, channel, sample)."""
+        latest = self._separate_one()
+        while len(self.kept) < _FIRST:
+            latest = self._separate_one()
+        chosen = [latest, *(self.kept[place] for place in self.rng.integers(len(self.kept), size=self.size - 1))]
+        *parts, present, estimates = (torch.stack(part) for part in zip(*chosen, strict=True))
+        return Example(*(part.float() for part in parts), present), estimates.float()
+
+    def _separate_one(self) -> tuple[Tensor, ...]:
+        example = next(self.new)
+        with torch.no_grad():
+            estimates = self.separator(example.mixture)
+        row = (example.mixture[0].half(), example.references[0].half(), example.present[0], estimates[0].half())
+        if len(self.kept) < _MOST_KEPT:
+            self.kept.append(row)
+        else:
+            self.kept[self.rng.integers(_MOST_KEPT)] = row
+        return row
+
+
+class GivenEstimates(nn.Module):
+    """What a loss asks of a model, for a separator that has run."""
+
+    refines = True
+
+    def __init__(self, post_filter: PostFilter, separator: SeparationModel) -> None:
+        super().__init__()
+        self.post_filter, self.spec, self.config = post_filter, separator.spec, separator.config
+        self.given: Tensor | None = None
+
+    def intermediate_estimates(self, mixture: Tensor) -> tuple[Tensor, ...]:
+        assert self.given is not None
+        return (self.post_filter(mixture, self.given),)
+
+
+@torch.no_grad()
+def validate(model: WithSuperResolution, separated: list[tuple[Example, Tensor]]) -> dict[str, float]:
+    """Mean improvement of SI-SDR in dB, of all sources and of each."""
+    found: dict[str, list[float]] = {}
+    for item, estimates in separated:
+        mixture = item.mixture.unsqueeze(0)
+        refined = model.super_resolution(mixture, estimates)[0]
+        exchangeable, names = model.spec.exchangeable, model.spec.sources
+        score = score_estimates(refined, item.references, item.mixture, exchangeable=exchangeable, sources=names)
+        for target, reference in zip(score.targets, item.references, strict=True):
+            if reference.any():
+                name = "mean" if exchangeable else target.source
+                found.setdefault(name, []).append(min(target.metrics["SI-SDRi"], 60.0))
+    means = {name: float(np.mean(values)) for name, values in found.items()}
+    return {"mean": float(np.mean(list(means.values())))} | means
+
+
+def train(config: TrainingConfig, options: argparse.Namespace) -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(options.seed)
+    options.out.mkdir(parents=True, exist_ok=True)
+    model, average = (build(options) for _ in range(2))
+    separator, post_filter, averaged = model.separator, model.super_resolution.train(), average.super_resolution
+    averaged.load_state_dict(post_filter.state_dict())
+    examples = Examples(config, separator.spec, options.corpus)
+    separated = []
+    for item in examples.valid_loader(0, 1):
+        with torch.no_grad():
+            separated.append((item, separator(item.mixture.unsqueeze(0))))
+    rates = OptimiserConfig(
+        name="muon",
+        learning_rate=options.learning_rate / 3,
+        matrix_learning_rate=options.learning_rate,
+        matrix_kernels=True,
+        weight_decay=0.01,
+    )
+    optimiser = build_optimiser(post_filter, rates)
+    for group in optimiser.param_groups:
+        group["initial"] = group["lr"]
+    step, best = 0, -math.inf
+    if (options.out / "state.pt").exists():
+        state = torch.load(options.out / "state.pt", weights_only=True)
+        post_filter.load_state_dict(state["network"])
+        averaged.load_state_dict(state["average"])
+        optimiser.load_state_dict(state["optimiser"])
+        step, best = state["step"], state["best"]
+    given = GivenEstimates(post_filter, separator)  # type: ignore[arg-type]
+    objective = Objective(config, given)  # type: ignore[arg-type]
+    new = iter(examples.train_loader(step, 0, 1, torch.device("cpu")))
+    replay, losses, begun = Replay(separator, new, options.batch_size, options.seed + step), [], time.process_time()
+    print(json.dumps({"step": step, **validate(average, separated)}), flush=True)
+    while step < options.steps:
+        batch, given.given = replay.draw()
+        left = 1 - step / options.steps
+        for group in optimiser.param_groups:
+            group["lr"] = group["initial"] * min(1.0, (step + 1) / 100, max(left / options.decay_share, 0.02))
+        loss, _, _ = objective(given, batch)  # type: ignore[arg-type]
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(post_filter.parameters(), 5.0)
+        optimiser.step()
+        step += 1
+        with torch.no_grad():
+            for ours, theirs in zip(averaged.parameters(), post_filter.parameters(), strict=True):
+                ours.lerp_(theirs, max(0.005, 3 / (step + 3)))
+        losses.append(float(loss.detach()))
+        if step % options.every and step < options.steps:
+            continue
+        scores, spent = validate(average, separated), round(time.process_time() - begun)
+        line = {"step": step, "cpu_seconds": spent, "loss": float(np.mean(losses)), **scores}
+        print(json.dumps(line), flush=True)
+        with (options.out / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        if scores["mean"] > best:
+            best = scores["mean"]
+            save_model(average, options.out / "best.safetensors", name=options.recipe)
+        state = {"network": post_filter.state_dict(), "average": averaged.state_dict()}
+        torch.save(
+            {**state, "optimiser": optimiser.state_dict(), "step": step, "best": best}, options.out / "state.partial"
+        )
+        (options.out / "state.partial").rename(options.out / "state.pt")
+        losses = []
+
+
+def build(options: argparse.Namespace) -> WithSuperResolution:
+    """The separator with a new post-filter, or with the one of --init."""
+    trained = load_model(options.separator or options.recipe)
+    separator = trained.separator if isinstance(trained, WithSuperResolution) else trained
+    model = WithSuperResolution(separator.eval().requires_grad_(False), PostFilterConfig())
+    if options.init is not None:
+        model.super_resolution.load_state_dict(load_model(options.init).super_resolution.state_dict())  # type: ignore[union-attr]
+    return model
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", help="whose mixtures, loss and validation are used, such as `speech`")
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--separator", help="a model by name or file; by default the bundled one of the recipe's name")
+    parser.add_argument("--init", help="a model with a post-filter of the same kind to begin with, of any separator")
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--every", type=int, default=200, help="steps between validations")
+    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--segment-seconds", type=float, help="instead of the recipe's")
+    parser.add_argument("--items", type=int, default=40, help="mixtures to validate with")
+    parser.add_argument("--learning-rate", type=float, default=3e-3)
+    parser.add_argument("--decay-share", type=float, default=0.35, help="of the steps, in which the rate falls")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    config = RECIPES[options.recipe].config
+    mixing = config.mixing
+    if options.segment_seconds is not None:
+        mixing = replace(mixing, segment_seconds=options.segment_seconds)
+    validation = replace(config.validation, items=options.items)
+    config = replace(config, mixing=mixing, validation=validation, seed=options.seed, batch_size=1, resident=True)
+    train(config, options)
+
+
+if __name__ == "__main__":
+    main()
