@@ -53,8 +53,8 @@ class Replay:
         while len(self.kept) < _FIRST:
             latest = self._separate_one()
         chosen = [latest, *(self.kept[place] for place in self.rng.integers(len(self.kept), size=self.size - 1))]
-        *parts, present, estimates = (torch.stack(part) for part in zip(*chosen, strict=True))
-        return Example(*(part.float() for part in parts), present), estimates.float()
+        mixture, references, present, estimates = (torch.stack(part) for part in zip(*chosen, strict=True))
+        return Example(mixture.float(), references.float(), present), estimates.float()
 
     def _separate_one(self) -> tuple[Tensor, ...]:
         example = next(self.new)
@@ -78,9 +78,9 @@ class GivenEstimates(nn.Module):
         self.post_filter, self.spec, self.config = post_filter, separator.spec, separator.config
         self.given: Tensor | None = None
 
-    def intermediate_estimates(self, mixture: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, mixture: Tensor) -> Tensor:
         assert self.given is not None
-        return (self.post_filter(mixture, self.given),)
+        return self.post_filter(mixture, self.given)
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from torch.nn import functional as F
 from typer.testing import CliRunner
 
 from tests.conftest import TINY
@@ -212,13 +213,27 @@ def test_mamba_in_s4m_is_refused_too():
         exportable_core(build_model("s4m-tiny", **TINY["s4m-tiny"] | {"coarsest": "mamba"}))
 
 
-def test_a_post_filter_on_another_separator_is_refused():
-    config = WithSuperResolutionConfig(
-        separator=config_of(build_model("fb-tiny", **TINY["fb-tiny"])),
-        super_resolution=TINY["s4m-tiny-post-filter"]["super_resolution"],
+def with_post_filter(name):
+    separator, post_filter = (
+        config_of(build_model(name, **TINY[name])),
+        TINY["s4m-tiny-post-filter"]["super_resolution"],
     )
-    with pytest.raises(ConfigError, match="SFC with a post-filter does not export"):
-        exportable_core(build_model(config))
+    return build_model(WithSuperResolutionConfig(separator=separator, super_resolution=post_filter))
+
+
+def test_sfc_with_a_post_filter_exports_whole(tmp_path):
+    """Silence is added to what is shorter than half a window."""
+    model = with_post_filter("fb-tiny")
+    path = export_program(model, tmp_path / "model.onnx", "onnx", name="tiny")
+    assert_same(model, path, lengths=(33, 1700, 4001))
+    mixture = 0.1 * torch.randn(1, 2, 20)
+    with torch.inference_mode():
+        assert torch.allclose(load_onnx(path)(mixture), model(F.pad(mixture, (0, 13)))[..., :20], atol=1e-5)
+
+
+def test_a_post_filter_on_another_separator_is_refused():
+    with pytest.raises(ConfigError, match="MTFA with a post-filter does not export"):
+        exportable_core(with_post_filter("mtfa"))
 
 
 def test_relative_positions_are_refused():

@@ -14,7 +14,6 @@ from typing import cast
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
@@ -30,8 +29,7 @@ from unbraid.models.sfc.mamba import MambaCompressionConfig
 from unbraid.models.sfc.model import SFC
 from unbraid.models.super_resolution.post_filter import PostFilter
 from unbraid.models.super_resolution.wrapper import WithSuperResolution
-from unbraid.signal.frames import add_frames
-from unbraid.signal.stft import SMALLEST_ENVELOPE, Stft
+from unbraid.signal.real_stft import RealStft
 
 _EXAMPLE_FRAMES = 96
 _MOST_CHUNKS = 2
@@ -49,6 +47,7 @@ class ExportableCore:
     input_name: str
     most_frames: int | None = None
     """Along the last of the free axes; None: as many as there is memory for."""
+    least_frames: int = 1
 
     def inputs(self) -> Iterator[Float[Tensor, "*axes"]]:
         """What a program of it is tried with: the example, a third of its frames, and twice as many in one row."""
@@ -74,11 +73,7 @@ def exportable_core(model: SeparationModel) -> ExportableCore:
             module=module, example=example, free={0: "batch", 1: "frame"}, input_name="encoded", most_frames=most
         )
     if isinstance(model, WithSuperResolution) and isinstance(model.super_resolution, PostFilter):
-        whole, most = _whole(model)
-        example = torch.randn(2, 1, 2 * _EXAMPLE_FRAMES * model.super_resolution.stft.hop)
-        return ExportableCore(
-            module=whole, example=example, free={0: "batch", 2: "sample"}, input_name="mixture", most_frames=most
-        )
+        return _whole(model)
     if isinstance(model, DPRNN):
         example = torch.randn(2, 1, 40 * model.config.chunk_frames)
         return ExportableCore(module=model, example=example, free={0: "batch", 2: "sample"}, input_name="mixture")
@@ -147,19 +142,26 @@ def replace_core(model: SeparationModel, core: Callable[[Tensor], Tensor]) -> No
     object.__setattr__(model, "core", core)
 
 
-def _whole(model: WithSuperResolution) -> tuple[nn.Module, int]:
-    """A separator with a post-filter, in real numbers from mixture to estimates; and how many samples it takes."""
+def _whole(model: WithSuperResolution) -> ExportableCore:
+    """A separator with a post-filter, in real numbers from mixture to estimates."""
     whole = deepcopy(model)
-    assert isinstance(whole.super_resolution, PostFilter)
-    whole.super_resolution.stft = _RealStft(whole.super_resolution.stft)  # type: ignore[assignment]
-    separator = whole.separator
-    if not isinstance(separator, S4M):
+    separator, post_filter, most, least = whole.separator, whole.super_resolution, None, 1
+    assert isinstance(post_filter, PostFilter)
+    post_filter.stft = RealStft(post_filter.stft)
+    if isinstance(separator, S4M):
+        most = int(_MOST_CHUNKS * model.spec.chunk_seconds * model.spec.sample_rate)
+        _store_kernels(separator, most // separator.config.stride_samples + 2)
+    elif isinstance(separator, SFC):
+        least = separator.stft.n_fft // 2 + 1
+        separator.stft = RealStft(separator.stft)
+    else:
         raise ConfigError(
-            f"{type(separator).__name__} with a post-filter does not export", remedy="export one whose separator is S4M"
+            f"{type(separator).__name__} with a post-filter does not export",
+            remedy="export one whose separator is S4M or SFC",
         )
-    most_samples = int(_MOST_CHUNKS * model.spec.chunk_seconds * model.spec.sample_rate)
-    _store_kernels(separator, most_samples // separator.config.stride_samples + 2)
-    return whole, most_samples
+    example = torch.randn(2, model.spec.num_channels, 2 * _EXAMPLE_FRAMES * post_filter.stft.hop)
+    free = {0: "batch", 2: "sample"}
+    return ExportableCore(whole, example, free, input_name="mixture", most_frames=most, least_frames=least)
 
 
 class _Core(nn.Module):
@@ -197,37 +199,3 @@ def _store_kernels(model: S4M, most_frames: int) -> None:
         ]
 
     block.__dict__["kernels"] = cut
-
-
-class _RealStft(nn.Module):
-    """An STFT that pads with zeros, and its inverse, as products with cosines and sines: no complex numbers."""
-
-    analysis: Tensor
-    synthesis: Tensor
-    window: Tensor
-
-    def __init__(self, stft: Stft) -> None:
-        super().__init__()
-        assert stft.padding == "constant"
-        self.n_fft, self.hop = stft.n_fft, stft.hop
-        unit = torch.eye(stft.n_fft, dtype=torch.float64)
-        spectra = torch.view_as_real(torch.fft.rfft(unit)).permute(2, 1, 0).flatten(0, 1)
-        bins = torch.eye(spectra.shape[0], dtype=torch.float64).unflatten(1, (2, -1))
-        back = torch.fft.irfft(torch.complex(*bins.unbind(1)), stft.n_fft)
-        self.register_buffer("window", stft.window, persistent=False)
-        self.register_buffer("analysis", (spectra * stft.window).float().unsqueeze(1))
-        self.register_buffer("synthesis", (back * stft.window).float())
-
-    def forward(self, signal: Float[Tensor, "row channel sample"]) -> Float[Tensor, "row channel part freq frame"]:
-        half, num_samples = self.n_fft // 2, signal.shape[-1]
-        right = num_samples // self.hop * self.hop + half - num_samples
-        padded = F.pad(signal.flatten(0, 1).unsqueeze(1), (half, right))
-        spectra = F.conv1d(padded, self.analysis, stride=self.hop)
-        return spectra.unflatten(1, (2, -1)).unflatten(0, (-1, signal.shape[1]))
-
-    def inverse(self, spectrum: Float[Tensor, "*batch part freq frame"], length: int) -> Float[Tensor, "*batch sample"]:
-        frames = spectrum.flatten(-3, -2).transpose(-1, -2) @ self.synthesis
-        envelope = add_frames(self.window.square().expand(1, frames.shape[-2], self.n_fft), self.hop)
-        summed = add_frames(frames.flatten(0, -3), self.hop) / envelope.clamp(min=SMALLEST_ENVELOPE)
-        half = self.n_fft // 2
-        return summed[:, half : half + length].unflatten(0, frames.shape[:-2])

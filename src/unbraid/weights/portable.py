@@ -69,6 +69,7 @@ def _header(model: SeparationModel, core: ExportableCore, name: str) -> dict[str
         "config": asdict(config),
         "spec": asdict(model.spec),
         "most_frames": core.most_frames,
+        "least_frames": core.least_frames,
         "frame_axis": max(core.free),
         "around": weights_around(model),
     }

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from torch.nn import functional as F
 
 from unbraid import __version__
 from unbraid.axes import Float, Tensor
@@ -53,7 +54,7 @@ def load_onnx(path: Path) -> SeparationModel:
         header = of_kind(parse_json(session.get_modelmeta().custom_metadata_map["unbraid"]), dict, "header")
         config_class = ARCHITECTURES[member(header, "architecture", str)][0]
         model = build_model(read_config(config_class, member(header, "config", dict), path))
-        replace_core(model, SessionCore(session, header.get("most_frames"), member(header, "frame_axis", int)))
+        replace_core(model, SessionCore(session, header))
         model.load_state_dict(read_weights_around(header))
         # What was measured best for these weights is theirs and not their architecture's.
         kept = {key: value for key, value in member(header, "spec", dict).items() if key.startswith("refine")}
@@ -84,16 +85,21 @@ def _try_out(model: SeparationModel) -> None:
 class SessionCore:
     """A core that a session of onnxruntime computes."""
 
-    def __init__(self, session: Any, most_frames: int | None, frame_axis: int) -> None:
-        self.session, self.most_frames, self.frame_axis = session, most_frames, frame_axis
-        self.input_name = session.get_inputs()[0].name
+    def __init__(self, session: Any, header: dict[str, Any]) -> None:
+        self.session, self.input_name = session, session.get_inputs()[0].name
+        self.most_frames: int | None = header.get("most_frames")
+        self.least_frames, self.frame_axis = member(header, "least_frames", int), member(header, "frame_axis", int)
 
     def __call__(self, features: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes_out"]:
-        if self.most_frames is not None and (frames := features.shape[self.frame_axis]) > self.most_frames:
+        num_frames = features.shape[self.frame_axis]
+        if self.most_frames is not None and num_frames > self.most_frames:
             raise SignalError(
-                f"this ONNX file takes at most {self.most_frames} frames at once, not {frames}",
+                f"this ONNX file takes at most {self.most_frames} frames at once, not {num_frames}",
                 remedy="choose smaller `segment_seconds`, or the backend torch",
             )
+        if num_frames < self.least_frames:
+            # Programs with such a limit take and give samples, which are the last axis of both.
+            return self(F.pad(features, (0, self.least_frames - num_frames)))[..., :num_frames]
         try:
             outputs = self.session.run(None, {self.input_name: features.detach().contiguous().numpy()})
         except Exception as error:  # onnxruntime has a kind of its own for each
