@@ -102,12 +102,13 @@ def test_the_example_separates_without_pytorch(tiny, tmp_path):
         assert np.allclose(made.T, estimate, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_with_a_post_filter_a_model_exports_whole(tmp_path):
     """And runs in the example as well."""
     model, path = exported("s4m-tiny-post-filter", tmp_path)
     assert_same(model, path, lengths=(1, 1700, 4001))
     mixture = 0.1 * torch.randn(1, 1, 3000)
-    soundfile.write(tmp_path / "mixture.wav", mixture[0].T.numpy(), 8000, subtype="FLOAT")
+    soundfile.write(tmp_path / "mixture.wav", mixture[0].T.numpy(), model.spec.sample_rate, subtype="FLOAT")
     runpy.run_path(str(EXAMPLE))["main"](path, tmp_path / "mixture.wav", tmp_path / "stems")
     with torch.inference_mode():
         expected = model(mixture)[0]
