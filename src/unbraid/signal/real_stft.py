@@ -11,9 +11,9 @@ from unbraid.signal.stft import SMALLEST_ENVELOPE, Stft
 
 
 class RealStft(Stft):
-    """An STFT and its inverse as products with cosines and sines. Mirrored ends want a signal that is longer than they are.
+    """An STFT and its inverse as products with cosines and sines: the same numbers to rounding.
 
-    The same numbers to rounding, at n_fft / log2(n_fft) times the cost.
+    Costs n_fft / log2(n_fft) times as much. Mirrored ends want a signal that is longer than they are.
     """
 
     taper: Tensor
