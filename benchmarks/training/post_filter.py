@@ -1,9 +1,9 @@
 """Trains a post-filter on a trained separator, which stays as it is.
 
-python -m benchmarks.training.post_filter speech CORPUS OUT               from nothing
-python -m benchmarks.training.post_filter speech CORPUS OUT --init FILE   on from a state of it
+python -m benchmarks.training.post_filter speech CORPUS OUT --new     a new post-filter on the bundled model's separator
+python -m benchmarks.training.post_filter speech CORPUS OUT           on from the bundled one
 
-`unbraid train RECIPE --init NAME --set freeze=separator` does the same and separates every mixture anew; that costs as
+`unbraid train speech-post-filter --init speech` does the same and separates every mixture anew, which costs a third as
 much as the post-filter's own step. Here each mixture is separated once and used about four times: a step takes one that
 is new and three of the last thousands. OUT gets `best.safetensors` (an average of the weights, the best on validation),
 `state.pt`, from which the same command goes on, and `log.jsonl`.
@@ -29,12 +29,14 @@ from unbraid.models.contract import SeparationModel
 from unbraid.models.super_resolution.post_filter import PostFilter, PostFilterConfig
 from unbraid.models.super_resolution.wrapper import WithSuperResolution
 from unbraid.recipes import RECIPES
+from unbraid.recipes.bundled import POST_FILTERS
 from unbraid.training.config import TrainingConfig
 from unbraid.training.optimisation.objective import Objective
-from unbraid.training.optimisation.optimisers import OptimiserConfig, build_optimiser
+from unbraid.training.optimisation.optimisers import build_optimiser
 from unbraid.training.run_examples import Examples
 from unbraid.weights.store import load_model, save_model
 
+_SUFFIX = "-post-filter"
 _MOST_KEPT = 4000
 _FIRST = 60
 """Mixtures that are kept before the first step."""
@@ -112,14 +114,7 @@ def train(config: TrainingConfig, options: argparse.Namespace) -> None:
     for item in examples.valid_loader(0, 1):
         with torch.no_grad():
             separated.append((item, separator(item.mixture.unsqueeze(0))))
-    rates = OptimiserConfig(
-        name="muon",
-        learning_rate=options.learning_rate / 3,
-        matrix_learning_rate=options.learning_rate,
-        matrix_kernels=True,
-        weight_decay=0.01,
-    )
-    optimiser = build_optimiser(post_filter, rates)
+    optimiser = build_optimiser(post_filter, config.optimiser)
     for group in optimiser.param_groups:
         group["initial"] = group["lr"]
     step, best = 0, -math.inf
@@ -134,22 +129,21 @@ def train(config: TrainingConfig, options: argparse.Namespace) -> None:
     new = iter(examples.train_loader(step, 0, 1, torch.device("cpu")))
     replay, losses, begun = Replay(separator, new, options.batch_size, options.seed + step), [], time.process_time()
     print(json.dumps({"step": step, **validate(average, separated)}), flush=True)
-    while step < options.steps:
+    while step < config.steps:
         batch, given.given = replay.draw()
-        left = 1 - step / options.steps
         for group in optimiser.param_groups:
-            group["lr"] = group["initial"] * min(1.0, (step + 1) / 100, max(left / options.decay_share, 0.02))
+            group["lr"] = group["initial"] * config.schedule.share(step, config.steps)
         loss, _, _ = objective(given, batch)  # type: ignore[arg-type]
         optimiser.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(post_filter.parameters(), 5.0)
+        nn.utils.clip_grad_norm_(post_filter.parameters(), config.optimiser.gradient_clip or math.inf)
         optimiser.step()
         step += 1
         with torch.no_grad():
             for ours, theirs in zip(averaged.parameters(), post_filter.parameters(), strict=True):
-                ours.lerp_(theirs, max(0.005, 3 / (step + 3)))
+                ours.lerp_(theirs, max(1 - (config.averaging.ema_decay or 0), 3 / (step + 3)))
         losses.append(float(loss.detach()))
-        if step % options.every and step < options.steps:
+        if step % config.validation.every and step < config.steps:
             continue
         scores, spent = validate(average, separated), round(time.process_time() - begun)
         line = {"step": step, "cpu_seconds": spent, "loss": float(np.mean(losses)), **scores}
@@ -158,7 +152,7 @@ def train(config: TrainingConfig, options: argparse.Namespace) -> None:
             file.write(json.dumps(line) + "\n")
         if scores["mean"] > best:
             best = scores["mean"]
-            save_model(average, options.out / "best.safetensors", name=options.recipe)
+            save_model(average, options.out / "best.safetensors", name=options.name)
         state = {"network": post_filter.state_dict(), "average": averaged.state_dict()}
         torch.save(
             {**state, "optimiser": optimiser.state_dict(), "step": step, "best": best}, options.out / "state.partial"
@@ -168,37 +162,30 @@ def train(config: TrainingConfig, options: argparse.Namespace) -> None:
 
 
 def build(options: argparse.Namespace) -> WithSuperResolution:
-    """The separator with a new post-filter, or with the one of --init."""
-    trained = load_model(options.separator or options.recipe)
+    """The bundled model, or its separator with a new post-filter, or with the one of another model."""
+    trained = load_model(options.name)
     separator = trained.separator if isinstance(trained, WithSuperResolution) else trained
     model = WithSuperResolution(separator.eval().requires_grad_(False), PostFilterConfig())
-    if options.init is not None:
-        model.super_resolution.load_state_dict(load_model(options.init).super_resolution.state_dict())  # type: ignore[union-attr]
+    if not options.new:
+        model.super_resolution.load_state_dict(load_model(options.init or options.name).super_resolution.state_dict())  # type: ignore[union-attr]
     return model
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", help="whose mixtures, loss and validation are used, such as `speech`")
+    parser.add_argument("name", choices=[recipe.name.removesuffix(_SUFFIX) for recipe in POST_FILTERS])
     parser.add_argument("corpus", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--separator", help="a model by name or file; by default the bundled one of the recipe's name")
-    parser.add_argument("--init", help="a model with a post-filter of the same kind to begin with, of any separator")
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--every", type=int, default=200, help="steps between validations")
-    parser.add_argument("--batch-size", type=int, default=4)
-    parser.add_argument("--segment-seconds", type=float, help="instead of the recipe's")
-    parser.add_argument("--items", type=int, default=40, help="mixtures to validate with")
-    parser.add_argument("--learning-rate", type=float, default=3e-3)
-    parser.add_argument("--decay-share", type=float, default=0.35, help="of the steps, in which the rate falls")
+    parser.add_argument("--new", action="store_true", help="begin from nothing")
+    parser.add_argument("--init", help="begin with the post-filter of this model, of whatever separator")
+    parser.add_argument("--steps", type=int, help="instead of the recipe's")
+    parser.add_argument("--batch-size", type=int, help="instead of the recipe's")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    config = RECIPES[options.recipe].config
-    mixing = config.mixing
-    if options.segment_seconds is not None:
-        mixing = replace(mixing, segment_seconds=options.segment_seconds)
-    validation = replace(config.validation, items=options.items)
-    config = replace(config, mixing=mixing, validation=validation, seed=options.seed, batch_size=1, resident=True)
+    config = RECIPES[options.name + _SUFFIX].config
+    config = replace(config, steps=options.steps or config.steps, seed=options.seed, resident=True)
+    options.batch_size = options.batch_size or config.batch_size
+    config = replace(config, batch_size=1)
     train(config, options)
 
 
