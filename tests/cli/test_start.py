@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
@@ -16,6 +17,7 @@ from unbraid.cli.main import app
 from unbraid.cli.separate import separate
 
 LISTED = ["unbraid.cli.separate", "unbraid.cli.models", "rich.markdown", "rich.traceback", "markdown_it", "pygments"]
+EXAMPLES = Path(__file__).parents[2] / "examples"
 HEAVY = ("torch", "numpy", "scipy", "einops", "soundfile", "av", "soxr", "safetensors", "jaxtyping", "lightning")
 """What takes longer to import than help may take to come up."""
 
@@ -87,6 +89,17 @@ def test_what_is_not_used_is_not_imported(program, absent):
     program += f"\nimport sys\nprint([name for name in {absent!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment())
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_who_separates_a_recording_does_not_wait_for_scipy(tmp_path):
+    """All of `scipy.signal` takes as long to import as PyTorch."""
+    mixture = EXAMPLES / "two-speakers-1" / "mixture.flac"
+    command = [sys.executable, "-X", "importtime", "-m", "unbraid", "separate", mixture, "-n", "speech", "-o", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment())
+    assert (tmp_path / "speech" / "mixture" / "speaker2.wav").is_file(), done.stderr
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "torch" in imported
+    assert not {name for name in imported if name.split(".")[0] in ("scipy", "lightning", "sympy")}
 
 
 def test_version(run):

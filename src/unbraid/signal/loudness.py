@@ -14,6 +14,7 @@ import torch
 from unbraid.axes import Float, Tensor
 from unbraid.errors import ConfigError
 from unbraid.signal.lengths import fast_fft_length
+from unbraid.signal.recursive_filter import RecursiveFilter
 
 _OFFSET_DB = -0.691
 """Takes back what the weighting adds at 1 kHz, so that a full-scale sine there reads -3.01 in one channel."""
@@ -55,20 +56,16 @@ class LoudnessMeter:
         self._weights = torch.tensor(weights, dtype=torch.float64)[:, None]
         self.hop = max(1, round(0.1 * sample_rate))
         """Samples in 100 ms."""
-        self._sections = k_weighting(sample_rate).numpy()
-        self._state = torch.zeros(len(self._sections), *axes, 2, dtype=torch.float64).numpy()
+        self._weighting = RecursiveFilter(k_weighting(sample_rate))
         self._energies: list[Tensor] = []
         """Of whole steps of 100 ms, for each channel."""
         self._rest, self._rest_samples = torch.zeros(*axes, dtype=torch.float64), 0
         """Of the step that has begun."""
 
     def push(self, block: Float[Tensor, "*axes channel sample"]) -> None:
-        from scipy.signal import sosfilt
-
         if block.shape[-1] == 0:
             return
-        filtered, self._state = sosfilt(self._sections, block.double().numpy(), zi=self._state)
-        weighted = torch.from_numpy(filtered)
+        weighted = self._weighting.push(block)
         first = min(self.hop - self._rest_samples, weighted.shape[-1])
         num_steps = (weighted.shape[-1] - first) // self.hop
         begun, steps, tail = weighted.tensor_split((first, first + num_steps * self.hop), dim=-1)
