@@ -34,7 +34,7 @@ from unbraid.training.config import TrainingConfig
 from unbraid.training.optimisation.objective import Objective
 from unbraid.training.optimisation.optimisers import build_optimiser
 from unbraid.training.run_examples import Examples
-from unbraid.weights.store import load_model, save_model
+from unbraid.weights.store import inspect_model, load_model, save_model
 
 _SUFFIX = "-post-filter"
 _MOST_KEPT = 4000
@@ -117,7 +117,7 @@ def train(config: TrainingConfig, options: argparse.Namespace) -> None:
     optimiser = build_optimiser(post_filter, config.optimiser)
     for group in optimiser.param_groups:
         group["initial"] = group["lr"]
-    step, best = 0, -math.inf
+    step, best, known = 0, -math.inf, inspect_model(options.name).facts
     if (options.out / "state.pt").exists():
         state = torch.load(options.out / "state.pt", weights_only=True)
         post_filter.load_state_dict(state["network"])
@@ -152,7 +152,8 @@ def train(config: TrainingConfig, options: argparse.Namespace) -> None:
             file.write(json.dumps(line) + "\n")
         if scores["mean"] > best:
             best = scores["mean"]
-            save_model(average, options.out / "best.safetensors", name=options.name)
+            facts = known | {"post_filter_steps": step, "valid_si_sdri_db": round(best, 3)}
+            save_model(average, options.out / "best.safetensors", name=options.name, facts=facts)
         state = {"network": post_filter.state_dict(), "average": averaged.state_dict()}
         torch.save(
             {**state, "optimiser": optimiser.state_dict(), "step": step, "best": best}, options.out / "state.partial"

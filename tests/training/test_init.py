@@ -8,6 +8,7 @@ from tests.training.tiny import CONFIG, assert_same_outcome, checkpoint, logged
 from unbraid.data.mixing.drawing import SpeakerMixing
 from unbraid.errors import ConfigError
 from unbraid.models.catalog import build_model
+from unbraid.models.super_resolution.wrapper import WithSuperResolution
 from unbraid.recipes import RECIPES
 from unbraid.training import task
 from unbraid.training.config import InitConfig, OptimiserConfig, ValidationConfig
@@ -94,8 +95,9 @@ def test_the_bundled_speech_model_is_prolonged(corpus_root, tmp_path):
     )
     best = fit(config, corpus_root, tmp_path / "run", init="speech")
     assert inspect_model(best).facts["steps"] == checkpoint(tmp_path / "run")["global_step"] == before + 2
-    after = load_model(best).state_dict()
-    for name, tensor in load_model("speech").state_dict().items():
+    after, bundled = load_model(best).state_dict(), load_model("speech")
+    assert isinstance(bundled, WithSuperResolution)
+    for name, tensor in bundled.separator.state_dict().items():
         # Two steps with a decay of 0.999 hardly move the average.
         assert (after[name] - tensor).abs().max() < 0.02 * max(float(tensor.abs().max()), 0.1), name
 

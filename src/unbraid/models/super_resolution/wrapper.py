@@ -78,3 +78,7 @@ class WithSuperResolution(SeparationModel[WithSuperResolutionConfig | Refinement
         """The separator's intermediate estimates, and last the refined ones."""
         estimates = self.separator.intermediate_estimates(mixture)
         return (*estimates, self.super_resolution(mixture, estimates[-1]))
+
+    def compiled_parts(self) -> tuple[nn.Module, ...]:
+        """Those of the separator, and the network on top."""
+        return (*self.separator.compiled_parts(), self.super_resolution)
