@@ -74,6 +74,8 @@ def test_the_compiler_sees_one_block_and_not_its_rounds():
     assert model.compiled_parts() == (model.rounds.block,)
     whole = build_model("sepformer", **TINY["sepformer"])
     assert whole.compiled_parts() == (whole,)
+    refined = build_model("s4m-tiny-post-filter", **TINY["s4m-tiny-post-filter"])
+    assert refined.compiled_parts() == (refined.separator.rounds.block, refined.super_resolution)
 
 
 @pytest.mark.slow

@@ -9,8 +9,7 @@ from unbraid.models.contract import SeparationModel
 
 def compile_parts(model: SeparationModel) -> None:
     """Marks what the model wants compiled; the compiler runs at its first call."""
-    parts = model.compiled_parts()
-    for part in parts:
+    for part in model.compiled_parts():
         part.compile()
-    if model in parts:
-        model.intermediate_estimates = torch.compile(model.intermediate_estimates)
+        if isinstance(part, SeparationModel):
+            part.intermediate_estimates = torch.compile(part.intermediate_estimates)
