@@ -59,6 +59,9 @@ def test_show(run, tiny):
     assert data["config"]["kernel_ms"] == 8.0
     assert "speaker1, speaker2 (in any order)" in run("models", "show", tiny).out
     assert "1,848,423" in run("models", "show", "s4m-tiny").out
+    shown = run("models", "show", "s4m-tiny-post-filter").out
+    assert "separator.sources = speaker1,speaker2" in shown
+    assert "super_resolution.network.sequence.num_heads = 4" in shown
     assert "there is no model 'nothing'" in run("models", "show", "nothing").errors[0]
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -154,11 +155,20 @@ def show_model(
     if entry is not None:
         print_facts(published_facts(entry))
     console.print("  settings")
-    for key, value in data["config"].items():
+    for key, value in _settings(data["config"]):
         console.print(f"    {key} = {value}", markup=False)
     if data["card_excerpt"]:
         console.print()
         console.print(data["card_excerpt"], markup=False)
+
+
+def _settings(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """By their names in `--set model.NAME=VALUE`."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from _settings(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, ",".join(map(str, value)) if isinstance(value, tuple | list) else value
 
 
 @models.command("export")
