@@ -164,7 +164,7 @@ def train(config: TrainingConfig, options: argparse.Namespace) -> None:
 
 def build(options: argparse.Namespace) -> WithSuperResolution:
     """The bundled model, or its separator with a new post-filter, or with the one of another model."""
-    trained = load_model(options.name)
+    trained = load_model(options.separator or options.name)
     separator = trained.separator if isinstance(trained, WithSuperResolution) else trained
     model = WithSuperResolution(separator.eval().requires_grad_(False), PostFilterConfig())
     if not options.new:
@@ -178,6 +178,7 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--new", action="store_true", help="begin from nothing")
+    parser.add_argument("--separator", help="weights of another separator to put it on")
     parser.add_argument("--init", help="begin with the post-filter of this model, of whatever separator")
     parser.add_argument("--steps", type=int, help="instead of the recipe's")
     parser.add_argument("--batch-size", type=int, help="instead of the recipe's")
