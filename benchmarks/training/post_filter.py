@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,7 +71,7 @@ class Replay:
         return row
 
 
-class GivenEstimates(nn.Module):
+class GivenEstimates(SeparationModel[Any]):
     """What a loss asks of a model, for a separator that has run."""
 
     refines = True
@@ -125,7 +126,7 @@ def train(config: TrainingConfig, options: argparse.Namespace) -> None:
         optimiser.load_state_dict(state["optimiser"])
         step, best = state["step"], state["best"]
     given = GivenEstimates(post_filter, separator)  # type: ignore[arg-type]
-    objective = Objective(config, given)  # type: ignore[arg-type]
+    objective = Objective(config, given)
     new = iter(examples.train_loader(step, 0, 1, torch.device("cpu")))
     replay, losses, begun = Replay(separator, new, options.batch_size, options.seed + step), [], time.process_time()
     print(json.dumps({"step": step, **validate(average, separated)}), flush=True)
@@ -133,7 +134,7 @@ def train(config: TrainingConfig, options: argparse.Namespace) -> None:
         batch, given.given = replay.draw()
         for group in optimiser.param_groups:
             group["lr"] = group["initial"] * config.schedule.share(step, config.steps)
-        loss, _, _ = objective(given, batch)  # type: ignore[arg-type]
+        loss, _, _ = objective(given, batch)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(post_filter.parameters(), config.optimiser.gradient_clip or math.inf)
