@@ -88,6 +88,8 @@ class SessionCore:
     def __init__(self, session: Any, header: dict[str, Any]) -> None:
         self.session, self.input_name = session, session.get_inputs()[0].name
         self.most_frames: int | None = header.get("most_frames")
+        # Files of before there were these two have the values here.
+        header = {"least_frames": 1, "frame_axis": 1} | header
         self.least_frames, self.frame_axis = member(header, "least_frames", int), member(header, "frame_axis", int)
 
     def __call__(self, features: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes_out"]:
