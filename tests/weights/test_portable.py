@@ -232,6 +232,16 @@ def test_sfc_with_a_post_filter_exports_whole(tmp_path):
         assert torch.allclose(load_onnx(path)(mixture), model(F.pad(mixture, (0, 13)))[..., :20], atol=1e-5)
 
 
+def test_loops_below_and_in_a_post_filter_are_refused():
+    with pytest.raises(ConfigError, match="reads more than a thousand bins"):
+        exportable_core(with_post_filter("sfc-mamba-small"))
+    config = config_of(with_post_filter("fb-tiny"))
+    network = replace(config.super_resolution.network, sequence=MambaConfig())
+    config = replace(config, super_resolution=replace(config.super_resolution, network=network))
+    with pytest.raises(ConfigError, match="Mamba reads one frame after the other"):
+        exportable_core(build_model(config))
+
+
 def test_a_post_filter_on_another_separator_is_refused():
     with pytest.raises(ConfigError, match="MTFA with a post-filter does not export"):
         exportable_core(with_post_filter("mtfa"))

@@ -92,9 +92,11 @@ def _refuse_fixed_lengths(model: SeparationModel) -> None:
             "attention with relative positions becomes a program for one length",
             remedy="export a model whose positions are rotary or none",
         )
-    if not isinstance(model, SFC | S4M | DPRNN):
+    if isinstance(model, WithSuperResolution):
+        _refuse_fixed_lengths(model.separator)
+    if not isinstance(model, SFC | S4M | DPRNN | WithSuperResolution):
         return
-    layers = {type(module) for module in model.modules()}
+    layers = {type(module) for module in getattr(model, "super_resolution", model).modules()}
     remedy = "export a model with attention or a recurrent layer instead"
     if isinstance(model, SFC) and isinstance(model.config.compression, MambaCompressionConfig):
         what = "SFC-Mamba reads more than a thousand bins one after the other"
