@@ -39,7 +39,7 @@ _FIRST_WEIGHTS = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class PostFilterConfig:
-    """Settings of the post-filter; the defaults cost a fifth of S4M-tiny's separator."""
+    """Settings of the post-filter; the defaults are those of the bundled models."""
 
     domain: Literal["bins"] = "bins"
 
