@@ -1,7 +1,7 @@
 """Trains a post-filter on a trained separator, which stays as it is.
 
 python -m benchmarks.training.post_filter speech CORPUS OUT --new     a new post-filter on the bundled model's separator
-python -m benchmarks.training.post_filter speech CORPUS OUT           on from the bundled one
+python -m benchmarks.training.post_filter speech CORPUS OUT           on from the bundled one, if there is one
 
 `unbraid train speech-post-filter --init speech` does the same and separates every mixture anew, which costs a third as
 much as the post-filter's own step. Here each mixture is separated once and used about four times: a step takes one that
@@ -168,8 +168,9 @@ def build(options: argparse.Namespace) -> WithSuperResolution:
     trained = load_model(options.separator or options.name)
     separator = trained.separator if isinstance(trained, WithSuperResolution) else trained
     model = WithSuperResolution(separator.eval().requires_grad_(False), PostFilterConfig())
-    if not options.new:
-        model.super_resolution.load_state_dict(load_model(options.init or options.name).super_resolution.state_dict())  # type: ignore[union-attr]
+    begun = load_model(options.init or options.name)
+    if isinstance(begun, WithSuperResolution) and not options.new:
+        model.super_resolution.load_state_dict(begun.super_resolution.state_dict())
     return model
 
 
