@@ -222,6 +222,18 @@ def video(path, *, sound_from: float = 0.0) -> None:
             container.mux(track.encode(None))
 
 
+def test_a_sound_track_of_a_codec_that_is_unknown_here_is_passed_over(tmp_path):
+    path = tmp_path / "a.mkv"
+    video(path)
+    first, _, last = path.read_bytes().rpartition(b"A_PCM/INT/LIT")
+    path.write_bytes(first + b"A_XYZ/INT/LIT" + last)
+    samples, info = read(path)
+    assert samples.shape[0] == 1
+    assert any("2: ger, unknown codec" in remark and "track 1 is separated" in remark for remark in info.remarks)
+    with pytest.raises(AudioReadError, match="cannot be decoded"):
+        read(path, track="2")
+
+
 def test_the_sound_track_of_a_video_is_chosen(tmp_path):
     path = tmp_path / "a.mkv"
     video(path)

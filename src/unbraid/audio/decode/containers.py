@@ -36,6 +36,11 @@ def open_container(file: Readable | str, options: Mapping[str, str] | None = Non
     return av.open(file, "r", options={**_OPTIONS, **(options or {})}, **keeping)
 
 
+def codec_name(stream: av.stream.Stream) -> str:
+    """In FFmpeg's words; of a codec that FFmpeg here does not know, PyAV has nothing to ask."""
+    return "unknown" if stream.codec_context is None else stream.codec_context.name
+
+
 def read_metadata(thing: av.container.InputContainer | av.stream.Stream) -> dict[str, str]:
     """The tags of a container or of one of its streams, as text that can be written again."""
     return {_readable(name): _readable(text) for name, text in thing.metadata.items()}

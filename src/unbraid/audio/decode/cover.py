@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from unbraid.audio.decode.containers import open_container
+from unbraid.audio.decode.containers import codec_name, open_container
 from unbraid.audio.decode.headers import id3_bytes
 from unbraid.audio.decode.riff import is_wave, iter_chunks
 from unbraid.audio.formats import LARGEST_COVER_BYTES, Cover
@@ -35,7 +35,7 @@ def read_cover(source: Source) -> Cover | None:
             pictures = [stream for stream in container.streams.video if stream.disposition & attached]
             pictures.sort(key=lambda stream: stream.metadata.get("comment") != _FRONT)
             for picture in pictures:
-                kind = _KINDS.get(picture.codec_context.name)
+                kind = _KINDS.get(codec_name(picture))
                 data = next((bytes(packet) for packet in container.demux(picture) if packet.size), b"")
                 if kind is not None and 0 < len(data) <= LARGEST_COVER_BYTES:
                     return Cover(kind=kind, data=data)

@@ -20,13 +20,17 @@ _LEAST_LATE_SECONDS = 0.01
 
 
 def choose_track(container: av.container.InputContainer, wanted: str | None, name: str) -> av.AudioStream:
-    """The track of that number (from 1) or language; without a wish the one flagged as default, else the first."""
+    """The track of that number (from 1) or language; without a wish the one flagged as default, else the first.
+
+    One whose codec is unknown here is taken only if it is asked for, or if there is no other.
+    """
     tracks = container.streams.audio
     if not tracks:
         what = "a video without sound" if container.streams.video else "no audio stream"
         raise AudioReadError(f"holds {what}", subject=name, remedy="give a file that has an audio track")
     if wanted is None:
-        return next((track for track in tracks if track.disposition & av.stream.Disposition.default), tracks[0])
+        known = [track for track in tracks if track.codec_context is not None] or tracks
+        return next((track for track in known if track.disposition & av.stream.Disposition.default), known[0])
     if wanted.isdecimal():
         if 1 <= int(wanted) <= len(tracks):
             return tracks[int(wanted) - 1]
@@ -51,7 +55,8 @@ def describe_tracks(container: av.container.InputContainer) -> str:
 
 
 def _facts(track: av.AudioStream) -> list[str]:
-    facts = [track.language or "", track.layout.name, read_metadata(track).get("title", "")]
+    layout = "unknown codec" if track.codec_context is None else track.layout.name
+    facts = [track.language or "", layout, read_metadata(track).get("title", "")]
     if track.disposition & av.stream.Disposition.default:
         facts.append("default")
     return [fact for fact in facts if fact and fact != "und"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from unbraid.audio.decode.containers import open_container
+from unbraid.audio.decode.containers import codec_name, open_container
 from unbraid.audio.formats import Container, Encoding
 from unbraid.audio.pcm import quantise
 from unbraid.audio.rate import Resampler
@@ -191,7 +191,7 @@ def _in_container(out: Any, what: Any, **settings: Any) -> Any:
             return out.add_stream(what, **settings)
         return out.add_stream_from_template(what, opaque=True)
     except (av.error.FFmpegError, ValueError) as error:
-        codec = what if isinstance(what, str) else what.codec_context.name
+        codec = what if isinstance(what, str) else codec_name(what)
         raise AudioWriteError(
             f"cannot put {codec} into {out.format.name.upper()}", remedy='choose another `video_sound`, such as "aac"'
         ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from unbraid.audio.decode.containers import read_chapters, read_metadata
+from unbraid.audio.decode.containers import codec_name, read_chapters, read_metadata
 from unbraid.errors import AudioWriteError
 from unbraid.files.names import printable
 from unbraid.lazy import LazyModule
@@ -46,7 +46,7 @@ def copy_streams(streams: Iterable[Any], out: Any, remarks: list[str]) -> dict[A
         except (av.error.FFmpegError, ValueError) as error:
             if stream.type == "video" and not is_cover(stream):
                 raise AudioWriteError(
-                    f"cannot copy the picture ({stream.codec_context.name}) into {name.upper()}",
+                    f"cannot copy the picture ({codec_name(stream)}) into {name.upper()}",
                     remedy="convert the video to MP4 or Matroska first",
                 ) from error
             remarks.append(f"has {_what(stream)}, which {name.upper()} does not hold and which the video is without")
@@ -76,13 +76,13 @@ def _what(stream: Any) -> str:
     if stream.type == "attachment":
         return f"a file ({printable(stream.metadata.get('filename', 'without a name'))})"
     kind = "a cover" if is_cover(stream) else {"audio": "a sound track", "subtitle": "subtitles"}[stream.type]
-    return f"{kind} ({stream.codec_context.name})"
+    return f"{kind} ({codec_name(stream)})"
 
 
 def _keep_tag(stream: Any, copy: Any, out: Any) -> None:
     """The four letters of a codec; players know only some: hvc1 and hev1 are both HEVC, and Apple's play the first."""
     is_mov = any(name in stream.container.format.name.split(",") for name in ("mov", "mp4"))
-    if is_mov and out.format.name in ("mov", "mp4") and stream.type == "video":
+    if is_mov and out.format.name in ("mov", "mp4") and stream.type == "video" and stream.codec_context is not None:
         copy.codec_context.codec_tag = stream.codec_context.codec_tag
 
 
