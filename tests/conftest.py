@@ -2,13 +2,14 @@
 
 import csv
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 # Before torch is imported: on a busy machine, threads that spin while they wait make everything many times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Tests compile nothing but where that is what they test.
-os.environ.setdefault("UNBRAID_COMPILED_SCAN", "0")
+os.environ.setdefault("UNBRAID_COMPILED_KERNELS", "0")
 
 import jaxtyping
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 from safetensors import safe_open
 
 from unbraid.layers.attention import SelfAttentionConfig
+from unbraid.layers.kernels import compiled
 from unbraid.layers.mamba import MambaConfig
 from unbraid.layers.recurrent import RecurrentConfig
 from unbraid.models.s4m.model import S4MConfig
@@ -112,6 +114,30 @@ TINY["s4m-tiny-post-filter"] = {
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
+
+
+def forget_libraries():
+    """What was built or refused before, so that the environment is looked at anew."""
+    compiled._load.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def _libraries(tmp_path_factory):
+    return tmp_path_factory.mktemp("kernels")
+
+
+@pytest.fixture
+def compiled_kernels(monkeypatch, _libraries):
+    """Compiled loops, each built once for all of these tests."""
+    if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
+        pytest.skip("there is no C++ compiler")
+    monkeypatch.setenv("UNBRAID_COMPILED_KERNELS", "1")
+    monkeypatch.setenv("UNBRAID_CACHE", str(_libraries))
+    forget_libraries()
+    for loop in ("selective_scan", "normed_filter"):
+        assert compiled.library(loop) is not None, compiled.describe(loop)
+    yield
+    forget_libraries()
 
 
 @pytest.fixture

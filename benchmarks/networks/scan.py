@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks import machine
-from unbraid.layers.kernels.compiled_scan import describe_compiled_scan
+from unbraid.layers.kernels.compiled import describe
 from unbraid.layers.kernels.selective_scan import (
     SelectiveScan,
     scan_forward,
@@ -85,7 +85,7 @@ def growth_megabytes(run: Callable[[], None]) -> float:
 
 def run(sequences: int = 516, frames: int = 1089, dim: int = 32, state: int = 8, repeats: int = 3) -> None:
     tensors = operands(sequences, frames, dim, state)
-    print(f"ours is {describe_compiled_scan().split(',')[0]}")
+    print(f"ours is {describe('selective_scan').split(',')[0]}")
     passes = {"forward": forward, "forward and backward": forward_and_backward}
     for name, work in passes.items():
         print(f"{name}: peak {growth_megabytes(lambda work=work: work(selective_scan, tensors)):+.0f} MB")

@@ -65,6 +65,15 @@ def test_a_file_whose_successor_did_not_come_gets_its_name_back(tmp_path: Path):
     assert (tmp_path / "stem.wav").read_bytes() == b"before"
 
 
+@pytest.mark.parametrize("name", [".", ".."])
+def test_names_of_no_file_are_left_alone(tmp_path: Path, name: str):
+    for end in ("", "-old", "-before"):
+        (tmp_path / f".{name}.partial-{DEAD}{end}").touch()
+    before = sorted(tmp_path.iterdir())
+    assert remove_leftovers(tmp_path) == 0
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_a_folder_that_is_not_there_is_no_error(tmp_path: Path):
     assert remove_leftovers(tmp_path / "none") == 0
 

@@ -81,12 +81,12 @@ def _leftovers(folder: Path) -> Target:
         for name in wanted:
             (place / os.fsdecode(name)).touch()
         _swept.clear()
-        remove_leftovers(place)
-        left = set(os.listdir(os.fsencode(place)))
         try:
-            assert all(b".partial-" in name for name in wanted - left), wanted - left
+            remove_leftovers(place)
+            gone = wanted - set(os.listdir(os.fsencode(place)))
+            assert all(b".partial-" in name for name in gone), gone
         finally:
-            for name in left:
+            for name in os.listdir(os.fsencode(place)):
                 os.unlink(os.fsencode(place) + b"/" + name)
 
     seed = b".a.wav.partial-%s-999999999-%s\n.b.partial-7-old\n.c.wav.partial-%s-1-before\nd.wav" % (mark, mark, mark)

@@ -73,7 +73,7 @@ def doctor(json: Annotated[bool, flag("--json", "Print data as JSON instead of t
 def run_checks() -> list[Check]:
     """Every check; one that fails in an unforeseen way counts as broken."""
     checks: list[Check] = []
-    for look in (_versions, _devices, _precision, _threads, _scan, _decoders, _sound, _space, _settings, _models):
+    for look in (_versions, _devices, _precision, _threads, _compiled, _decoders, _sound, _space, _settings, _models):
         try:
             checks += look()
         except Exception as error:
@@ -148,10 +148,11 @@ def _threads() -> list[Check]:
     return [Check("threads", "ok", text)]
 
 
-def _scan() -> list[Check]:
-    from unbraid.layers.kernels.compiled_scan import compiled_scan, describe_compiled_scan
+def _compiled() -> list[Check]:
+    from unbraid.layers.kernels.compiled import describe, library
 
-    return [Check("scan of Mamba", "note" if compiled_scan() is None else "ok", describe_compiled_scan())]
+    loops = {"scan of Mamba": "selective_scan", "filters of S4M": "normed_filter"}
+    return [Check(name, "note" if library(loop) is None else "ok", describe(loop)) for name, loop in loops.items()]
 
 
 def _decoders() -> list[Check]:

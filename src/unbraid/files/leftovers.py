@@ -23,7 +23,10 @@ OLD, BEFORE = "-old", "-before"
 _LONGEST_NAME = 50
 """At most 50 letters of 4 bytes each: together with the mark within the 255 bytes that a name may have."""
 
-_PATTERN = re.compile(r"\.(.+)\.partial-(?:([0-9a-f]{8})-)?(\d{1,10})(?:-[0-9a-f]{8})?(-old|-before)?")
+_PATTERN = re.compile(
+    r"\.(?!\.{1,2}\.partial-)(.+)\.partial-(?:([0-9a-f]{8})-)?(\d{1,10})(?:-[0-9a-f]{8})?(-old|-before)?"
+)
+"""The folder itself and the one above, `.` and `..`, are no files that were under way."""
 _FORGOTTEN_SECONDS = 86_400.0
 
 _swept: set[tuple[int, str]] = set()

@@ -1,42 +1,16 @@
 """The compiled scan against the loop, where there is a compiler; and what happens where there is none."""
 
-import shutil
-
 import pytest
 import torch
 
+from tests.conftest import forget_libraries
 from tests.layers.kernels.test_selective_scan import operands
-from unbraid.layers.kernels import compiled_scan as module
-from unbraid.layers.kernels.compiled_scan import CompiledScan, compiled_scan, describe_compiled_scan
+from unbraid.layers.kernels.compiled import describe, library
+from unbraid.layers.kernels.compiled_scan import CompiledScan
 from unbraid.layers.kernels.selective_scan import selective_scan, selective_scan_reference
 
-NAMES = ("CXX", "c++", "g++", "clang++")
 
-
-def forget():
-    compiled_scan.cache_clear()
-    module._load.cache_clear()
-
-
-@pytest.fixture(scope="module")
-def _folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture
-def compiled(monkeypatch, _folder):
-    """The library, built once for all of these tests."""
-    if not any(shutil.which(name) for name in NAMES):
-        pytest.skip("there is no C++ compiler")
-    monkeypatch.setenv("UNBRAID_COMPILED_SCAN", "1")
-    monkeypatch.setenv("UNBRAID_CACHE", str(_folder))
-    forget()
-    assert compiled_scan() is not None, describe_compiled_scan()
-    yield
-    forget()
-
-
-@pytest.mark.usefixtures("compiled")
+@pytest.mark.usefixtures("compiled_kernels")
 @pytest.mark.parametrize("sizes", [(1, 1, 1, 1), (3, 101, 5, 3), (2, 64, 16, 8), (4, 33, 3, 2)])
 def test_outputs_and_gradients_are_those_of_the_loop(sizes):
     tensors = [tensor.requires_grad_() for tensor in operands(*sizes)[:6]]
@@ -52,13 +26,13 @@ def test_outputs_and_gradients_are_those_of_the_loop(sizes):
         assert torch.equal(selective_scan(*tensors), fast)
 
 
-@pytest.mark.usefixtures("compiled")
+@pytest.mark.usefixtures("compiled_kernels")
 def test_gradients_by_finite_differences():
     tensors = [tensor.requires_grad_() for tensor in operands(2, 37, dim=2)]
     assert torch.autograd.gradcheck(selective_scan, tensors, fast_mode=True)
 
 
-@pytest.mark.usefixtures("compiled")
+@pytest.mark.usefixtures("compiled_kernels")
 def test_float32_is_as_exact_as_the_loop():
     exact = operands(3, 300, 8, 4)[:6]
     rough = [tensor.float() for tensor in exact]
@@ -66,14 +40,14 @@ def test_float32_is_as_exact_as_the_loop():
     assert error < 3 * (selective_scan_reference(*rough) - selective_scan_reference(*exact)).abs().max() + 1e-6
 
 
-@pytest.mark.usefixtures("compiled")
+@pytest.mark.usefixtures("compiled_kernels")
 def test_what_lies_strided_in_memory_is_read_right():
     tensors = operands(4, 20, 6, 4)[:6]
     strided = [tensor.transpose(0, -1).contiguous().transpose(0, -1) for tensor in tensors]
     assert torch.allclose(selective_scan(*strided), selective_scan_reference(*tensors), atol=1e-12)
 
 
-@pytest.mark.usefixtures("compiled")
+@pytest.mark.usefixtures("compiled_kernels")
 def test_extreme_steps_stay_finite_and_nan_is_not_hidden():
     inputs, step, A, B, C, D = operands(2, 20)[:6]
     for scale in (0.0, 1e-30, 1e5):
@@ -84,18 +58,20 @@ def test_extreme_steps_stay_finite_and_nan_is_not_hidden():
     assert torch.equal(ours.isnan(), selective_scan_reference(inputs, step, A, B, C, D).isnan())
 
 
-@pytest.mark.parametrize(("settings", "reason"), [({"UNBRAID_COMPILED_SCAN": "0"}, "=0"), ({"CXX": "false"}, "fails")])
+@pytest.mark.parametrize(
+    ("settings", "reason"), [({"UNBRAID_COMPILED_KERNELS": "0"}, "=0"), ({"CXX": "false"}, "fails")]
+)
 def test_without_it_the_scan_is_as_it_was(settings, reason, monkeypatch, tmp_path):
-    monkeypatch.setenv("UNBRAID_COMPILED_SCAN", "1")
+    monkeypatch.setenv("UNBRAID_COMPILED_KERNELS", "1")
     monkeypatch.setenv("UNBRAID_CACHE", str(tmp_path))
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    forget()
+    forget_libraries()
     try:
-        assert compiled_scan() is None
-        assert reason in describe_compiled_scan()
+        assert library("selective_scan") is None
+        assert reason in describe("selective_scan")
         tensors = operands(2, 9)[:6]
         assert torch.allclose(selective_scan(*tensors), selective_scan_reference(*tensors), atol=1e-12)
         assert not list(tmp_path.rglob("*.part"))
     finally:
-        forget()
+        forget_libraries()

@@ -11,10 +11,12 @@ from torch import nn
 from unbraid.axes import Float, Tensor
 from unbraid.layers.activation import PReLU
 from unbraid.layers.convolution import DepthwiseConv, pool_average
+from unbraid.layers.kernels import normed_filter
 from unbraid.layers.linear import Linear
 from unbraid.layers.memory import Checkpointed
 from unbraid.layers.norms import GlobalLayerNorm
 from unbraid.models.s4m.config import S4MConfig
+from unbraid.models.s4m.few_passes import run_block
 from unbraid.models.s4m.parts import ConvNorm, FeedForwardResidual, Fusion, StateSpaceResidual, build_coarsest
 
 
@@ -74,6 +76,8 @@ class MultiScaleBlock(nn.Module):
         return kernels
 
     def forward(self, features: Float[Tensor, "batch frame dim"], *kernels: Tensor) -> Tensor:
+        if normed_filter.takes(features):
+            return run_block(self, features, kernels)
         hidden = self.expand_activation(self.expand_norm(self.expand(features)))
         levels, known = self._descend(hidden)
         summary = self.feedforward(self.state_space(self._sum_at_coarsest(levels), kernels[0]))
