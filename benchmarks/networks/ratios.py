@@ -25,6 +25,7 @@ import torch
 from benchmarks import machine
 from benchmarks.networks.own_gradients import chosen
 from benchmarks.networks.scan import lean_loop, on_tensors, operands
+from benchmarks.networks.speed import on_tensors as in_many_passes
 from benchmarks.networks.speed import recompute_kernels
 from unbraid.layers.convolution import DepthwiseConv
 from unbraid.layers.kernels.selective_scan import selective_scan
@@ -64,6 +65,11 @@ def filtered(ours: bool) -> Case:
     return run
 
 
+def on_tensors_only(model: torch.nn.Module, mixture: torch.Tensor) -> torch.Tensor:
+    with in_many_passes():
+        return model(mixture)
+
+
 def cases() -> dict[str, tuple[Case, Case]]:
     """By name, the slow form and ours."""
     loop, on_tensors_, ours = scans()
@@ -76,6 +82,7 @@ def cases() -> dict[str, tuple[Case, Case]]:
         "scan: a loop that holds one state / compiled": (loop, ours),
         "scan with gradient: operations on tensors / compiled": (trained(on_tensors), trained(selective_scan)),
         "s4m-tiny: kernels in each round / once": (lambda: each(mixture), lambda: once(mixture)),
+        "s4m-tiny: operations on tensors / few passes": (lambda: on_tensors_only(once, mixture), lambda: once(mixture)),
         "filter of five taps, trained: PyTorch's gradient / ours": (filtered(False), filtered(True)),
         "9 x 9 convolution: direct / by spectra": (lambda: direct(planes), lambda: by_spectra(planes)),
     }

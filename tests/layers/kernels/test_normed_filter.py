@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from tests.conftest import TINY
 from unbraid.layers.kernels import normed_filter
@@ -129,3 +130,17 @@ def test_training_takes_the_form_with_gradients():
         model = build_model("s4m-tiny", **TINY["s4m-tiny"])
         model(torch.randn(1, 1, 2000)).sum().backward()
     assert all(weight.grad is not None for weight in model.rounds.block.levels.parameters())
+
+
+def test_who_counts_or_watches_layers_sees_all_of_them():
+    model = build_model("s4m-tiny", **TINY["s4m-tiny"]).eval()
+    assert normed_filter.takes(torch.zeros(1, 5, 8))
+    with FlopCounterMode(display=False):
+        assert not normed_filter.takes(torch.zeros(1, 5, 8))
+    seen = []
+    handle = model.rounds.block.levels[0].conv.register_forward_hook(lambda *_: seen.append(1))
+    model(torch.randn(1, 1, 2000))
+    assert len(seen) == model.config.num_rounds
+    handle.remove()
+    model(torch.randn(1, 1, 2000))
+    assert len(seen) == model.config.num_rounds

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch.nn import functional as F
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from unbraid.axes import Float, Tensor
 from unbraid.layers.convolution import multiply_add_resized
@@ -38,8 +39,10 @@ Moments = tuple[Float[Tensor, "batch 1 dim"], Float[Tensor, "batch 1 dim"]]
 
 
 def takes(features: Tensor) -> bool:
-    """Whether the library is there and this is for it: float32 on a CPU, without gradients, outside of any compiler."""
-    return not torch.compiler.is_exporting() and onednn_takes(features) and library(_NAME) is not None
+    """Whether the library is there and this is for it: float32 on a CPU, without gradients, outside of any compiler,
+    and where nobody counts or changes operations on tensors."""
+    is_free = not torch.compiler.is_exporting() and _get_current_dispatch_mode() is None
+    return is_free and onednn_takes(features) and library(_NAME) is not None
 
 
 def filter_mapped(

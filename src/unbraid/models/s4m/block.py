@@ -16,7 +16,7 @@ from unbraid.layers.linear import Linear
 from unbraid.layers.memory import Checkpointed
 from unbraid.layers.norms import GlobalLayerNorm
 from unbraid.models.s4m.config import S4MConfig
-from unbraid.models.s4m.few_passes import run_block
+from unbraid.models.s4m.few_passes import is_watched, run_block
 from unbraid.models.s4m.parts import ConvNorm, FeedForwardResidual, Fusion, StateSpaceResidual, build_coarsest
 
 
@@ -76,7 +76,7 @@ class MultiScaleBlock(nn.Module):
         return kernels
 
     def forward(self, features: Float[Tensor, "batch frame dim"], *kernels: Tensor) -> Tensor:
-        if normed_filter.takes(features):
+        if normed_filter.takes(features) and not is_watched(self):
             return run_block(self, features, kernels)
         hidden = self.expand_activation(self.expand_norm(self.expand(features)))
         levels, known = self._descend(hidden)

@@ -43,6 +43,11 @@ def run_block(
     return block.contract(write_mapped(_ascend(block, fused, kernels[1:]))) + features
 
 
+def is_watched(block: MultiScaleBlock) -> bool:
+    """Whether somebody has a hook on one of its layers, which do not run one by one here."""
+    return any(layer._forward_hooks or layer._forward_pre_hooks for layer in block.modules() if layer is not block)
+
+
 def _sum_at_coarsest(levels: list[Mapped]) -> Tensor:
     """Pooled before they are normed, which is linear: few frames are left then."""
     size, total = levels[-1].features.shape[1], None
