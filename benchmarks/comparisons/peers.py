@@ -45,6 +45,8 @@ NETWORKS = {
     "SepFormer, SpeechBrain 1.0.3": Entry(
         package="speechbrain",
         build=(
+            "from unittest.mock import MagicMock\n"
+            "sys.modules['torchaudio'] = MagicMock(__version__='2.11.1', __spec__=None)\n"  # for files only
             "from speechbrain.lobes.models.dual_path import Decoder, Dual_Path_Model, Encoder, SBTransformerBlock\n"
             "class Whole(torch.nn.Module):\n"
             "    def __init__(self):\n"
