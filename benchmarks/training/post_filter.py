@@ -31,6 +31,7 @@ from unbraid.models.super_resolution.post_filter import PostFilter, PostFilterCo
 from unbraid.models.super_resolution.wrapper import WithSuperResolution
 from unbraid.recipes import RECIPES
 from unbraid.recipes.bundled import POST_FILTERS
+from unbraid.separation.process import tune_process
 from unbraid.training.config import TrainingConfig
 from unbraid.training.optimisation.objective import Objective
 from unbraid.training.optimisation.optimisers import build_optimiser
@@ -175,6 +176,7 @@ def build(options: argparse.Namespace) -> WithSuperResolution:
 
 
 def main() -> None:
+    tune_process()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=[recipe.name.removesuffix(_SUFFIX) for recipe in POST_FILTERS])
     parser.add_argument("corpus", type=Path)

@@ -8,9 +8,11 @@ from pathlib import Path
 import benchmarks.training.band_training as package
 from benchmarks.training.band_training.learn import train
 from benchmarks.training.band_training.measure import measure
+from unbraid.separation.process import tune_process
 
 
 def main() -> None:
+    tune_process()
     parser = argparse.ArgumentParser(description=package.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     measuring = commands.add_parser("measure")
