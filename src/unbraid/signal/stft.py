@@ -82,7 +82,11 @@ def istft(
         )
     flat = spectrum.reshape(-1, parts, freqs, frames)
     flat = flat.float() if flat.dtype in (torch.float16, torch.bfloat16) else flat
-    bins = torch.view_as_complex(rearrange(flat, "batch part freq frame -> batch frame freq part").contiguous())
+    frames_of_bins = rearrange(flat, "batch part freq frame -> batch frame freq part")
+    if frames_of_bins.is_contiguous():
+        bins = torch.view_as_complex(frames_of_bins)
+    else:
+        bins = torch.complex(*frames_of_bins.unbind(-1))
     missing = n_fft - window.shape[-1]
     taper = functional.pad(window.to(flat), (missing // 2, missing - missing // 2))
     summed = add_frames(torch.fft.irfft(bins, n_fft) * taper, hop)
@@ -132,6 +136,12 @@ class Stft(nn.Module):
 
     def extra_repr(self) -> str:
         return f"n_fft={self.n_fft}, hop={self.hop}, padding={self.padding!r}"
+
+
+def in_planes(spectrum: Float[Tensor, "batch channel 2 freq frame"]) -> Float[Tensor, "batch channel 2 freq frame"]:
+    """The same spectrum, in memory (batch, part, channel, frame, freq): operations on a part, and on bins side by side,
+    then run along memory. `stft` leaves real and imaginary parts side by side."""
+    return torch.stack(spectrum.transpose(-1, -2).unbind(2), dim=1).permute(0, 2, 1, 4, 3)
 
 
 def power_spectrum(spectrum: Float[Tensor, "*batch 2 freq frame"]) -> Float[Tensor, "*batch freq frame"]:

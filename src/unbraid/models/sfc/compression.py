@@ -94,6 +94,9 @@ class Encoder(Compressor, ABC):
 class Decoder(Compressor, ABC):
     """K bands to F bins."""
 
+    parts = 2
+    """Of each number that comes out: a real and an imaginary one, or 1 where masks are real."""
+
     @abstractmethod
     def forward(
         self,

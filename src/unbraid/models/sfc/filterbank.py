@@ -89,6 +89,7 @@ class FilterbankDecoder(Decoder):
     """K bands of features to masks of narrow bands, and these to F bins."""
 
     band_of_bin: Tensor
+    parts = 1
 
     def __init__(self, sizes: CompressionSizes, config: FilterbankConfig) -> None:
         super().__init__(sizes)
@@ -102,8 +103,11 @@ class FilterbankDecoder(Decoder):
     def forward(
         self, features: Float[Tensor, "batch frame band dim"], memory: object
     ) -> Float[Tensor, "batch frame freq part_out"]:
-        real = self.masks(features).flatten(-2)[:, :, self.band_of_bin]
-        return torch.cat([real, torch.zeros_like(real)], dim=-1)
+        # In memory, frequencies lie last, as in the spectrum that is weighed.
+        masks = rearrange(self.masks(features), "batch frame narrow source channel -> batch source channel frame narrow")
+        return rearrange(
+            masks[..., self.band_of_bin], "batch source channel frame freq -> batch frame freq (source channel)"
+        )
 
     def masks(
         self, features: Float[Tensor, "batch frame band dim"]

@@ -38,7 +38,7 @@ from unbraid.models.sfc.mamba import MambaCompressionConfig, MambaDecoder, Mamba
 from unbraid.models.sfc.uncompressed import UncompressedConfig, UncompressedDecoder, UncompressedEncoder
 from unbraid.options import PositiveFloat, PositiveInt, SampleRate, check_options
 from unbraid.signal.bands import BandScale, BandTable, build_bands
-from unbraid.signal.stft import Stft, complex_product
+from unbraid.signal.stft import Stft, complex_product, in_planes, power_spectrum
 
 CompressionConfig = (
     CrossAttentionConfig | MambaCompressionConfig | BandSplitConfig | UncompressedConfig | FilterbankConfig
@@ -104,6 +104,8 @@ class SFCConfig:
         check_options(self)
         if self.fft_samples < 16 or self.fft_samples % 4:
             raise ConfigError(f"n_fft is a multiple of 4 and at least 16, not {self.n_fft}")
+        if isinstance(self.compression, FilterbankConfig) and self.estimate == "spectrum":
+            raise ConfigError('the filterbank gives real masks: leave estimate at "mask"')
 
     @property
     def fft_samples(self) -> int:
@@ -140,16 +142,19 @@ class SFC(SeparationModel[SFCConfig]):
 
     def forward(self, mixture: Float[Tensor, "batch channel sample"]) -> Float[Tensor, "batch source channel sample"]:
         spectrum, scale = self.scaled_spectrum(mixture)
-        estimates = self.core(spectrum) * scale.unsqueeze(1)
-        return self.stft.inverse(estimates, mixture.shape[-1])
+        estimates = self.stft.inverse(self.core(spectrum), mixture.shape[-1])
+        return estimates * scale[..., 0].unsqueeze(1).flatten(-2)
 
     def scaled_spectrum(
         self, mixture: Float[Tensor, "batch channel sample"]
     ) -> tuple[Float[Tensor, "batch channel part freq frame"], Float[Tensor, "batch scaled 1 1 1"]]:
         """The spectrum with a mean power of one, and what it was divided by."""
         spectrum = self.stft(mixture)
-        over = (1, 3, 4) if self.config.scaling == "together" else (3, 4)
-        scale = spectrum.square().sum(dim=2, keepdim=True).clamp_min(_LEAST_POWER).mean(dim=over, keepdim=True).sqrt()
+        if isinstance(self.config.compression, FilterbankConfig):  # whose masks are real
+            spectrum = in_planes(spectrum)
+        over = (1, 2, 3) if self.config.scaling == "together" else (2, 3)
+        power = power_spectrum(spectrum).clamp_min(_LEAST_POWER)
+        scale = power.mean(dim=over, keepdim=True).sqrt().unsqueeze(2)
         if self.config.frames == "released":
             spectrum = spectrum[..., : max(1, mixture.shape[-1] // self.stft.hop)]
         return spectrum / scale, scale
@@ -185,7 +190,10 @@ class SFCCore(nn.Module):
         estimates = rearrange(
             at_least_float32(decoded),
             "batch frame freq (part source channel) -> batch source channel part freq frame",
-            part=2,
+            part=self.decoder.parts,
             source=self.num_sources,
         )
-        return estimates if self.estimate == "spectrum" else complex_product(estimates, spectrum.unsqueeze(1))
+        if self.estimate == "spectrum":
+            return estimates
+        mixture = spectrum.unsqueeze(1)
+        return mixture * estimates if self.decoder.parts == 1 else complex_product(estimates, mixture)

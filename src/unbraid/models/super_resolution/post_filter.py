@@ -28,7 +28,7 @@ from unbraid.models.sfc.dual_path import DualPath, DualPathConfig
 from unbraid.models.sfc.filterbank import GroupedLinear, average_in_bands, bands_of_bins, narrow_band_edges
 from unbraid.models.sfc.locoformer import LocoformerConfig, TFLocoformer
 from unbraid.options import PositiveFloat, PositiveInt, check_options
-from unbraid.signal.stft import Stft
+from unbraid.signal.stft import Stft, in_planes
 
 _LEAST_POWER, _LEAST_BAND_POWER = 1e-15, 1e-6
 _LOG_SCALE = 0.2
@@ -105,14 +105,17 @@ class PostFilter(nn.Module):
         estimates: Float[Tensor, "batch source channel sample"],
     ) -> Float[Tensor, "batch source channel sample"]:
         signals = torch.cat([mixture.unsqueeze(1), estimates], dim=1)
-        spectra = self.stft(at_least_float32(signals).flatten(0, 1))
+        spectra = in_planes(self.stft(at_least_float32(signals).flatten(0, 1)))
         spectra = rearrange(
             spectra,
             "(batch signal) channel part freq frame -> batch signal channel part freq frame",
             batch=mixture.shape[0],
         )
-        weights = self.weights(self.describe(spectra))[..., self.band_of_bin, :]
-        refined = torch.einsum("bijft,bjcpft->bicpft", weights, spectra)
+        # In memory, frequencies lie last, as in the spectra that are weighed.
+        weights = self.weights(self.describe(spectra)).transpose(-1, -2)[..., self.band_of_bin].transpose(-1, -2)
+        refined = torch.zeros((), device=spectra.device)
+        for weight, spectrum in zip(weights[:, :, :, None, None].unbind(2), spectra.unsqueeze(1).unbind(2), strict=True):
+            refined = torch.addcmul(refined, weight, spectrum)
         return self.stft.inverse(refined, mixture.shape[-1]).to(estimates.dtype)
 
     def describe(
