@@ -94,7 +94,8 @@ class CrossAttention(nn.Module):
         else:
             # A bias that is a parameter keeps PyTorch from its fast kernel even where no gradient is wanted.
             bias = bias if torch.is_grad_enabled() else bias.detach()
-            bias = bias.to(query.dtype).expand(query.shape[0], self.num_heads, -1, -1)
+            # Of one that is transposed in memory it would make a copy for every row of the batch.
+            bias = bias.to(query.dtype).contiguous().expand(query.shape[0], self.num_heads, -1, -1)
             attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         return self.out(rearrange(attended, "batch head query dim -> batch query (head dim)"))
 
