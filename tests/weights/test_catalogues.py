@@ -33,6 +33,7 @@ MODELS = [
         "config_relpath": "single/strings.yaml",
     },
     {"name": "old.pth", "model_type": "vr", "relpath": "vr/old.pth", "config_relpath": ""},
+    {"name": "odd.ckpt", "model_type": ["scnet"], "relpath": "odd.ckpt", "config_relpath": "odd.yaml"},
     {"name": "evil.ckpt", "model_type": "scnet", "relpath": "../../evil.ckpt", "config_relpath": "/etc/passwd"},
 ]
 
@@ -52,7 +53,8 @@ def packages(tmp_path, monkeypatch):
         "checkpoints": {"SW.ckpt": "https://example.org/SW.ckpt"},
         "configs": {"SW.yaml": "https://example.org/c"},
     }
-    (data / "bs_models.json").write_text(json.dumps({"models": {slug: model}}))
+    odd = {"name": "odd", "checkpoint": ["SW.ckpt"], "config": {"SW.yaml": 1}}
+    (data / "bs_models.json").write_text(json.dumps({"models": {slug: model, "odd": odd}}))
     (data / "overrides.json").write_text(json.dumps(places))
     (data / "checksums.json").write_text(json.dumps({"files": {"SW.ckpt": {"sha256": "ab" * 32, "size": 7_000_000}}}))
     monkeypatch.syspath_prepend(tmp_path)

@@ -78,16 +78,17 @@ def _pymss() -> Mapping[str, CatalogueEntry]:
     entries: dict[str, CatalogueEntry] = {}
     for model in _items(_read(path), "models", path):
         name, weights, settings = (model.get(key) for key in ("name", "relpath", "config_relpath"))
-        if model.get("model_type") not in _NETWORKS or not (_is_place(weights) and _is_place(settings)):
+        network = model.get("model_type")
+        if not isinstance(network, str) or network not in _NETWORKS or not (_is_place(weights) and _is_place(settings)):
             continue
         if not isinstance(name, str) or not name:
             continue
         size = model.get("size_bytes")
         entry = CatalogueEntry(
             name=f"pymss:{_stem(name)}",
-            title=f"{_stem(name)} ({model['model_type']})",
+            title=f"{_stem(name)} ({network})",
             source=(f"hf:{_HUB}:{weights}",),
-            size_mb=round(size / 1e6) if isinstance(size, int) else None,
+            size_mb=size // 10**6 if isinstance(size, int) else None,
             folder=own,
             file=str(weights),
         )
@@ -111,6 +112,8 @@ def _bs_roformer() -> Mapping[str, CatalogueEntry]:
         sources, size = [], None
         for kind in ("checkpoint", "config"):
             file = model.get(kind)
+            if not isinstance(file, str):
+                continue
             at = places.get(f"{kind}s")
             url = at.get(file) if isinstance(at, Mapping) else None
             known = hashes.get(file) if isinstance(hashes, Mapping) else None
@@ -118,7 +121,7 @@ def _bs_roformer() -> Mapping[str, CatalogueEntry]:
             if isinstance(url, str) and url.startswith("https://"):
                 sources.append(f"{url}#sha256={digest}" if digest else url)
             if kind == "checkpoint" and isinstance(known, Mapping) and isinstance(known.get("size"), int):
-                size = round(known["size"] / 1e6)
+                size = known["size"] // 10**6
         if len(sources) < 2:
             continue
         short = str(slug).removeprefix("roformer-model-").removeprefix("bs-roformer-")
