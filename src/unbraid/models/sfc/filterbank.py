@@ -104,12 +104,8 @@ class FilterbankDecoder(Decoder):
         self, features: Float[Tensor, "batch frame band dim"], memory: object
     ) -> Float[Tensor, "batch frame freq part_out"]:
         # In memory, frequencies lie last, as in the spectrum that is weighed.
-        masks = rearrange(
-            self.masks(features), "batch frame narrow source channel -> batch source channel frame narrow"
-        )
-        return rearrange(
-            masks[..., self.band_of_bin], "batch source channel frame freq -> batch frame freq (source channel)"
-        )
+        masks = self.masks(features).permute(0, 3, 4, 1, 2)[..., self.band_of_bin]
+        return rearrange(masks, "batch source channel frame freq -> batch frame freq (source channel)")
 
     def masks(
         self, features: Float[Tensor, "batch frame band dim"]

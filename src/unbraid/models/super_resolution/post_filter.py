@@ -113,11 +113,9 @@ class PostFilter(nn.Module):
         )
         # In memory, frequencies lie last, as in the spectra that are weighed.
         weights = self.weights(self.describe(spectra)).transpose(-1, -2)[..., self.band_of_bin].transpose(-1, -2)
-        refined = torch.zeros((), device=spectra.device)
-        for weight, spectrum in zip(
-            weights[:, :, :, None, None].unbind(2), spectra.unsqueeze(1).unbind(2), strict=True
-        ):
-            refined = torch.addcmul(refined, weight, spectrum)
+        refined, parts = torch.zeros((), device=spectra.device), spectra.unsqueeze(1).unbind(2)
+        for weight, part in zip(weights[:, :, :, None, None].unbind(2), parts, strict=True):
+            refined = torch.addcmul(refined, weight, part)
         return self.stft.inverse(refined, mixture.shape[-1]).to(estimates.dtype)
 
     def describe(

@@ -88,7 +88,7 @@ def _pymss() -> Mapping[str, CatalogueEntry]:
             name=f"pymss:{_stem(name)}",
             title=f"{_stem(name)} ({network})",
             source=(f"hf:{_HUB}:{weights}",),
-            size_mb=size // 10**6 if isinstance(size, int) else None,
+            size_mb=(size + 500_000) // 1_000_000 if isinstance(size, int) else None,
             folder=own,
             file=str(weights),
         )
@@ -121,7 +121,7 @@ def _bs_roformer() -> Mapping[str, CatalogueEntry]:
             if isinstance(url, str) and url.startswith("https://"):
                 sources.append(f"{url}#sha256={digest}" if digest else url)
             if kind == "checkpoint" and isinstance(known, Mapping) and isinstance(known.get("size"), int):
-                size = known["size"] // 10**6
+                size = (known["size"] + 500_000) // 1_000_000
         if len(sources) < 2:
             continue
         short = str(slug).removeprefix("roformer-model-").removeprefix("bs-roformer-")
