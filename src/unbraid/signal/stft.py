@@ -80,15 +80,12 @@ def istft(
         raise ConfigError(
             f"A spectrum for n_fft {n_fft} needs 2 parts and {n_fft // 2 + 1} frequencies, not {parts} and {freqs}."
         )
-    flat = spectrum.reshape(-1, parts, freqs, frames)
-    flat = flat.float() if flat.dtype in (torch.float16, torch.bfloat16) else flat
-    frames_of_bins = rearrange(flat, "batch part freq frame -> batch frame freq part")
-    if frames_of_bins.is_contiguous():
-        bins = torch.view_as_complex(frames_of_bins)
-    else:
-        bins = torch.complex(*frames_of_bins.unbind(-1))
+    exact = spectrum.float() if spectrum.dtype in (torch.float16, torch.bfloat16) else spectrum
+    placed = rearrange(exact, "... part freq frame -> ... frame freq part")
+    bins = torch.view_as_complex(placed) if placed.is_contiguous() else torch.complex(*placed.unbind(-1))
+    bins = bins.reshape(-1, frames, freqs)
     missing = n_fft - window.shape[-1]
-    taper = functional.pad(window.to(flat), (missing // 2, missing - missing // 2))
+    taper = functional.pad(window.to(exact), (missing // 2, missing - missing // 2))
     summed = add_frames(torch.fft.irfft(bins, n_fft) * taper, hop)
     envelope = add_frames(taper.square().expand(1, frames, n_fft), hop)
     signal = (summed / envelope.clamp(min=SMALLEST_ENVELOPE))[:, n_fft // 2 : n_fft // 2 + length]
