@@ -24,11 +24,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unbraid.cli.overrides import apply_overrides
 from unbraid.data.items import Example
 from unbraid.evaluation.scoring import score_estimates
 from unbraid.models.contract import SeparationModel
-from unbraid.models.super_resolution.post_filter import PostFilter, PostFilterConfig
-from unbraid.models.super_resolution.wrapper import WithSuperResolution
+from unbraid.models.super_resolution.post_filter import PostFilter
+from unbraid.models.super_resolution.wrapper import WithSuperResolution, WithSuperResolutionConfig
 from unbraid.recipes import RECIPES
 from unbraid.recipes.bundled import POST_FILTERS
 from unbraid.separation.process import tune_process
@@ -47,8 +48,8 @@ _FIRST = 60
 class Replay:
     """Mixtures with what the separator made of them: one new, the others of those before."""
 
-    def __init__(self, separator: SeparationModel, new: Iterator[Example], size: int, seed: int) -> None:
-        self.separator, self.new, self.size = separator, new, size
+    def __init__(self, model: WithSuperResolution, new: Iterator[Example], size: int, seed: int) -> None:
+        self.model, self.new, self.size = model, new, size
         self.rng, self.kept = np.random.default_rng(seed), list[tuple[Tensor, ...]]()
 
     def draw(self) -> tuple[Example, Tensor]:
@@ -63,7 +64,7 @@ class Replay:
     def _separate_one(self) -> tuple[Tensor, ...]:
         example = next(self.new)
         with torch.no_grad():
-            estimates = self.separator(example.mixture)
+            estimates = self.model.separate(example.mixture)
         row = (example.mixture[0].half(), example.references[0].half(), example.present[0], estimates[0].half())
         if len(self.kept) < _MOST_KEPT:
             self.kept.append(row)
@@ -115,7 +116,7 @@ def train(config: TrainingConfig, options: argparse.Namespace) -> None:
     separated = []
     for item in examples.valid_loader(0, 1):
         with torch.no_grad():
-            separated.append((item, separator(item.mixture.unsqueeze(0))))
+            separated.append((item, model.separate(item.mixture.unsqueeze(0))))
     optimiser = build_optimiser(post_filter, config.optimiser)
     for group in optimiser.param_groups:
         group["initial"] = group["lr"]
@@ -129,7 +130,7 @@ def train(config: TrainingConfig, options: argparse.Namespace) -> None:
     given = GivenEstimates(post_filter, separator)  # type: ignore[arg-type]
     objective = Objective(config, given)
     new = iter(examples.train_loader(step, 0, 1, torch.device("cpu")))
-    replay, losses, begun = Replay(separator, new, options.batch_size, options.seed + step), [], time.process_time()
+    replay, losses, begun = Replay(model, new, options.batch_size, options.seed + step), [], time.process_time()
     print(json.dumps({"step": step, **validate(average, separated)}), flush=True)
     while step < config.steps:
         batch, given.given = replay.draw()
@@ -168,7 +169,10 @@ def build(options: argparse.Namespace) -> WithSuperResolution:
     """The bundled model, or its separator with a new post-filter, or with the one of another model."""
     trained = load_model(options.separator or options.name)
     separator = trained.separator if isinstance(trained, WithSuperResolution) else trained
-    model = WithSuperResolution(separator.eval().requires_grad_(False), PostFilterConfig())
+    config = RECIPES[options.name + _SUFFIX].config.model
+    assert isinstance(config, WithSuperResolutionConfig)
+    separator = separator.eval().requires_grad_(False)
+    model = WithSuperResolution(separator, config.super_resolution, config.both_polarities)
     begun = load_model(options.init or options.name)
     if isinstance(begun, WithSuperResolution) and not options.new:
         model.super_resolution.load_state_dict(begun.super_resolution.state_dict())
@@ -186,9 +190,10 @@ def main() -> None:
     parser.add_argument("--init", help="begin with the post-filter of this model, of whatever separator")
     parser.add_argument("--steps", type=int, help="instead of the recipe's")
     parser.add_argument("--batch-size", type=int, help="instead of the recipe's")
+    parser.add_argument("--set", action="append", default=[], help="a setting of the recipe, as in `unbraid train`")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    config = RECIPES[options.name + _SUFFIX].config
+    config = apply_overrides(RECIPES[options.name + _SUFFIX].config, options.set)
     config = replace(config, steps=options.steps or config.steps, seed=options.seed, resident=True)
     options.batch_size = options.batch_size or config.batch_size
     config = replace(config, batch_size=1)

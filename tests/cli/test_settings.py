@@ -8,8 +8,10 @@ import typer
 import unbraid
 from unbraid.cli.main import app
 from unbraid.cli.messages import one_line
+from unbraid.cli.overrides import apply_overrides
 from unbraid.cli.settings import OPTIONS, as_options, in_options
 from unbraid.errors import ConfigError, DataError
+from unbraid.recipes import RECIPES
 
 
 @pytest.mark.parametrize(
@@ -64,3 +66,15 @@ def test_every_setting_that_a_message_names_has_an_option():
                 if "unbraid" not in text and not is_function and as_options(f"`{text}`") == f"`{text}`":
                     unknown.add(f"{path.name}: {text}")
     assert unknown == set()
+
+
+@pytest.mark.parametrize("nothing", ["", "()", "[]", " ( ) "])
+def test_a_setting_of_many_values_can_be_emptied(nothing: str):
+    config = RECIPES["speech-post-filter"].config
+    assert config.freeze
+    assert apply_overrides(config, [f"freeze={nothing}"]).freeze == ()
+
+
+@pytest.mark.parametrize("written", ["encoder, decoder", "(encoder,decoder)", "encoder,decoder,"])
+def test_a_setting_of_many_values_is_written_with_commas(written: str):
+    assert apply_overrides(RECIPES["speech"].config, [f"freeze={written}"]).freeze == ("encoder", "decoder")

@@ -9,10 +9,11 @@ from typer.testing import CliRunner
 from tests.conftest import TINY
 from unbraid.cli.main import app
 from unbraid.errors import ConfigError
-from unbraid.models.catalog import ARCHITECTURES, PRESETS, architecture_name, build_model
+from unbraid.models.catalog import ARCHITECTURES, PRESETS, architecture_name, build_model, config_of
 from unbraid.models.contract import ModelSpec, SeparationModel
 from unbraid.models.super_resolution.network import SuperResolution, SuperResolutionConfig
 from unbraid.models.super_resolution.wrapper import WithSuperResolution, WithSuperResolutionConfig
+from unbraid.signal.assignment import cheapest_assignment
 from unbraid.weights.store import load_model, save_model
 
 NARROW = SuperResolutionConfig(window_ms=8.0, hidden_dims=(4, 6, 4), kernel_sizes=(3, 5, 3, 3))
@@ -192,6 +193,56 @@ def test_it_goes_around_a_model_that_is_there_already():
         assert torch.equal(estimates[-1], model(mixture))
     assert len(estimates) == 2
     assert torch.equal(estimates[0][:, 0], mixture / 2)
+
+
+class Crooked(SeparationModel):
+    """Errs differently upside down, and there names its two sources the other way round."""
+
+    config = None
+    spec = ModelSpec(sample_rate=8000, num_channels=1, sources=("a", "b"), exchangeable=True, chunk_seconds=1.0)
+
+    def forward(self, mixture):
+        estimates = torch.stack([mixture + mixture.square(), 0.1 * mixture.abs() - mixture], dim=1)
+        return torch.where(mixture[:, None, :, :1] < 0, estimates.flip(1), estimates)
+
+
+def test_of_both_polarities_what_differs_cancels():
+    given, network = Crooked(), NARROW
+    mixture = torch.randn(3, 1, 400)
+    mixture[:, :, 0] = torch.tensor([[1.0], [-1.0], [0.5]])
+    for one_order in (False, True):
+        model = WithSuperResolution(given, network, both_polarities=True).eval()
+        model.spec = replace(given.spec, exchangeable=not one_order)
+        with torch.inference_mode():
+            separated, upside_down = model.separate(mixture), model.separate(-mixture)
+            *stages, last = model.intermediate_estimates(mixture)
+        expected = torch.stack([mixture, -mixture], dim=1)
+        expected[1] = expected[1].flip(0)
+        if one_order:
+            assert not torch.allclose(separated, expected, atol=0.1)
+            continue
+        assert torch.allclose(separated, expected, atol=1e-6)
+        assert torch.allclose(upside_down.sum(1), -separated.sum(1), atol=1e-6)
+        assert len(stages) == 1
+        assert torch.equal(stages[0], separated)
+        assert torch.equal(last, model(mixture))
+
+
+@pytest.mark.parametrize("name", ["s4m-tiny-post-filter", "s4m-tiny-super-resolution"])
+def test_both_polarities_make_an_odd_function_that_is_stored(name, tmp_path):
+    config = config_of(build_model(name, **TINY[name]))
+    model = build_model(replace(config, both_polarities=True)).eval()
+    again = load_model(save_model(model, tmp_path / "both.safetensors", name="both"))
+    mixture = 0.1 * torch.randn(2, 1, 900)
+    with torch.inference_mode():
+        refined = model(mixture)
+        assert torch.equal(again(mixture), refined)
+        # Its estimates may come in the other order.
+        upside_down = -model(-mixture)
+        order = cheapest_assignment(-torch.einsum("bocs, bics -> boi", upside_down, refined))
+        upside_down = upside_down.gather(1, order[:, :, None, None].expand_as(upside_down))
+        assert torch.allclose(upside_down, refined, atol=1e-5)
+        assert not torch.allclose(model.separate(mixture), model.separator(mixture), atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -104,8 +104,9 @@ def test_the_example_separates_without_pytorch(tiny, tmp_path):
 
 @pytest.mark.slow
 def test_with_a_post_filter_a_model_exports_whole(tmp_path):
-    """And runs in the example as well."""
-    model, path = exported("s4m-tiny-post-filter", tmp_path)
+    """With both polarities, and runs in the example as well."""
+    model = with_post_filter("s4m-tiny", both_polarities=True)
+    path = export_program(model, tmp_path / "model.onnx", "onnx", name="tiny")
     assert_same(model, path, lengths=(1, 1700, 4001))
     mixture = 0.1 * torch.randn(1, 1, 3000)
     soundfile.write(tmp_path / "mixture.wav", mixture[0].T.numpy(), model.spec.sample_rate, subtype="FLOAT")
@@ -214,12 +215,12 @@ def test_mamba_in_s4m_is_refused_too():
         exportable_core(build_model("s4m-tiny", **TINY["s4m-tiny"] | {"coarsest": "mamba"}))
 
 
-def with_post_filter(name):
+def with_post_filter(name, **changes):
     separator, post_filter = (
         config_of(build_model(name, **TINY[name])),
         TINY["s4m-tiny-post-filter"]["super_resolution"],
     )
-    return build_model(WithSuperResolutionConfig(separator=separator, super_resolution=post_filter))
+    return build_model(WithSuperResolutionConfig(separator=separator, super_resolution=post_filter, **changes))
 
 
 def test_sfc_with_a_post_filter_exports_whole(tmp_path):
@@ -230,6 +231,13 @@ def test_sfc_with_a_post_filter_exports_whole(tmp_path):
     mixture = 0.1 * torch.randn(1, 2, 20)
     with torch.inference_mode():
         assert torch.allclose(load_onnx(path)(mixture), model(F.pad(mixture, (0, 13)))[..., :20], atol=1e-5)
+
+
+def test_both_polarities_export(tmp_path):
+    assert_same(
+        model := with_post_filter("fb-tiny", both_polarities=True),
+        export_program(model, tmp_path / "model.onnx", "onnx", name="tiny"),
+    )
 
 
 def test_loops_below_and_in_a_post_filter_are_refused():

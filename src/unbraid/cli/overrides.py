@@ -61,7 +61,8 @@ def _parsed(kind: Any, text: str, item: str) -> Any:
     try:
         candidates.append(parse_json(text))
     except JsonError:
-        candidates.append([part.strip() for part in text.strip("()[]").split(",")])
+        parts = text.strip("()[] ").removesuffix(",")
+        candidates.append([part.strip() for part in parts.split(",")] if parts else [])
     problem: Mapping[str, Any] = {}
     for candidate in candidates:
         try:

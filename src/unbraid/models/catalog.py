@@ -130,7 +130,7 @@ def build_model(preset: str | ModelConfig, **overrides: object) -> SeparationMod
 
 def _assembled(config: ModelConfig) -> SeparationModel:
     if isinstance(config, WithSuperResolutionConfig):
-        return WithSuperResolution(_assembled(config.separator), config.super_resolution)
+        return WithSuperResolution(_assembled(config.separator), config.super_resolution, config.both_polarities)
     if isinstance(config, EnsembleConfig):
         return Ensemble([_assembled(member) for member in config.members], config)
     return model_class(config)(config)  # type: ignore[call-arg]

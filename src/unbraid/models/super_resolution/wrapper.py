@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import nn
 
 from unbraid.axes import Float, Tensor
@@ -26,6 +27,7 @@ from unbraid.models.super_resolution.network import SuperResolution, SuperResolu
 from unbraid.models.super_resolution.post_filter import PostFilter, PostFilterConfig
 from unbraid.models.super_resolution.time_domain import TimeSuperResolution, TimeSuperResolutionConfig
 from unbraid.options import check_options
+from unbraid.signal.assignment import cheapest_assignment
 
 NetworkConfig = S4MConfig | CausalS4MConfig | SFCConfig | DPRNNConfig | SepFormerConfig | ResUNetConfig | MTFAConfig
 """What can be wrapped: every architecture of the catalog but this one."""
@@ -48,6 +50,12 @@ class WithSuperResolutionConfig:
 
     super_resolution: RefinementConfig = field(default_factory=SuperResolutionConfig)
 
+    both_polarities: bool = False
+    """The separator hears the mixture twice, once upside down, and the mean of both is refined.
+
+    ours: upside down it sounds the same, and a separator of waveforms errs in another way. Costs the separator twice.
+    """
+
     def __post_init__(self) -> None:
         check_options(self)
 
@@ -57,27 +65,52 @@ class WithSuperResolution(SeparationModel[WithSuperResolutionConfig | Refinement
 
     refines = True
 
-    def __init__(self, separator: SeparationModel, super_resolution: RefinementConfig) -> None:
+    def __init__(
+        self, separator: SeparationModel, super_resolution: RefinementConfig, both_polarities: bool = False
+    ) -> None:
         """A separator that is not of the catalog can be wrapped too, but then not be stored."""
         super().__init__()
         self.spec = separator.spec
-        self.separator = separator
+        self.separator, self.both_polarities = separator, both_polarities
         build = _NETWORKS[type(super_resolution)]
         self.super_resolution = build(super_resolution, self.spec.sample_rate, self.spec.num_sources)
         # Around a separator that is not of the catalog, the settings known are those of the network.
         self.config = super_resolution
         if isinstance(separator.config, NetworkConfig):
-            self.config = WithSuperResolutionConfig(separator=separator.config, super_resolution=super_resolution)
+            self.config = WithSuperResolutionConfig(
+                separator=separator.config, super_resolution=super_resolution, both_polarities=both_polarities
+            )
 
     def forward(self, mixture: Float[Tensor, "batch channel sample"]) -> Float[Tensor, "batch source channel sample"]:
-        return self.super_resolution(mixture, self.separator(mixture))
+        return self.super_resolution(mixture, self.separate(mixture))
+
+    def separate(self, mixture: Float[Tensor, "batch channel sample"]) -> Float[Tensor, "batch source channel sample"]:
+        """What the network is given to refine."""
+        if not self.both_polarities:
+            return self.separator(mixture)
+        return self._mean(self.separator(mixture), -self.separator(-mixture))
 
     def intermediate_estimates(
         self, mixture: Float[Tensor, "batch channel sample"]
     ) -> tuple[Float[Tensor, "batch source channel sample"], ...]:
         """The separator's intermediate estimates, and last the refined ones."""
         estimates = self.separator.intermediate_estimates(mixture)
+        if self.both_polarities:
+            negated = self.separator.intermediate_estimates(-mixture)
+            estimates = tuple(self._mean(one, -other) for one, other in zip(estimates, negated, strict=True))
         return (*estimates, self.super_resolution(mixture, estimates[-1]))
+
+    def _mean(
+        self,
+        estimates: Float[Tensor, "batch source channel sample"],
+        others: Float[Tensor, "batch source channel sample"],
+    ) -> Float[Tensor, "batch source channel sample"]:
+        """Of two sets of estimates; where their order means nothing, each with the one that is most like it."""
+        if self.spec.exchangeable:
+            likeness = torch.einsum("bocs, bics -> boi", others, estimates)
+            order = cheapest_assignment(-likeness)
+            others = others.gather(1, order[:, :, None, None].expand_as(others))
+        return (estimates + others) / 2
 
     def compiled_parts(self) -> tuple[nn.Module, ...]:
         """Those of the separator, and the network on top."""
