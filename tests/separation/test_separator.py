@@ -14,6 +14,7 @@ from unbraid.errors import AudioReadError, ConfigError, DeviceError, UnknownName
 from unbraid.models.contract import ModelSpec, SeparationModel
 from unbraid.separation.config import SeparationConfig
 from unbraid.separation.events import Block, Finished, Progress, Started
+from unbraid.separation.inference.runner import plan_views
 
 
 class Shares(SeparationModel):
@@ -170,6 +171,37 @@ def test_shifts_are_seeded_and_average():
     assert not np.array_equal(first, other)
     shifted = Separator(Shares(), shifts=4).separate(mixture, 8000)["most"].samples
     assert np.abs(shifted - 0.75 * mixture).max() < 1e-6
+
+
+class Lopsided(Shares):
+    """Errs by what depends on polarity and on the channel."""
+
+    def forward(self, mixture):
+        error = mixture.square() * torch.tensor([[1.0], [0.5]])[: mixture.shape[1]]
+        return torch.stack([mixture + error, mixture - error], dim=1)
+
+
+def test_passes_are_upside_down_and_of_stereo_swapped():
+    mixture = noise(2, 7000)
+    views = plan_views((5, 6, 7, 8), 2)
+    assert [(view.upside_down, view.swapped) for view in views[:4]] == [
+        (False, False),
+        (True, False),
+        (False, True),
+        (True, True),
+    ]
+    assert (views[4].upside_down, views[4].swapped) == (False, False)
+    assert not any(view.swapped for view in plan_views((5, 6, 7), 1))
+    for view in views:
+        samples = torch.from_numpy(mixture[None])
+        heard = view.hear(samples)
+        assert torch.equal(view.undo(torch.stack([heard, heard], dim=1))[:, 0], samples[..., view.shift :])
+    once, twice = (
+        Separator(Lopsided(num_channels=2), shifts=shifts).separate(mixture, 8000)["most"].samples for shifts in (1, 2)
+    )
+    # What the polarity decides cancels where both passes hear the mixture: not in the first half second of a chunk.
+    assert np.abs(once - mixture).max() > 1e-2
+    assert np.abs(twice - mixture)[:, 4000:6000].max() < 1e-6
 
 
 def test_every_kind_of_input_gives_the_same(tmp_path):

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unbraid.signal.assignment import cheapest_assignment
+from unbraid.signal.assignment import _kept_orders, cheapest_assignment
 
 
 @given(columns=st.integers(1, 6), spare=st.integers(0, 2), seed=st.integers(0, 10_000), coarse=st.booleans())
@@ -39,3 +39,18 @@ def test_costs_that_are_not_finite_are_great(num_sources):
     assert found[1, 0] != 0
     assert found[2, 0] == 0
     assert cheapest_assignment(costs[:0]).shape == (0, num_sources)
+
+
+class Assign(torch.nn.Module):
+    def forward(self, costs):
+        return cheapest_assignment(costs)
+
+
+def test_after_a_program_was_traced_it_still_works():
+    """Orders made for the tracer are none, and were once kept for all who came after."""
+    costs, device = torch.tensor([[[3.0, 0.0], [0.0, 3.0]]]), torch.device("cpu")
+    _kept_orders.cache_clear()
+    program = torch.export.export(Assign(), (costs,), strict=False).module()
+    assert type(_kept_orders(2, 2, device)) is torch.Tensor
+    assert program(costs).tolist() == cheapest_assignment(costs).tolist() == [[1, 0]]
+    assert program(-costs).tolist() == [[0, 1]]

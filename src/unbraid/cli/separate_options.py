@@ -210,7 +210,10 @@ NoSplit = Annotated[bool, flag("--no-split", "As --segment whole.", _HOW)]
 Shifts = Annotated[
     int,
     typer.Option(
-        min=1, metavar="N", help="Average over so many passes: slower, a little better.", rich_help_panel=_HOW
+        min=1,
+        metavar="N",
+        help="Average over so many passes, shifted, upside down, channels swapped: slower, a little better.",
+        rich_help_panel=_HOW,
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the shifts.", rich_help_panel=_HOW)]

@@ -57,7 +57,8 @@ class SeparationConfig:
     """Chunks per call of the model; None: 1 on a CPU and 8 elsewhere. Always 1 where `deterministic`."""
 
     shifts: PositiveInt = 1
-    """Average over so many passes, each shifted in time by a seeded amount."""
+    """Average over so many passes, each shifted in time by a seeded amount, every second one upside down, and of stereo
+    two of four with the channels swapped."""
 
     seed: NonNegativeInt = 0
     """Of the shifts."""

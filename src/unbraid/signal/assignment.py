@@ -24,7 +24,9 @@ def cheapest_assignment(costs: Float[Tensor, "batch row column"]) -> Int[Tensor,
     assert num_rows >= num_columns, f"{num_columns} columns cannot be served by {num_rows} rows"
     costs = costs.detach().nan_to_num(nan=_FAR, posinf=_FAR, neginf=-_FAR)
     if num_rows <= _MOST_TRIED:
-        orders = _orders(num_rows, num_columns, costs.device)
+        # What is made while a program is traced stands for a tensor and must not be kept.
+        make = _all_orders if torch.compiler.is_compiling() else _kept_orders
+        orders = make(num_rows, num_columns, costs.device)
         # (batch, order): entry (o, j) takes the row o[j] for the column j.
         totals = costs[:, orders, torch.arange(num_columns, device=costs.device)].sum(dim=-1)
         return orders[totals.argmin(dim=-1)]
@@ -35,7 +37,9 @@ def cheapest_assignment(costs: Float[Tensor, "batch row column"]) -> Int[Tensor,
     return torch.stack(found).to(costs.device) if found else costs.new_zeros((0, num_columns), dtype=torch.long)
 
 
-# A GPU would wait for what is copied to it, so that it is copied once.
-@cache
-def _orders(num_rows: int, num_columns: int, device: torch.device) -> Int[Tensor, "order column"]:
+def _all_orders(num_rows: int, num_columns: int, device: torch.device) -> Int[Tensor, "order column"]:
     return torch.tensor(list(permutations(range(num_rows), num_columns)), device=device)
+
+
+_kept_orders = cache(_all_orders)
+"""A GPU would wait for what is copied to it, so that it is copied once."""

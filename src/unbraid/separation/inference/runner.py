@@ -1,8 +1,9 @@
-"""One pass of a recording's chunks through the model: groups of channels, level, and shifts."""
+"""One pass of a recording's chunks through the model: groups of channels, level, and averages over views."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 
@@ -23,6 +24,36 @@ _SILENCE = 1e-7
 Separated = Iterator[tuple[Chunk, Float[Tensor, "source channel sample"]]]
 
 
+@dataclass(frozen=True)
+class View:
+    """How one of several passes hears a mixture. A model should make the same of each: what differs is error."""
+
+    shift: int
+    """Samples that it begins later."""
+
+    upside_down: bool
+    swapped: bool
+    """Whether the channels of stereo change places."""
+
+    def hear(self, mixture: Float[Tensor, "row channel sample"]) -> Float[Tensor, "row channel later"]:
+        later = mixture[..., self.shift :]
+        later = later.flip(1) if self.swapped else later
+        return -later if self.upside_down else later
+
+    def undo(self, estimates: Float[Tensor, "row source channel sample"]) -> Float[Tensor, "row source channel sample"]:
+        """Estimates as they would be of the mixture as it is, from the shift on."""
+        estimates = estimates.flip(2) if self.swapped else estimates
+        return -estimates if self.upside_down else estimates
+
+
+def plan_views(shifts: Sequence[int], num_channels: int) -> list[View]:
+    """The mixture as it is, then every second one upside down, and of stereo each two of four with channels swapped."""
+    return [
+        View(shift, upside_down=index % 2 == 1, swapped=num_channels == 2 and index % 4 >= 2)
+        for index, shift in enumerate((0, *shifts))
+    ]
+
+
 class ModelRunner:
     """Asks a model for the estimates of chunks, in its own order of sources."""
 
@@ -35,11 +66,11 @@ class ModelRunner:
         offsets: Sequence[int],
         refine_from_hz: float | None = None,
     ) -> None:
-        """`groups` of channels go through the model together; `offsets` in samples are those of the shifted passes.
+        """`groups` of channels go through the model together; `offsets` in samples are those of the further passes.
         From `refine_from_hz` on the mixture is shared out by the powers of the estimates; None leaves them alone."""
         self.refine_from_hz = refine_from_hz
         self.model, self.calls, self.spec = model, calls, model.spec
-        self.groups, self.level, self.offsets = groups, level, offsets
+        self.groups, self.level, self.views = groups, level, plan_views(offsets, model.spec.num_channels)
         self.seconds = 0.0
         """Wall time of the model so far."""
 
@@ -87,11 +118,11 @@ class ModelRunner:
         mixture = rows[heard]
         offset, gain = self.level(mixture, [group for group, one in zip(groups, heard, strict=True) if one])
         scaled = (mixture - offset) / gain
-        shifts = [0, *(shift for shift in self.offsets if shift < scaled.shape[-1])]
-        asked = [self.calls.submit(self.model, scaled[..., shift:], num_chunks) for shift in shifts]
+        views = [view for view in self.views if view.shift < scaled.shape[-1]]
+        asked = [self.calls.submit(self.model, view.hear(scaled), num_chunks) for view in views]
 
         def finish() -> Tensor:
-            mean = self._mean(shifts, [self._received(request) for request in asked])
+            mean = self._mean(views, [self._received(request) for request in asked])
             if self.refine_from_hz is not None:
                 mean = wiener_refine(mean, scaled, self.spec.sample_rate, self.refine_from_hz)
             scaled_back = mean * gain.unsqueeze(1) + offset.unsqueeze(1)
@@ -107,13 +138,14 @@ class ModelRunner:
         self.seconds += answer.seconds
         return answer.estimates
 
-    def _mean(self, shifts: list[int], passes: list[Tensor]) -> Float[Tensor, "row source channel sample"]:
+    def _mean(self, views: list[View], passes: list[Tensor]) -> Float[Tensor, "row source channel sample"]:
         """Of the first pass, over all samples, and of those that begin later."""
         total, *others = passes
         if not others:
             return total
         count = torch.ones(total.shape[-1])
-        for shift, shifted in zip(shifts[1:], others, strict=True):
+        for view, seen in zip(views[1:], others, strict=True):
+            shift, shifted = view.shift, view.undo(seen)
             if self.spec.exchangeable:
                 shifted = torch.stack(
                     [new[list(align(new, old[..., shift:]))] for new, old in zip(shifted, total, strict=True)]
