@@ -86,31 +86,31 @@ class WithSuperResolution(SeparationModel[WithSuperResolutionConfig | Refinement
 
     def separate(self, mixture: Float[Tensor, "batch channel sample"]) -> Float[Tensor, "batch source channel sample"]:
         """What the network is given to refine."""
-        if not self.both_polarities:
-            return self.separator(mixture)
-        return self._mean(self.separator(mixture), -self.separator(-mixture))
+        return self._mean(self.separator(self._heard(mixture)))
 
     def intermediate_estimates(
         self, mixture: Float[Tensor, "batch channel sample"]
     ) -> tuple[Float[Tensor, "batch source channel sample"], ...]:
         """The separator's intermediate estimates, and last the refined ones."""
-        estimates = self.separator.intermediate_estimates(mixture)
-        if self.both_polarities:
-            negated = self.separator.intermediate_estimates(-mixture)
-            estimates = tuple(self._mean(one, -other) for one, other in zip(estimates, negated, strict=True))
+        estimates = tuple(map(self._mean, self.separator.intermediate_estimates(self._heard(mixture))))
         return (*estimates, self.super_resolution(mixture, estimates[-1]))
 
+    def _heard(self, mixture: Float[Tensor, "batch channel sample"]) -> Float[Tensor, "heard channel sample"]:
+        """What the separator hears: each mixture, and then each upside down."""
+        return torch.cat([mixture, -mixture]) if self.both_polarities else mixture
+
     def _mean(
-        self,
-        estimates: Float[Tensor, "batch source channel sample"],
-        others: Float[Tensor, "batch source channel sample"],
+        self, estimates: Float[Tensor, "heard source channel sample"]
     ) -> Float[Tensor, "batch source channel sample"]:
-        """Of two sets of estimates; where their order means nothing, each with the one that is most like it."""
+        """Of both polarities; where the order of sources means nothing, each with the one that is most like it."""
+        if not self.both_polarities:
+            return estimates
+        upright, others = estimates.chunk(2)
         if self.spec.exchangeable:
-            likeness = torch.einsum("bocs, bics -> boi", others, estimates)
-            order = cheapest_assignment(-likeness)
+            # Upside down, the most alike correlate least.
+            order = cheapest_assignment(torch.einsum("bocs, bics -> boi", others, upright))
             others = others.gather(1, order[:, :, None, None].expand_as(others))
-        return (estimates + others) / 2
+        return (upright - others) / 2
 
     def compiled_parts(self) -> tuple[nn.Module, ...]:
         """Those of the separator, and the network on top."""
