@@ -105,7 +105,7 @@ class WithSuperResolution(SeparationModel[WithSuperResolutionConfig | Refinement
         """Of both polarities; where the order of sources means nothing, each with the one that is most like it."""
         if not self.both_polarities:
             return estimates
-        upright, others = estimates.chunk(2)
+        upright, others = estimates.unflatten(0, (2, -1))
         if self.spec.exchangeable:
             # Upside down, the most alike correlate least.
             order = cheapest_assignment(torch.einsum("bocs, bics -> boi", others, upright))
