@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from unbraid.axes import Float, Tensor
+from unbraid.layers.kernels.onednn import half_precision_where_it_runs
 from unbraid.layers.kernels.recurrent_op import recurrence
 from unbraid.layers.linear import Linear
 from unbraid.options import PositiveInt, check_options
@@ -41,4 +42,6 @@ class Recurrent(nn.Module):
     def forward(self, features: Float[Tensor, "batch frame dim"]) -> Float[Tensor, "batch frame dim"]:
         if torch.compiler.is_exporting():
             return self.out(recurrence(self.states, features))
-        return self.out(self.states(features)[0])
+        with half_precision_where_it_runs(features.device):
+            states = self.states(features.to(self.out.weight.dtype))[0]
+        return self.out(states)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -93,3 +95,20 @@ def onednn_is_faster() -> bool:
         return "AuthenticAMD" in Path("/proc/cpuinfo").read_text()
     except OSError:
         return False
+
+
+@contextmanager
+def half_precision_where_it_runs(device: torch.device) -> Iterator[None]:
+    """No autocast on a CPU that has no instructions for bfloat16: an LSTM is an error there, all else slower."""
+    if device.type == "cpu" and torch.is_autocast_enabled("cpu") and not cpu_has_bfloat16():
+        with torch.autocast("cpu", enabled=False):
+            yield
+    else:
+        yield
+
+
+@cache
+def cpu_has_bfloat16() -> bool:
+    """Whether oneDNN multiplies and sums bfloat16 on this processor, such as x86 from AVX-512 on."""
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return torch.backends.mkldnn.is_available() and supported is not None and bool(supported())

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from unbraid.axes import Float, Tensor
+from unbraid.layers.kernels.onednn import half_precision_where_it_runs
 
 _OVERLAP = 0.25
 
@@ -46,4 +47,5 @@ def _centred(network: Network, mixture: Tensor, start: int, stop: int, piece_sam
     left = start - (piece_samples - (stop - start)) // 2
     right, length = left + piece_samples, mixture.shape[-1]
     seen = F.pad(mixture[..., max(left, 0) : min(right, length)], (max(-left, 0), max(right - length, 0)))
-    return network(seen)[..., start - left : stop - left]
+    with half_precision_where_it_runs(mixture.device):  # many of these networks have LSTMs
+        return network(seen)[..., start - left : stop - left]
