@@ -12,9 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from einops import rearrange
 from torch import nn
-from torch.nn import functional as F
 
 from unbraid.axes import Float, Tensor
 from unbraid.models.contract import SeparationModel
@@ -104,35 +102,15 @@ class WithSuperResolution(SeparationModel[WithSuperResolutionConfig | Refinement
     def _mean(
         self, estimates: Float[Tensor, "heard source channel sample"]
     ) -> Float[Tensor, "batch source channel sample"]:
-        """Of both polarities."""
+        """Of both polarities; where the order of sources means nothing, each with the one that is most like it."""
         if not self.both_polarities:
             return estimates
         upright, others = estimates.unflatten(0, (2, -1))
         if self.spec.exchangeable:
-            others = self._in_order_of(upright, others)
+            # Upside down, the most alike correlate least.
+            order = cheapest_assignment(torch.einsum("bocs, bics -> boi", others, upright))
+            others = others.gather(1, order[:, :, None, None].expand_as(others))
         return (upright - others) / 2
-
-    def _in_order_of(
-        self,
-        upright: Float[Tensor, "batch source channel sample"],
-        others: Float[Tensor, "batch source channel sample"],
-    ) -> Float[Tensor, "batch source channel sample"]:
-        """Where the order of sources means nothing: of those upside down in each place the one that is most like it,
-        block by block, with fades between, for after a pause either may have taken one speaker for the other."""
-        num_sources, num_samples = others.shape[1], others.shape[-1]
-        block = self.spec.sample_rate // 2
-        missing = -num_samples % block
-        cut = [F.pad(estimates, (0, missing)).unflatten(-1, (-1, block)) for estimates in (others, upright)]
-        likeness = torch.einsum("bocks, bicks -> boik", *cut)
-        # A block alone may be a pause: with its neighbours. Upside down, the most alike correlate least.
-        likeness = F.avg_pool1d(likeness.flatten(1, 2), 3, 1, 1)
-        costs = rearrange(likeness, "batch (other own) block -> (batch block) other own", other=num_sources)
-        chosen = cheapest_assignment(costs).unsqueeze(-1) == torch.arange(num_sources, device=others.device)
-        shares = rearrange(
-            chosen.to(others.dtype), "(batch block) own other -> batch (own other) block", block=likeness.shape[-1]
-        )
-        shares = F.interpolate(shares, size=num_samples + missing, mode="linear")[..., :num_samples]
-        return torch.einsum("bios, bocs -> bics", shares.unflatten(1, (num_sources, num_sources)), others)
 
     def compiled_parts(self) -> tuple[nn.Module, ...]:
         """Those of the separator, and the network on top."""
