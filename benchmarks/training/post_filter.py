@@ -109,7 +109,7 @@ def train(config: TrainingConfig, options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
-    model, average = (build(options) for _ in range(2))
+    model, average = (build(options, config) for _ in range(2))
     separator, post_filter, averaged = model.separator, model.super_resolution.train(), average.super_resolution
     averaged.load_state_dict(post_filter.state_dict())
     examples = Examples(config, separator.spec, options.corpus)
@@ -165,14 +165,13 @@ def train(config: TrainingConfig, options: argparse.Namespace) -> None:
         losses = []
 
 
-def build(options: argparse.Namespace) -> WithSuperResolution:
+def build(options: argparse.Namespace, config: TrainingConfig) -> WithSuperResolution:
     """The bundled model, or its separator with a new post-filter, or with the one of another model."""
+    assert isinstance(config.model, WithSuperResolutionConfig)
     trained = load_model(options.separator or options.name)
     separator = trained.separator if isinstance(trained, WithSuperResolution) else trained
-    config = RECIPES[options.name + _SUFFIX].config.model
-    assert isinstance(config, WithSuperResolutionConfig)
     separator = separator.eval().requires_grad_(False)
-    model = WithSuperResolution(separator, config.super_resolution, config.both_polarities)
+    model = WithSuperResolution(separator, config.model.super_resolution, config.model.both_polarities)
     begun = load_model(options.init or options.name)
     if isinstance(begun, WithSuperResolution) and not options.new:
         model.super_resolution.load_state_dict(begun.super_resolution.state_dict())

@@ -207,25 +207,17 @@ class Crooked(SeparationModel):
 
 
 def test_of_both_polarities_what_differs_cancels():
-    given, network = Crooked(), NARROW
-    mixture = torch.randn(3, 1, 400)
+    model, mixture = WithSuperResolution(Crooked(), NARROW, both_polarities=True).eval(), torch.randn(3, 1, 400)
     mixture[:, :, 0] = torch.tensor([[1.0], [-1.0], [0.5]])
-    for one_order in (False, True):
-        model = WithSuperResolution(given, network, both_polarities=True).eval()
-        model.spec = replace(given.spec, exchangeable=not one_order)
-        with torch.inference_mode():
-            separated, upside_down = model.separate(mixture), model.separate(-mixture)
-            *stages, last = model.intermediate_estimates(mixture)
-        expected = torch.stack([mixture, -mixture], dim=1)
-        expected[1] = expected[1].flip(0)
-        if one_order:
-            assert not torch.allclose(separated, expected, atol=0.1)
-            continue
-        assert torch.allclose(separated, expected, atol=1e-6)
-        assert torch.allclose(upside_down.sum(1), -separated.sum(1), atol=1e-6)
-        assert len(stages) == 1
-        assert torch.equal(stages[0], separated)
+    expected = torch.stack([mixture, -mixture], dim=1)
+    expected[1] = expected[1].flip(0)  # the order is that of the mixture as it is
+    with torch.inference_mode():
+        stage, last = model.intermediate_estimates(mixture)
+        assert torch.allclose(model.separate(mixture), expected, atol=1e-6)
+        assert torch.equal(stage, model.separate(mixture))
         assert torch.equal(last, model(mixture))
+        model.spec = replace(model.spec, exchangeable=False)
+        assert not torch.allclose(model.separate(mixture), expected, atol=0.1), "stems are never put in another order"
 
 
 @pytest.mark.parametrize("name", ["s4m-tiny-post-filter", "s4m-tiny-super-resolution"])
