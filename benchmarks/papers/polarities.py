@@ -2,8 +2,8 @@
 
 python -m benchmarks.papers.polarities speech CORPUS [--items 30]
 
-For bundled models with a post-filter, on the first mixtures of their validation list. Estimates are put in one order
-for the whole of a mixture, averaged, and refined once.
+For models with a post-filter, bundled or of the same kind (--weights FILE), on the first mixtures of their validation
+list. Estimates are put in one order for the whole of a mixture, averaged, and refined once.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def mean(passes: list[Tensor]) -> Tensor:
 
 
 @torch.inference_mode()
-def run(name: str, corpus: Path, items: int) -> None:
-    model = load_model(name).eval()
+def run(name: str, weights: str | None, corpus: Path, items: int) -> None:
+    model = load_model(weights or name).eval()
     assert isinstance(model, WithSuperResolution)
     assert model.spec.num_sources == 2
     config = RECIPES[f"{name}-post-filter"].config
@@ -76,9 +76,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=("speech", "speech-noisy"))
     parser.add_argument("corpus", type=Path)
+    parser.add_argument("--weights", help="a file instead of the bundled model")
     parser.add_argument("--items", type=int, default=30)
     options = parser.parse_args()
     tune_process()
     torch.set_num_threads(1)
     print(machine.describe())
-    run(options.model, options.corpus, options.items)
+    run(options.model, options.weights, options.corpus, options.items)

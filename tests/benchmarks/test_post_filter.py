@@ -20,14 +20,14 @@ def test_it_trains_on_a_separator_that_stays_as_it_is(corpus_root, tmp_path, mon
     monkeypatch.setitem(RECIPES, "speech-post-filter", replace(recipe, config=short))
     for steps in (2, 3):
         arguments = ["speech", str(corpus_root), str(tmp_path), "--steps", str(steps), "--batch-size", "2", "--new"]
-        arguments += ["--set", "model.both_polarities=false"]
+        arguments += ["--set", "model.both_polarities=true"]
         monkeypatch.setattr(sys, "argv", ["post_filter", *arguments])
         post_filter.main()
     steps = [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert steps == [2, 3]
     trained, bundled = load_model(tmp_path / "best.safetensors"), load_model("speech")
     assert isinstance(trained, WithSuperResolution)
-    assert not trained.both_polarities
+    assert trained.both_polarities
     assert inspect_model(tmp_path / "best.safetensors").facts["post_filter_steps"] in (2, 3)
     separator = bundled.separator if isinstance(bundled, WithSuperResolution) else bundled
     for ours, theirs in zip(trained.separator.parameters(), separator.parameters(), strict=True):

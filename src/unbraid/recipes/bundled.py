@@ -130,11 +130,7 @@ def _with_post_filter(config: TrainingConfig, **changes: object) -> TrainingConf
     return replace(
         config,
         name=f"{config.name}-post-filter",
-        model=WithSuperResolutionConfig(
-            separator=config.model,
-            super_resolution=PostFilterConfig(),
-            both_polarities=isinstance(config.model, S4MConfig),
-        ),
+        model=WithSuperResolutionConfig(separator=config.model, super_resolution=PostFilterConfig()),
         optimiser=OptimiserConfig(name="muon", matrix_kernels=True, weight_decay=0.01),
         schedule=Trapezoid(warmup_steps=100, decay_share=0.6),
         averaging=AveragingConfig(ema_decay=0.995, ema_start_step=100),
