@@ -1,8 +1,10 @@
 """A long run: whether the server and a batch keep their memory and descriptors, and lose no job.
 
 python -m benchmarks.engine.soak server --minutes 240      mixed jobs over HTTP on this machine, with a tiny model
+python -m benchmarks.engine.soak server --pause 2          so long after each, for a machine that has other work
 python -m benchmarks.engine.soak batch --files 10000       short files with the same model
 
+The server's run says every ten minutes where it is, on standard error, so that one that is cut short is not in vain.
 Slopes are straight lines through the second half of what was measured, so that what is loaded at first does not count.
 """
 
@@ -27,11 +29,14 @@ from benchmarks.machine import describe
 _EVERY = 20
 """Jobs between two measurements."""
 
+_TOLD_SECONDS = 600.0
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("server", "batch", "serve"))
     parser.add_argument("--minutes", type=float, default=240.0)
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds after each job")
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
@@ -41,7 +46,7 @@ def main() -> None:
     print(describe(), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         if options.what == "server":
-            run_server(Path(folder), 60 * options.minutes)
+            run_server(Path(folder), 60 * options.minutes, options.pause)
         else:
             run_batch(Path(folder), options.files)
 
@@ -54,7 +59,7 @@ def tiny_model(folder: Path) -> Path:
     return save_model(model, folder / "tiny.safetensors")
 
 
-def run_server(folder: Path, seconds: float) -> None:
+def run_server(folder: Path, seconds: float, pause: float) -> None:
     command = [sys.executable, "-m", "benchmarks.engine.soak", "serve", "--folder", str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -63,11 +68,17 @@ def run_server(folder: Path, seconds: float) -> None:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=600) as client:
             jobs = _Jobs(client)
             samples = [measure(process.pid)]
-            end = time.monotonic() + seconds
-            while time.monotonic() < end:
+            told = began = time.monotonic()
+            while time.monotonic() < began + seconds:
                 for _ in range(_EVERY):
                     jobs.next()
+                    time.sleep(pause)
                 samples.append(measure(process.pid))
+                if time.monotonic() > told + _TOLD_SECONDS:
+                    told = time.monotonic()
+                    memory, descriptors, threads = samples[-1]
+                    so_far = f"{(told - began) / 60:.0f} minutes, {jobs.count:,} jobs: {jobs.outcomes()}"
+                    print(f"{so_far}; {memory:.1f} MiB, {descriptors} descriptors, {threads} threads", file=sys.stderr)
             jobs.check()
             print(f"{seconds / 60:g} minutes, {jobs.count:,} jobs: {jobs.outcomes()}")
             tell(samples, _EVERY)
