@@ -143,6 +143,24 @@ def test_muon_takes_matrices_and_adam_the_rest():
         assert torch.allclose(bias.abs(), torch.full_like(bias, 1e-3), rtol=1e-3)
 
 
+@pytest.mark.parametrize("sizes", [(12, 20), (20, 12)])
+def test_matrices_step_as_by_the_muon_of_torch(sizes):
+    """Which makes them orthogonal in bfloat16."""
+    torch.manual_seed(0)
+    ours, theirs = torch.nn.Linear(*sizes, bias=False), torch.nn.Linear(*sizes, bias=False)
+    theirs.load_state_dict(ours.state_dict())
+    config = OptimiserConfig(name="muon", matrix_learning_rate=1e-2, weight_decay=0.1, state_space_learning_rate=None)
+    reference = torch.optim.Muon(theirs.parameters(), lr=1e-2, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    optimiser, before = build_optimiser(ours, config), ours.weight.detach().clone()
+    for _ in range(5):
+        ours.weight.grad = torch.randn_like(ours.weight)
+        theirs.weight.grad = ours.weight.grad.clone()
+        optimiser.step()
+        reference.step()
+    moved = (theirs.weight - before).norm()
+    assert (ours.weight - theirs.weight).norm() < 0.02 * moved
+
+
 def test_muon_and_its_adam_shrink_weights_apart_from_the_gradient():
     model = torch.nn.Linear(3, 4)
     config = OptimiserConfig(name="muon", learning_rate=1e-2, matrix_learning_rate=1e-2, weight_decay=0.5)
@@ -228,7 +246,7 @@ def test_muon_takes_the_state_of_earlier_runs():
     again = build_optimiser(model, config)
     again.load_state_dict(earlier)
     (matrices,) = [group for group in again.param_groups if group["matrix"]]
-    assert (matrices["lr"], matrices["momentum"], matrices["adjust_lr_fn"]) == (0.02, 0.95, "match_rms_adamw")
+    assert matrices["lr"] == 0.02
     assert torch.equal(again.state[model.weight]["momentum_buffer"], optimiser.state[model.weight]["momentum_buffer"])
     again.step()
 
