@@ -67,6 +67,8 @@ class Guard:
     def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
         if sum(len(name) + len(value) for name, value in headers.raw) > _MOST_HEADER_BYTES:
             return 431, "the headers of this request are too long"
+        if not scope["query_string"].isascii():
+            return 400, "this address has bytes in it that are no ASCII: write them as %C3%A9"
         host = headers.get("host", "")
         # Another site's name may be made to lead here (DNS rebinding); then the browser sends that name.
         if self._config.is_local and self._config.token is None and _without_port(host) not in _LOCAL_NAMES:
