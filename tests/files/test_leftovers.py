@@ -112,3 +112,14 @@ def test_a_device_behind_a_link_is_refused(tmp_path: Path):
     (tmp_path / "stem.wav").symlink_to("/dev/null")
     with pytest.raises(Exception, match="a device or a pipe"):
         PendingFile(tmp_path / "stem.wav", follow_link=False)
+
+
+def test_what_is_remembered_does_not_grow_with_the_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A batch of a million recordings has a folder for each."""
+    monkeypatch.setattr(leftovers, "_MOST_SWEPT", 4)
+    for number in range(20):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        of_process(folder / "stem.wav", DEAD).write_bytes(b"x")
+        assert remove_leftovers(folder) == 1
+        assert len(leftovers._swept) <= 4

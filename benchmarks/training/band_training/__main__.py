@@ -29,6 +29,7 @@ def main() -> None:
         default=[],
         help="weights of the same preset whose mean is learned instead of the truth",
     )
+    training.add_argument("--vocals-teacher", help="weights whose vocals are learned; the teachers share out the rest")
     training.add_argument("--cpu-seconds", type=float, default=1000.0, help="the rate falls over the last quarter")
     training.add_argument("--every-seconds", type=float, default=60.0, help="CPU seconds between validations")
     training.add_argument("--batch-size", type=int, default=8)

@@ -1,6 +1,7 @@
 """From drawn sources to a loss, and the run: a step is a mixture of powers, the model's masks and what they are worth.
 
-OUT gets `best.safetensors` (an average of the weights, the best by mean improvement of SI-SDR), `last.pt`, `log.jsonl`.
+OUT gets `best.safetensors` (an average of the weights, the best by mean improvement of SI-SDR), `last.safetensors` (the
+latest average), `last.pt`, `log.jsonl`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import json
 import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -90,16 +92,31 @@ def loss_of(model: BandModel, drawn: Tensor, merged: Tensor) -> Tensor:
     return snr + 40 * (distance * known).sum() / known.sum()
 
 
-def distance_from_teachers(model: BandModel, teachers: list[BandModel], drawn: Tensor) -> Tensor:
-    """How far the masks are from the mean of the teachers' masks, measured like the distance from the truth.
+@dataclass(frozen=True, kw_only=True)
+class Teachers:
+    """The mean of models that learned from different drawings errs less than either, and costs all of them to run.
 
-    The mean of two models that learned from different drawings errs less than either, and costs twice as much to run.
+    One may know better than the others what a voice is: then they share out what its vocals leave.
     """
+
+    models: list[BandModel]
+    of_vocals: BandModel | None = None
+
+    @torch.no_grad()
+    def __call__(self, powers: Tensor, sides: Tensor) -> Tensor:
+        """(batch, source, channel, frame, band)"""
+        taught = torch.stack([teacher(powers, sides) for teacher in self.models]).mean(0)
+        if self.of_vocals is None:
+            return taught
+        vocals, others = self.of_vocals(powers, sides)[:, :1], taught[:, 1:]
+        return torch.cat([vocals, others * (1 - vocals) / others.sum(1, keepdim=True).clamp_min(1e-6)], dim=1)
+
+
+def distance_from_teachers(model: BandModel, teachers: Teachers, drawn: Tensor) -> Tensor:
+    """How far the masks are from the teachers' masks, measured like the distance from the truth."""
     widths = model.widths
     powers, sides, _, _ = mix(drawn, widths)
-    masks = model(powers, sides)
-    with torch.no_grad():
-        taught = torch.stack([teacher(powers, sides) for teacher in teachers]).mean(0)
+    masks, taught = model(powers, sides), teachers(powers, sides)
     mixture, squares = powers.movedim(0, 1).unsqueeze(1), (masks - taught).square()
     whole = (mixture @ widths).sum(dim=(2, 3)).clamp_min(1e-3)
     level = ((taught.square() * mixture) @ widths).sum(dim=(2, 3)) + 1e-4 * whole
@@ -147,6 +164,12 @@ def si_sdr(shared: float, estimate: float, reference: float) -> float:
     return 10 * math.log10(max(target, 1e-12) / max(estimate - target, 1e-12))
 
 
+def _taught(preset: str, weights: str) -> BandModel:
+    teacher = BandModel(preset)
+    teacher.model.load_state_dict(load_model(weights).state_dict())
+    return teacher.eval()
+
+
 def train(bands: Path, out: Path, options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(options.seed)
@@ -154,9 +177,11 @@ def train(bands: Path, out: Path, options: argparse.Namespace) -> None:
     model, average = BandModel(options.preset).train(), BandModel(options.preset)
     if options.init is not None:
         model.model.load_state_dict(load_model(options.init).state_dict())
-    teachers = [BandModel(options.preset) for _ in options.teachers]
-    for teacher, weights in zip(teachers, options.teachers, strict=True):
-        teacher.model.load_state_dict(load_model(weights).state_dict())
+    teachers = None
+    if options.teachers:
+        taught = [_taught(options.preset, weights) for weights in options.teachers]
+        vocals = _taught(options.preset, options.vocals_teacher) if options.vocals_teacher else None
+        teachers = Teachers(models=taught, of_vocals=vocals)
     average.load_state_dict(model.state_dict())
     rates = OptimiserConfig(
         name=options.optimiser,
@@ -185,7 +210,7 @@ def train(bands: Path, out: Path, options: argparse.Namespace) -> None:
         for group in optimiser.param_groups:
             group["lr"] = options.learning_rate * min(1.0, (step + 1) / 40, max(left / 0.25, 0.03))
         drawn = torch.from_numpy(np.stack([example for example, _ in examples]))
-        if teachers:
+        if teachers is not None:
             loss = distance_from_teachers(model, teachers, drawn)
         else:
             loss = loss_of(model, drawn, torch.tensor([merged for _, merged in examples]))
@@ -208,6 +233,7 @@ def train(bands: Path, out: Path, options: argparse.Namespace) -> None:
         if scores["mean"] > best:
             best = scores["mean"]
             save_model(average.model, out / "best.safetensors", name="music")
+        save_model(average.model, out / "last.safetensors", name="music")
         elapsed = spent + time.process_time() - begun
         state = {"model": model.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict()}
         torch.save({**state, "step": step, "spent": elapsed, "best": best}, out / "last.partial")

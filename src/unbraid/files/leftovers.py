@@ -30,6 +30,8 @@ _PATTERN = re.compile(
 _FORGOTTEN_SECONDS = 86_400.0
 
 _swept: set[tuple[int, str]] = set()
+_MOST_SWEPT = 4096
+"""Folders that are remembered: a batch of a million recordings may have a folder for each, and a second look is cheap."""
 _own: set[str] = set()
 
 
@@ -47,7 +49,8 @@ def forget(partial: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> int:
-    """Removes what killed processes have left in a folder, and returns how many files; looks once per process.
+    """Removes what killed processes have left in a folder, and returns how many files; looks once per process, or
+    now and then where there are very many folders.
 
     A file that was about to be replaced, and whose successor did not come, gets its name back.
     """
@@ -55,6 +58,8 @@ def remove_leftovers(folder: Path) -> int:
     key = os.getpid(), str(folder)
     if key in _swept:
         return 0
+    if len(_swept) >= _MOST_SWEPT:
+        _swept.clear()
     _swept.add(key)
     count = 0
     with suppress(OSError), os.scandir(folder) as found:
