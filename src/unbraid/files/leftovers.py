@@ -31,7 +31,7 @@ _FORGOTTEN_SECONDS = 86_400.0
 
 _swept: set[tuple[int, str]] = set()
 _MOST_SWEPT = 4096
-"""Folders that are remembered: a batch of a million recordings may have a folder for each, and a second look is cheap."""
+"""Folders that are remembered: a million recordings may have a folder each, and a second look is cheap."""
 _own: set[str] = set()
 
 
