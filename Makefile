@@ -49,9 +49,9 @@ lint: $(VENV)/.dev
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-# A process for each core, each with one thread; whoever is done takes over what waits for another.
+# A process for each core, each with one thread.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 8 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 8
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow

@@ -12,6 +12,7 @@ import io
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -53,19 +54,21 @@ class Line:
 def _served(folder: Path, answers: bytes) -> Iterator[None]:
     """The answers in their order; an empty cache for what is fetched, beside which nothing may appear."""
     waiting = answers.split(SEPARATOR)
+    # What runs already, left by another test, may ask for something too, and must not take an answer away.
+    others = set(threading.enumerate()) - {threading.current_thread()}
     place = folder / "outer" / "inner"
     cache = place / "cache"
     cache.mkdir(parents=True)
 
     def connect(*_: object, **__: object) -> Line:
-        if not waiting:
+        if not waiting or threading.current_thread() in others:
             raise ConnectionRefusedError(111, "Connection refused")
         return Line(waiting.pop(0))
 
     def answer(request: Any) -> Any:
         import httpx2
 
-        if not waiting:
+        if not waiting or threading.current_thread() in others:
             raise httpx2.ConnectError("refused")
         response = http.client.HTTPResponse(Line(waiting.pop(0)), method=request.method)  # type: ignore[arg-type]
         try:
