@@ -37,8 +37,7 @@ def row(name: str) -> str:
                 taken[kind].append((time.process_time() - began) / plain.spec.chunk_seconds)
     difference = float((given - wanted).abs().max() / wanted.abs().max())
     before, after = min(taken["plain"]), min(taken["compiled"])
-    saved = (before - after) * plain.spec.chunk_seconds
-    pays = f"{waited / saved * plain.spec.chunk_seconds / 60:.0f} minutes" if saved > 0 else "never"
+    pays = f"{waited / (before - after) / 60:.0f} minutes" if after < before else "never"
     return f"| {name} | {before:.3f} | {after:.3f} | {after / before:.2f} | {waited:.0f} | {pays} | {difference:.0e} |"
 
 

@@ -1,5 +1,9 @@
-"""What do SFC-CA, SFC-Mamba and band split cost around one TF-Locoformer? What does checkpointing save?"""
+"""What do SFC-CA, SFC-Mamba and band split cost around one TF-Locoformer? What does checkpointing save?
 
+python -m benchmarks.networks.compression [--size small] [--repeats 3]
+"""
+
+import argparse
 import subprocess
 import sys
 import time
@@ -15,7 +19,7 @@ SECONDS = 12.0
 TRAINING_SECONDS = 6.0
 
 
-def run(sizes: tuple[str, ...] = ("small", "medium"), repeats: int = 2) -> None:
+def run(sizes: list[str], repeats: int) -> None:
     print(f"stereo at 44.1 kHz, chunks of {SECONDS:g} s")
     header = f"{'preset':18} {'parameters':>11} {'GMAC/s':>8} {'CPU s/s':>8} {'wall s/s':>9} {'peak MB':>8}"
     for size in sizes:
@@ -75,6 +79,10 @@ if __name__ == "__main__":
         tune_process()
         _print_training_peak(sys.argv[-2], bool(int(sys.argv[-1])))
     else:
+        parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        parser.add_argument("--size", action="append", choices=("small", "medium"), help="both if not said")
+        parser.add_argument("--repeats", type=int, default=2)
+        options = parser.parse_args()
         tune_process()
         print(machine.describe())
-        run()
+        run(options.size or ["small", "medium"], options.repeats)

@@ -1,5 +1,6 @@
 """What is refused, in words, and what survives."""
 
+import asyncio
 import time
 
 import pytest
@@ -9,7 +10,9 @@ from tests.web.conftest import noise, submit, wait, wav
 from unbraid.errors import ConfigError
 from unbraid.output.export import export
 from unbraid.web import store
+from unbraid.web.app import build_app
 from unbraid.web.config import ServeConfig
+from unbraid.web.offers.choices import ModelChoices
 from unbraid.web.store import SeparationStore
 from unbraid.web.uploads import plain_name
 
@@ -264,3 +267,20 @@ def test_the_store_keeps_the_order_and_ends_once(tmp_path):
     assert not store.end("b", "done")
     assert store.total_bytes() == 30
     store.close()
+
+
+def test_an_address_with_bytes_that_are_no_ascii_is_refused_in_a_sentence(tmp_path):
+    """By the application itself: on the way to the address without a slash at its end, FastAPI reads them as text."""
+    answers = []
+
+    async def receive():
+        return {"type": "http.request"}
+
+    async def send(message):
+        answers.append(message)
+
+    place = {"scheme": "http", "server": ("localhost", 80), "root_path": "", "path": "/api/separations/"}
+    request = {"type": "http", "method": "GET", "query_string": b"\xe9", "headers": [(b"host", b"localhost")], **place}
+    asyncio.run(build_app(ServeConfig(folder=tmp_path), ModelChoices([]))(request, receive, send))
+    assert answers[0]["status"] == 400
+    assert b"ASCII" in answers[1]["body"]

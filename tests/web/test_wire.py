@@ -1,6 +1,5 @@
 """What only a real server shows: its limits of the protocol, and programs that talk to it."""
 
-import asyncio
 import http.client
 import os
 import subprocess
@@ -10,9 +9,6 @@ from pathlib import Path
 import soundfile
 
 from tests.web.conftest import noise, wav
-from unbraid.web.app import build_app
-from unbraid.web.config import ServeConfig
-from unbraid.web.offers.choices import ModelChoices
 
 CLIENT = Path(__file__).parents[2] / "examples" / "web_client.py"
 
@@ -28,28 +24,6 @@ def test_oversized_headers_and_paths_are_refused(serve):
         connection.request("GET", path, headers=headers)
         assert connection.getresponse().status in statuses
         connection.close()
-
-
-def test_bytes_that_are_no_ascii_are_refused_in_a_sentence():
-    """By the application itself; FastAPI reads them as text on the way to an address without the slash at its end."""
-    answers = []
-
-    async def ask(query):
-        async def receive():
-            return {"type": "http.request"}
-
-        async def send(message):
-            answers.append(message)
-
-        place = {"scheme": "http", "server": ("localhost", 80), "root_path": "", "path": "/api/separations/"}
-        headers = [(b"host", b"localhost")]
-        await build_app(ServeConfig(), ModelChoices([]))(
-            {"type": "http", "method": "GET", "query_string": query, "headers": headers, **place}, receive, send
-        )
-
-    asyncio.run(ask(b"\xe9"))
-    assert answers[0]["status"] == 400
-    assert b"ASCII" in answers[1]["body"]
 
 
 def test_the_client_of_the_examples_saves_stems(serve, tmp_path):

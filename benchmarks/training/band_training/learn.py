@@ -102,6 +102,14 @@ class Teachers:
     models: list[BandModel]
     of_vocals: BandModel | None = None
 
+    @property
+    def num_bands(self) -> int:
+        return self.models[0].num_bands
+
+    @property
+    def widths(self) -> Tensor:
+        return self.models[0].widths
+
     @torch.no_grad()
     def __call__(self, powers: Tensor, sides: Tensor) -> Tensor:
         """(batch, source, channel, frame, band)"""
@@ -127,7 +135,7 @@ def distance_from_teachers(model: BandModel, teachers: Teachers, drawn: Tensor) 
 
 
 @torch.no_grad()
-def validate(model: BandModel, bands: Path) -> dict[str, float]:
+def validate(model: BandModel | Teachers, bands: Path) -> dict[str, float]:
     """Mean improvement of SI-SDR in dB over pieces of 12 s, by kind of song and stem; `mean` is over these means."""
     found: dict[str, list[float]] = {}
     frames, widths = 12 * RATE // HOP, model.widths
@@ -182,6 +190,7 @@ def train(bands: Path, out: Path, options: argparse.Namespace) -> None:
         taught = [_taught(options.preset, weights) for weights in options.teachers]
         vocals = _taught(options.preset, options.vocals_teacher) if options.vocals_teacher else None
         teachers = Teachers(models=taught, of_vocals=vocals)
+        print(json.dumps({"teachers": validate(teachers, bands)}), flush=True)
     average.load_state_dict(model.state_dict())
     rates = OptimiserConfig(
         name=options.optimiser,

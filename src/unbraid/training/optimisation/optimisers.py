@@ -17,6 +17,11 @@ from unbraid.layers.mamba import SelectiveSystem
 from unbraid.layers.state_space import StateSpace
 from unbraid.options import Dropout, NonNegativeFloat, PositiveFloat, check_options
 
+_MOMENTUM = 0.95
+_QUINTIC = (3.4445, -4.7750, 2.0315)
+_ITERATIONS = 5
+"""Of Muon, as its authors have them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimiserConfig:
@@ -108,11 +113,6 @@ class MuonAndAdam(torch.optim.Optimizer):
                     if "momentum" in own:
                         own["momentum_buffer"] = own.pop("momentum")
                     own.pop("step", None)
-
-
-_MOMENTUM = 0.95
-_QUINTIC = (3.4445, -4.7750, 2.0315)
-_ITERATIONS = 5
 
 
 def nearest_orthogonal(matrix: Float[Tensor, "row column"]) -> Float[Tensor, "row column"]:
