@@ -1,5 +1,6 @@
 import ast
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,28 @@ def test_a_setting_of_many_values_can_be_emptied(nothing: str):
 @pytest.mark.parametrize("written", ["encoder, decoder", "(encoder,decoder)", "encoder,decoder,"])
 def test_a_setting_of_many_values_is_written_with_commas(written: str):
     assert apply_overrides(RECIPES["speech"].config, [f"freeze={written}"]).freeze == ("encoder", "decoder")
+
+
+def test_a_setting_of_one_source_is_set_and_the_others_are_left():
+    config = RECIPES["cinematic"].config
+    changed = apply_overrides(config, ["mixing.drawings.effects.weights=seconds"]).mixing.drawings
+    assert changed["effects"] == replace(config.mixing.drawings["effects"], weights="seconds")
+    assert {**changed, "effects": config.mixing.drawings["effects"]} == config.mixing.drawings
+
+
+@pytest.mark.parametrize(
+    ("recipe", "item", "advice"),
+    [
+        ("cinematic", "mixing.drawings.vocals.weights=seconds", "dialogue, music, effects"),
+        ("cinematic", "mixing.drawings.effects=3", "effects.weights"),
+        ("music", "mixing.drawings.vocals.weights=seconds", "--set 'mixing.drawings={\"vocals\": {}}'"),
+    ],
+)
+def test_a_source_that_has_no_settings_is_refused_with_those_that_have(recipe: str, item: str, advice: str):
+    with pytest.raises(ConfigError, match=re.escape(advice)):
+        apply_overrides(RECIPES[recipe].config, [item])
+
+
+def test_settings_are_printed_as_they_are_set(run):
+    printed = run("train", "cinematic", "--settings").out
+    assert "  mixing.drawings.effects.num_pieces=1,2\n" in printed

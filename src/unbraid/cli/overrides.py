@@ -29,6 +29,8 @@ def _replaced(config: Any, path: list[str], text: str, item: str) -> Any:
     if name not in names:
         raise ConfigError(f"--set {item}: there is no setting '{name}' here; there are: {', '.join(names)}")
     current, kind = getattr(config, name), get_type_hints(type(config))[name]
+    if isinstance(current, Mapping) and rest:
+        return replace(config, **{name: _with_entry(current, name, rest, text, item)})
     groups: list[Any] = [choice for choice in (kind, *get_args(kind)) if is_dataclass(choice)]
     if current is None and rest and len(groups) == 1:
         current = groups[0]()  # a group that is off is switched on by any of its settings
@@ -39,6 +41,18 @@ def _replaced(config: Any, path: list[str], text: str, item: str) -> Any:
     if rest:
         raise ConfigError(f"--set {item}: '{name}' is a single value and has no '{'.'.join(rest)}'")
     return replace(config, **{name: _parsed(kind, text, item)})
+
+
+def _with_entry(entries: Mapping[str, Any], name: str, path: list[str], text: str, item: str) -> dict[str, Any]:
+    """A copy of groups that have names, such as a drawing for each source, with a setting of one of them."""
+    entry, *rest = path
+    if entry not in entries:
+        whole = f'{item.partition("=")[0].split(f".{entry}")[0]}={{"{entry}": {{}}}}'
+        remedy = f"choose one of {', '.join(entries)}" if entries else f"give all of it, as  --set '{whole}'"
+        raise ConfigError(f"--set {item}: '{name}' has no '{entry}'", remedy=remedy)
+    if not rest:
+        return {**entries, entry: _chosen(entries[entry], [type(entries[entry])], entry, text, item)}
+    return {**entries, entry: _replaced(entries[entry], rest, text, item)}
 
 
 def _chosen(current: Any, groups: list[Any], name: str, text: str, item: str) -> Any:

@@ -178,13 +178,15 @@ def _fit(
 
 def _print_settings(config: object, prefix: str = "") -> None:
     """One line per setting, as --set takes it, with what its config says of it."""
+    from collections.abc import Mapping
     from dataclasses import fields, is_dataclass
 
-    for field in fields(config):  # type: ignore[arg-type]
-        value = getattr(config, field.name)
-        if is_dataclass(value):
-            typer.echo(f"{prefix}{field.name}: {type(value).__name__}")
-            _print_settings(value, f"{prefix}{field.name}.")
+    by_name = isinstance(config, Mapping)
+    settings = config if by_name else {field.name: getattr(config, field.name) for field in fields(config)}  # type: ignore[arg-type]
+    for name, value in settings.items():
+        if is_dataclass(value) or (isinstance(value, Mapping) and value):
+            typer.echo(f"{prefix}{name}: {type(value).__name__ if is_dataclass(value) else 'by name'}")
+            _print_settings(value, f"{prefix}{name}.")
         else:
             shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
-            typer.echo(f"  {prefix}{field.name}={shown}")
+            typer.echo(f"  {prefix}{name}={shown}")
