@@ -11,6 +11,8 @@ from unbraid.errors import ConfigError
 from unbraid.inspection.attention import analyse_attention, confidence
 from unbraid.models.catalog import build_model
 from unbraid.models.sfc.cross_attention import CrossAttentionConfig
+from unbraid.models.super_resolution.post_filter import PostFilterConfig
+from unbraid.models.super_resolution.wrapper import WithSuperResolution
 from unbraid.pictures.attention import write_attention
 
 MIXTURE = 0.1 * torch.randn(2, 4001, generator=torch.Generator().manual_seed(0))
@@ -42,6 +44,16 @@ def test_the_weights_are_those_that_forward_uses(model):
         value = attention.project(queries, known)[2]
         by_hand = attention.out((encoder.attention(tokens) @ value).transpose(1, 2).flatten(2))
         assert torch.allclose(by_hand, attention(queries, known, encoder.bias()), atol=1e-5)
+
+
+def test_below_a_post_filter_it_is_the_separators(model):
+    alone = analyse_attention(model, MIXTURE)
+    refined = analyse_attention(
+        WithSuperResolution(model, PostFilterConfig(narrow_bands=32, num_bands=8)).eval(), MIXTURE
+    )
+    assert np.array_equal(refined.maps[0].received, alone.maps[0].received)
+    assert not np.array_equal(refined.maps[1].level_db, alone.maps[1].level_db)
+    assert refined.bin_hz == alone.bin_hz
 
 
 def test_it_follows_the_input(model):

@@ -21,6 +21,7 @@ from unbraid.errors import ConfigError
 from unbraid.models.contract import SeparationModel
 from unbraid.models.sfc.cross_attention import CrossAttentionDecoder, CrossAttentionEncoder
 from unbraid.models.sfc.model import SFC
+from unbraid.models.super_resolution.wrapper import WithSuperResolution
 
 _FRAMES_AT_ONCE = 32
 
@@ -83,17 +84,19 @@ class AttentionAnalysis:
 def analyse_attention(model: SeparationModel, mixture: Float[Tensor, "channel sample"]) -> AttentionAnalysis:
     """Separates a mixture and looks at the encoder's attention over it and over every stem that came out.
 
-    Raises ConfigError where the model compresses without attention.
+    Of a model with a post-filter, the stems are what the filter made and the attention is its separator's. Raises
+    ConfigError where the model compresses without attention.
     """
-    if not isinstance(model, SFC) or not isinstance(model.core.encoder, CrossAttentionEncoder):
+    separator = model.separator if isinstance(model, WithSuperResolution) else model
+    if not isinstance(separator, SFC) or not isinstance(separator.core.encoder, CrossAttentionEncoder):
         raise ConfigError("this model has no cross-attention to look at", remedy="give one of the kind SFC-CA, or MTFA")
     with torch.inference_mode():
         stems = model(mixture.unsqueeze(0))[0]
         signals = {"mixture": mixture, **dict(zip(model.spec.sources, stems, strict=True))}
-        maps = tuple(attention_map(model, name, signal) for name, signal in signals.items())
-    rate, stft = model.spec.sample_rate, model.stft
+        maps = tuple(attention_map(separator, name, signal) for name, signal in signals.items())
+    rate, stft = separator.spec.sample_rate, separator.stft
     return AttentionAnalysis(
-        maps=maps, biases=tuple(_biases(model)), bin_hz=rate / stft.n_fft, frame_seconds=stft.hop / rate
+        maps=maps, biases=tuple(_biases(separator)), bin_hz=rate / stft.n_fft, frame_seconds=stft.hop / rate
     )
 
 

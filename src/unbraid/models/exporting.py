@@ -1,8 +1,8 @@
 """The part of a model that exports: real numbers in and out, any number of rows and frames.
 
 What lies around it, an STFT or S4M's encoder and decoder, stays with the model: complex numbers have no form that the
-runtimes share. DPRNN and SepFormer, which have none, export whole, and so does S4M with a post-filter, whose STFT
-becomes products with cosines and sines.
+runtimes share. DPRNN and SepFormer, which have none, export whole, and so do S4M and SFC with a post-filter, whose
+STFTs become products with cosines and sines.
 """
 
 from __future__ import annotations
