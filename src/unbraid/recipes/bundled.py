@@ -14,6 +14,7 @@ from unbraid.recipes.recipe import Recipe
 from unbraid.recipes.sfc import NARROW_ATTENTION, THRESHOLDED_SNR, narrow, scenes, scenes_run
 from unbraid.training.config import (
     AveragingConfig,
+    InitConfig,
     LossConfig,
     LossTerm,
     OptimiserConfig,
@@ -124,7 +125,8 @@ CINEMATIC_LONG = replace(
     ),
     schedule=Trapezoid(warmup_steps=30, decay_share=0.8),
     averaging=AveragingConfig(ema_decay=0.99, ema_start_step=20),
-    validation=replace(CINEMATIC.validation, every=150),
+    validation=replace(CINEMATIC.validation, every=150, items=40, metric="si_sdri_db"),
+    init=InitConfig(warmup_steps=30),
     steps=650,
     batch_size=1,
 )
